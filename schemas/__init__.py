@@ -1,0 +1,1 @@
+"""What everything means: values, codecs, topics, errors, SQL. Imports nothing of ours and does no I/O."""

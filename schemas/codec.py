@@ -1,0 +1,80 @@
+"""How does an event cross a wire?
+
+On the log an event is a CloudEvents JSON object in structured mode. The sender's own bytes are kept, so
+attributes this version does not know travel on; what the centre adds is appended before the closing brace.
+
+Source: CloudEvents 1.0 JSON format §2–3, Kafka protocol binding §3.3.
+"""
+
+import re
+from datetime import UTC, datetime
+
+import msgspec
+
+from schemas.errors import InvalidEvent, Reason
+from schemas.event import EVENT_BYTES_MAX, EVENT_TYPES, AnyEvent
+
+CONTENT_TYPE = "application/cloudevents+json"
+
+_decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
+_AT = re.compile(r"^(?P<detail>.*?)(?: - at `(?P<path>[^`]*)`)?$", re.DOTALL)
+_MISSING = re.compile(r"missing required field `(?P<name>[^`]*)`")
+
+
+def decode(raw: bytes) -> AnyEvent:
+    """Reads one event from its JSON object. Raises InvalidEvent with the field, the reason and the fix."""
+    if len(raw) > EVENT_BYTES_MAX:
+        raise InvalidEvent(
+            "$",
+            Reason.TOO_LARGE,
+            f"the event has {len(raw)} bytes",
+            f"Send at most {EVENT_BYTES_MAX} bytes an event; put photos and files elsewhere and link them.",
+        )
+    # PostgreSQL text cannot hold NUL, and msgspec skips over bytes of attributes that it does not know.
+    if b"\\u0000" in raw and _has_nul(raw):
+        raise InvalidEvent("$", Reason.NUL_CHARACTER, "a string holds the NUL character", "Remove \\u0000.")
+    try:
+        raw.decode()
+        return _decoder.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise explain(error) from error
+
+
+def explain(error: Exception) -> InvalidEvent:
+    """Says what a decoder's error means to the sender: field, reason, detail and fix."""
+    if isinstance(error, RecursionError):
+        return InvalidEvent("$", Reason.NESTED_TOO_DEEP, "the JSON nests too deep", "Flatten the data.")
+    if isinstance(error, UnicodeDecodeError):
+        return InvalidEvent("$", Reason.INVALID_UTF8, f"byte {error.start} is not UTF-8", "Encode the text as UTF-8.")
+    if not isinstance(error, msgspec.ValidationError):
+        return InvalidEvent("$", Reason.MALFORMED_JSON, str(error), "Send one JSON value as RFC 8259 has it.")
+    match = _AT.match(str(error))
+    detail, path = (match["detail"], match["path"] or "$") if match else (str(error), "$")
+    field = path.removeprefix("$").removeprefix(".") or "$"
+    if missing := _MISSING.search(detail):
+        name = missing["name"] if field == "$" else f"{field}.{missing['name']}"
+        return InvalidEvent(name, Reason.MISSING_FIELD, "the field is missing", f"Add `{name}`.")
+    if "timezone" in detail:
+        return InvalidEvent(field, Reason.NAIVE_TIME, "the time has no zone", "Append `Z` or an offset as `+07:00`.")
+    if field == "type" and detail.startswith("Invalid value"):
+        known = ", ".join(sorted(EVENT_TYPES))
+        return InvalidEvent(field, Reason.UNKNOWN_TYPE, detail, f"Use one of: {known}.")
+    return InvalidEvent(field, Reason.INVALID_FIELD, detail, f"Correct `{field}`.")
+
+
+def seal(raw: bytes, received_at: datetime, area_list: str) -> bytes:
+    """Adds what the centre knows to a decoded event's own bytes: when it came in, and its area code list.
+
+    `raw` must have passed `decode`. A later key wins over an earlier one, so a sender cannot set these.
+    """
+    stamp = received_at.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00")
+    return b'%b,"receivedat":"%bZ","arealist":%b}' % (
+        raw.rstrip()[:-1],
+        stamp.encode(),
+        msgspec.json.encode(area_list),
+    )
+
+
+def _has_nul(raw: bytes) -> bool:
+    """Whether `\\u0000` stands in the JSON text as an escape, not behind an escaped backslash."""
+    return any(len(m[0]) % 2 == 1 for m in re.finditer(rb"\\+(?=u0000)", raw))

@@ -1,0 +1,89 @@
+"""What can go wrong, and whose fault is it?
+
+IocError
+├── InvalidEvent            their fault: refused at the door, or dead-lettered when found on the log
+├── SiteError               the site pack's fault: file, position, reason and fix
+├── DependencyUnavailable   nobody's fault: bounded wait, 503 or retry, recovery by itself
+├── SetupError              the operator can mend it: one line with the remedy
+└── BrokenInvariant         our fault, or the log was tampered with: stop and alarm
+    ├── PositionGap         the log starts beyond what was counted (retention loss)
+    ├── LogTruncated        the log ends below what was counted
+    └── TopicReplaced       the topic was deleted and made anew
+"""
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Why an event or a record was refused. Used as it is in answers, dead letters and metric labels."""
+
+    MALFORMED_JSON = "malformed_json"
+    INVALID_UTF8 = "invalid_utf8"
+    NESTED_TOO_DEEP = "nested_too_deep"
+    NUL_CHARACTER = "nul_character"
+    TOO_LARGE = "too_large"
+    MISSING_FIELD = "missing_field"
+    INVALID_FIELD = "invalid_field"
+    NAIVE_TIME = "naive_time"
+    UNKNOWN_TYPE = "unknown_type"
+    UNKNOWN_AREA = "unknown_area"
+    WRONG_AREA_LIST = "wrong_area_list"
+
+
+class IocError(Exception):
+    """The root of everything this project raises on purpose."""
+
+
+class InvalidEvent(IocError):
+    """An event that cannot be taken: refused at the door, dead-lettered when it is found on the log.
+
+    `field` is a JSON path from the event's root (`time`, `data.value`, or `$` for the whole), `reason` a
+    machine-readable word, `detail` and `fix` sentences for whoever sends.
+    """
+
+    def __init__(self, field: str, reason: Reason, detail: str, fix: str) -> None:
+        super().__init__(f"{field}: {detail} ({reason}). {fix}")
+        self.field = field
+        self.reason = reason
+        self.detail = detail
+        self.fix = fix
+
+
+class SiteError(IocError):
+    """A mistake in the site pack. `position` is a line, a row or a key within `file`."""
+
+    def __init__(self, file: str, position: str, reason: str, fix: str) -> None:
+        super().__init__(f"{file}: {position}: {reason}. {fix}")
+        self.file = file
+        self.position = position
+        self.reason = reason
+        self.fix = fix
+
+
+class DependencyUnavailable(IocError):
+    """Kafka or the database does not answer. The caller may try again after `retry_after_s` seconds."""
+
+    def __init__(self, dependency: str, detail: str, retry_after_s: int = 2) -> None:
+        super().__init__(f"{dependency} is away: {detail}")
+        self.dependency = dependency
+        self.retry_after_s = retry_after_s
+
+
+class SetupError(IocError):
+    """Something whoever runs the centre can mend. The message is one line: what is wrong, and the remedy."""
+
+
+class BrokenInvariant(IocError):
+    """Going on would lose or double-count. The process stops and says why."""
+
+
+class PositionGap(BrokenInvariant):
+    """The first record that can be read lies beyond the stored position: retention took what was not counted."""
+
+
+class LogTruncated(BrokenInvariant):
+    """The log ends below the stored position: records that were counted are no longer there."""
+
+
+class TopicReplaced(BrokenInvariant):
+    """The topic's id differs from the one stored with the position: it was deleted and made anew."""

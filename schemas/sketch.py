@@ -1,0 +1,53 @@
+"""How can percentiles be added up?
+
+By a histogram whose bins grow by a constant factor: every value in a bin lies within ALPHA of the bin's
+representative, and two histograms merge by adding their counts. A bin is a plain integer, ordered as the
+values are, so a database that can sum integers can merge sketches.
+
+Source: Masson, Rim, Lee: DDSketch (VLDB 2019) §2.
+"""
+
+from collections.abc import Iterable
+from math import ceil, exp, log
+
+ALPHA = 0.01
+"""The largest relative error of a percentile."""
+
+_GAMMA = (1 + ALPHA) / (1 - ALPHA)
+_LOG_GAMMA = log(_GAMMA)
+_OFFSET = 8192
+_INDEX_MAX = _OFFSET - 1  # |value| from 1e-71 to 1e71; beyond it values share the outermost bin
+
+ZERO_BIN = 0
+
+
+def bin_of(value: float) -> int:
+    """The bin that holds this value: negative, 0 or positive as the value is, larger for a larger value."""
+    if value == 0:
+        return ZERO_BIN
+    index = ceil(log(abs(value)) / _LOG_GAMMA)
+    encoded = max(-_INDEX_MAX, min(_INDEX_MAX, index)) + _OFFSET
+    return encoded if value > 0 else -encoded
+
+
+def representative(bin_: int) -> float:
+    """The value that stands for a bin, within ALPHA of every value in it."""
+    if bin_ == ZERO_BIN:
+        return 0.0
+    magnitude = 2 * exp((abs(bin_) - _OFFSET) * _LOG_GAMMA) / (_GAMMA + 1)
+    return magnitude if bin_ > 0 else -magnitude
+
+
+def quantile(counts: Iterable[tuple[int, int]], q: float) -> float | None:
+    """The q-quantile (0 ≤ q ≤ 1) of (bin, count) pairs in any order; None when they hold nothing."""
+    ordered = sorted(counts)
+    total = sum(n for _, n in ordered)
+    if total == 0:
+        return None
+    rank = q * (total - 1)
+    seen = 0
+    for bin_, n in ordered:
+        seen += n
+        if seen > rank:
+            return representative(bin_)
+    return representative(ordered[-1][0])
