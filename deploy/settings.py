@@ -128,7 +128,5 @@ def _site(value: str) -> Path:
 def _log_level(value: str) -> str:
     level = value.upper()
     if level not in LOG_LEVELS:
-        raise SettingError(
-            "IOC_LOG_LEVEL", value, "is not a log level", f"Set one of {', '.join(LOG_LEVELS)}."
-        )
+        raise SettingError("IOC_LOG_LEVEL", value, "is not a log level", f"Set one of {', '.join(LOG_LEVELS)}.")
     return level

@@ -24,8 +24,8 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Declares our markers, and the loop scope that pytest-asyncio otherwise warns about, which would end the run."""
-    config.addinivalue_line("markers", "soak: runs for a long time; `make soak` runs it, `make test` does not")
+    """Declares our markers, and the loop scope that pytest-asyncio otherwise warns about."""
+    config.addinivalue_line("markers", "soak: runs long; `make soak` runs it, `make test` does not")
     if not config.getini("asyncio_default_fixture_loop_scope"):
         config._inicache["asyncio_default_fixture_loop_scope"] = "function"
 

@@ -1,7 +1,7 @@
 """How is one supervised program started, watched, logged and ended, so that nothing stays behind?
 
-Each child leads its own session, is told by the kernel when its parent dies, and writes to a log of bounded size.
-A process is named by its pid together with its start time, since pids are used again.
+Each child leads its own session, is told by the kernel when its parent dies, and writes to a log of
+bounded size. A process is named by its pid together with its start time, since pids are used again.
 """
 
 import os
@@ -19,6 +19,7 @@ import psutil
 
 LOG_BYTES_MAX = 10_000_000  # then the log becomes `.1`, and the `.1` before it is gone
 TAIL_LINES_MAX = 30  # what a person is shown when the child fails
+POLL_S = 0.01
 LINE_BYTES_MAX = 64 * 1024  # longer lines are written in pieces
 START_TIME_TOLERANCE_S = 0.02  # the kernel counts start times in ticks of 10 ms
 
@@ -63,6 +64,7 @@ class Child:
         self.name = name
         self.log = log
         self.stop_signal = stop_signal
+        self._asked = False
         self._tail: deque[str] = deque(maxlen=TAIL_LINES_MAX)
         log.parent.mkdir(parents=True, exist_ok=True)
         self._process = subprocess.Popen(
@@ -98,11 +100,16 @@ class Child:
         except ProcessLookupError:
             return
 
-    def stop(self, grace_s: float) -> bool:
-        """Asks it to end and waits; kills it and all below after `grace_s`. Tells whether it ended by itself."""
-        family = self.family()
-        if self.exit_code() is None:
+    def ask_to_stop(self) -> None:
+        """Sends the stop signal once, without waiting: some programs take a second one as an order to drop all."""
+        if not self._asked and self.exit_code() is None:
+            self._asked = True
             self._process.send_signal(self.stop_signal)
+
+    def stop(self, grace_s: float) -> bool:
+        """Asks it to end; kills it and all below after `grace_s`. Tells whether it ended by itself."""
+        family = self.family()
+        self.ask_to_stop()
         try:
             self._process.wait(grace_s)
         except subprocess.TimeoutExpired:
@@ -168,12 +175,21 @@ def kill_all(processes: Sequence[psutil.Process], wait_s: float = 5) -> None:
     """Kills what still lives of `processes` (psutil compares start times) and waits until it is gone."""
     deadline_s = time.monotonic() + wait_s
     for process in processes:
-        if process.is_running():
+        if lives(process):
             try:
                 process.kill()
             except psutil.NoSuchProcess:
                 continue
-    psutil.wait_procs(list(processes), timeout=max(0.0, deadline_s - time.monotonic()))
+    while any(lives(process) for process in processes) and time.monotonic() < deadline_s:
+        time.sleep(POLL_S)
+
+
+def lives(process: psutil.Process) -> bool:
+    """Whether it still runs; a zombie that its new parent is slow to reap does not."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _with_parent_death_signal(number: signal.Signals, launcher: Sequence[str]) -> list[str]:

@@ -1,20 +1,21 @@
-"""How do packages of another Debian release reach a private folder, without root and without a change to the system?
+"""How do packages of another Debian release reach a private folder, without root or a change to the system?
 
-The machine's own apt does it, with its mirror, proxy and keyring, but with folders of ours for lists, state and cache,
-and with the release's name swapped in the sources. apt checks the signatures.
+The machine's own apt does it, with its mirror, proxy and keyring, but with folders of ours for lists, state
+and cache, and with the release's name swapped in the sources. apt checks the signatures.
 """
 
 import os
 import re
 import shutil
 import subprocess
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
 from deploy.local import progress
-from deploy.local.errors import DownloadFailed, LocalServicesUnavailable
+from deploy.local.errors import DownloadError, LocalServicesError
 
 RETRIES_MAX = 3
 READ_TIMEOUT_S = 30
@@ -34,19 +35,20 @@ class Source(msgspec.Struct, frozen=True):
 
 
 class Apt:
-    """A private apt for the release `suite`, living in `folder`. Raises LocalServicesUnavailable where there is none."""
+    """A private apt for the release `suite`, living in `folder`.
+
+    Raises LocalServicesError where the machine has no apt to borrow from.
+    """
 
     def __init__(self, folder: Path, suite: str) -> None:
         release = _os_release()
-        if (
-            shutil.which("apt-get") is None
-            or shutil.which("dpkg-deb") is None
-            or release.get("ID") != "debian"
-        ):
-            raise LocalServicesUnavailable("it is not a Debian system with apt-get and dpkg-deb")
+        apt_get = shutil.which("apt-get")
+        if apt_get is None or shutil.which("dpkg-deb") is None or release.get("ID") != "debian":
+            raise LocalServicesError("it is not a Debian system with apt-get and dpkg-deb")
         sources = swapped(machine_sources(APT_FOLDER), release.get("VERSION_CODENAME", ""), suite)
         if not sources:
-            raise LocalServicesUnavailable(f"no Debian archive is named in {APT_FOLDER}")
+            raise LocalServicesError(f"no Debian archive is named in {APT_FOLDER}")
+        self._apt_get = apt_get
         self._folder = folder
         self._config = folder / "apt.conf"
         self._write(sources)
@@ -62,7 +64,7 @@ class Apt:
             for source in sources
         ]
         (folder / "sources" / "debian.sources").write_text("\n".join(stanzas))
-        # The machine's own settings (proxies, certificates) hold, but not its hooks, which would clean its caches.
+        # The machine's own settings (proxies, certificates) hold, but not its hooks, which clean its caches.
         for part in sorted((APT_FOLDER / "apt.conf.d").glob("*")):
             if part.is_file() and os.access(part, os.R_OK):
                 shutil.copy(part, folder / "parts" / part.name)
@@ -82,7 +84,7 @@ class Apt:
         self._config.write_text(f'Dir::Etc::parts "{folder}/parts";\n')
 
     def closure(self, *roots: str) -> list[str]:
-        """The names of all packages that `roots` need, themselves included, after a fresh look at the archive."""
+        """The names of all packages that `roots` need, themselves included, as the archive has them now."""
         self._run(["update", "-q"], self._folder)
         simulated = self._run(["install", "-s", "-y", *roots], self._folder)
         return re.findall(r"^Inst (\S+)", simulated, flags=re.MULTILINE)
@@ -90,9 +92,7 @@ class Apt:
     def download(self, names: Sequence[str], folder: Path, title: str) -> list[Path]:
         """Downloads the packages into `folder`, with a progress bar, and returns their files."""
         listed = self._run(["download", "--print-uris", *names], folder)
-        total_bytes = sum(
-            int(size) for size in re.findall(r"^'.*' \S+ (\d+) \S+$", listed, flags=re.MULTILINE)
-        )
+        total_bytes = sum(int(size) for size in re.findall(r"^'.*' \S+ (\d+) \S+$", listed, flags=re.MULTILINE))
         with progress.download(title, total_bytes) as advance:
             self._run(["download", "-q", *names], folder, total_bytes, advance)
         return sorted(folder.glob("*.deb"))
@@ -107,14 +107,7 @@ class Apt:
         read_end, write_end = os.pipe()
         with os.fdopen(read_end, "r") as status:
             process = subprocess.Popen(
-                [
-                    "timeout",
-                    str(COMMAND_TIMEOUT_S),
-                    "apt-get",
-                    "-o",
-                    f"APT::Status-Fd={write_end}",
-                    *arguments,
-                ],
+                [self._apt_get, "-o", f"APT::Status-Fd={write_end}", *arguments],
                 env={
                     **os.environ,
                     "APT_CONFIG": str(self._config),
@@ -128,6 +121,8 @@ class Apt:
                 pass_fds=(write_end,),
             )
             os.close(write_end)
+            watchdog = threading.Timer(COMMAND_TIMEOUT_S, process.kill)
+            watchdog.start()
             shown_bytes = 0
             for line in status:
                 kind, _, rest = line.partition(":")
@@ -136,13 +131,14 @@ class Apt:
                     advance(max(0, reached_bytes - shown_bytes))
                     shown_bytes = max(shown_bytes, reached_bytes)
             code = process.wait()
+            watchdog.cancel()
         with output, errors:
             output.seek(0)
             errors.seek(0)
             text, complaints = output.read(), errors.read().strip().splitlines()
         if code:
             reason = complaints[-1] if complaints else f"apt-get ended with {code}"
-            raise DownloadFailed(
+            raise DownloadError(
                 f"Debian's packages could not be fetched ({reason}).",
                 "Check the network and the machine's apt settings, and run the same command again.",
             )
@@ -168,8 +164,8 @@ def _one_liners(text: str) -> list[Source]:
     for line in text.splitlines():
         match = line_form.match(line.strip())
         if match and COMPONENT in match["components"].split():
-            options = dict(option.partition("=")[::2] for option in (match["options"] or "").split())
-            found.append(Source(match["uri"], (match["suite"],), options.get("signed-by", "")))
+            signed_by = re.search(r"\bsigned-by=(\S+)", match["options"] or "")
+            found.append(Source(match["uri"], (match["suite"],), signed_by[1] if signed_by else ""))
     return found
 
 
@@ -191,14 +187,13 @@ def _stanzas(text: str) -> list[Source]:
         signed_by = fields.get("signed-by", "")
         signed_by = signed_by if "\n" not in signed_by else "\n " + signed_by
         found += [
-            Source(uri, tuple(fields.get("suites", "").split()), signed_by)
-            for uri in fields.get("uris", "").split()
+            Source(uri, tuple(fields.get("suites", "").split()), signed_by) for uri in fields.get("uris", "").split()
         ]
     return found
 
 
 def swapped(sources: Sequence[Source], codename: str, suite: str) -> list[Source]:
-    """The sources that carry the release `codename` (or `stable`), with `suite` in its place; no backports."""
+    """The sources that carry the release `codename` (or `stable`), with `suite` in its place."""
     found: dict[tuple[str, tuple[str, ...]], Source] = {}
     for source in sources:
         suites: list[str] = []

@@ -1,16 +1,9 @@
 """What does a person see when something foreseeable is wrong? One line, with what to do about it."""
 
-
-class OperatorError(Exception):
-    """A foreseeable problem on the operator's side: `what` is wrong, and the `remedy`. Shown without a traceback."""
-
-    def __init__(self, what: str, remedy: str) -> None:
-        super().__init__(f"{what} {remedy}" if remedy else what)
-        self.what = what
-        self.remedy = remedy
+from schemas.errors import OperatorError
 
 
-class LocalServicesUnavailable(OperatorError):
+class LocalServicesError(OperatorError):
     """This machine cannot carry the embedded Kafka and PostgreSQL, so addresses have to come from outside."""
 
     def __init__(self, why: str) -> None:
@@ -20,9 +13,9 @@ class LocalServicesUnavailable(OperatorError):
         )
 
 
-class DownloadFailed(OperatorError):
+class DownloadError(OperatorError):
     """A registry did not give a file within the bounded tries, or gave another one than the lock names."""
 
 
-class ServiceFailed(OperatorError):
+class ServiceError(OperatorError):
     """A local service ended, or did not answer in time. The remedy carries its last log lines."""

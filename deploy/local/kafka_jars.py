@@ -1,6 +1,7 @@
 """Which jars make up Apache Kafka, and how are they fetched so that every machine runs the same bytes?
 
-The lock beside this file names each jar with its sha256 and size, so that fetching resolves nothing and trusts nobody.
+The lock beside this file names each jar with its sha256 and size, so that fetching resolves nothing and
+trusts nobody.
 `python -m deploy.local.kafka_jars` writes it anew.
 """
 
@@ -18,17 +19,17 @@ import requests
 from jgo.maven import Dependency, MavenContext, PythonResolver
 
 from deploy.local import cache, manifest, progress
-from deploy.local.errors import DownloadFailed
+from deploy.local.errors import DownloadError
 
 KAFKA_VERSION = "4.1.1"
 LOG4J_VERSION = "2.24.3"  # what Kafka 4.1 itself asks for; without the SLF4J binding its broker logs nothing
 BROKER = ("org.apache.kafka", "kafka_2.13", KAFKA_VERSION)
-# Taken alone: resolved together with the broker, its parent would pull other libraries back to older versions.
+# Taken alone: resolved together with the broker, it would pull other libraries back to older versions.
 LOG_BINDING = ("org.apache.logging.log4j", "log4j-slf4j-impl", LOG4J_VERSION)
 LOCK = Path(__file__).with_suffix(".lock")
 
 PARALLEL_MAX = 6
-TRIES_MAX = 4  # then DownloadFailed: about ten seconds of waiting in all
+TRIES_MAX = 4  # then DownloadError: about ten seconds of waiting in all
 READ_TIMEOUT_S = 20
 
 
@@ -58,7 +59,7 @@ def locked_jars() -> list[Jar]:
 
 
 def provision(cache_dir: Path) -> Path:
-    """The folder with Kafka's jars in `lib/`, downloaded at the first call. Raises DownloadFailed."""
+    """The folder with Kafka's jars in `lib/`, downloaded at the first call. Raises DownloadError."""
     return cache.provision(cache_dir, f"kafka-{KAFKA_VERSION}-{manifest.sha256_of(LOCK)[:8]}", _build)
 
 
@@ -103,7 +104,7 @@ def _fetch(context: MavenContext, jar: Jar, lib: Path) -> None:
         # jgo refuses to write over what a broken try left behind.
         if artifact.cached_path is not None:
             artifact.cached_path.unlink(missing_ok=True)
-    raise DownloadFailed(
+    raise DownloadError(
         f"{jar.name} could not be fetched from Maven Central ({reason}).",
         "Check the network, or a mirror's settings, and run the same command again.",
     )

