@@ -36,9 +36,9 @@ def locked(path: Path) -> Generator[None]:
         os.close(descriptor)
 
 
-def provision(cache_dir: Path, name: str, build: Build) -> Path:
-    """Returns the folder `cache_dir/name`, building it when it is absent, unfinished or changed."""
-    final = cache_dir.resolve() / name
+def provision(final: Path, build: Build) -> Path:
+    """Returns the folder `final`, building it when it is absent, unfinished or changed."""
+    name = final.name
     if not manifest.faults(final, full=False):
         return final
     with locked(final.parent / f".{name}.lock"):

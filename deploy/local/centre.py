@@ -61,7 +61,7 @@ def choose_ports(settings: Settings, record: Path) -> Ports:
     if settings.port is not None:
         if not ports.is_free(settings.host, settings.port):
             raise OperatorError(
-                f"IOC_PORT={settings.port}: something else listens on {settings.host}:{settings.port}, or it is not ours.",
+                f"IOC_PORT={settings.port}: that port is taken or not allowed to us on {settings.host}.",
                 "Stop that, set another port, or unset IOC_PORT to have a free one chosen.",
             )
         taken.add(settings.port)

@@ -60,7 +60,12 @@ def locked_jars() -> list[Jar]:
 
 def provision(cache_dir: Path) -> Path:
     """The folder with Kafka's jars in `lib/`, downloaded at the first call. Raises DownloadError."""
-    return cache.provision(cache_dir, f"kafka-{KAFKA_VERSION}-{manifest.sha256_of(LOCK)[:8]}", _build)
+    return cache.provision(folder(cache_dir), _build)
+
+
+def folder(cache_dir: Path) -> Path:
+    """Where they are, or will be; another lock means another folder."""
+    return cache_dir.resolve() / f"kafka-{KAFKA_VERSION}-{manifest.sha256_of(LOCK)[:8]}"
 
 
 def _build(partial: Path, final: Path) -> None:

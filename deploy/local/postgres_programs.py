@@ -35,7 +35,12 @@ COMMAND_TIMEOUT_S = 120
 
 def provision(cache_dir: Path) -> Path:
     """The folder with `bin/` and all it needs, made at the first call. Raises OperatorError."""
-    return cache.provision(cache_dir, f"postgresql-{MAJOR}-{SUITE}-{RECIPE}", _build)
+    return cache.provision(folder(cache_dir), _build)
+
+
+def folder(cache_dir: Path) -> Path:
+    """Where they are, or will be."""
+    return cache_dir.resolve() / f"postgresql-{MAJOR}-{SUITE}-{RECIPE}"
 
 
 def bin_of(programs: Path) -> Path:

@@ -72,7 +72,7 @@ class Supervisor:
         self._stopping = False
         self._starting = True
 
-    def run(self) -> None:
+    def run(self, on_ready: Callable[[], None] = lambda: None) -> None:
         """Starts all, watches until SIGINT or SIGTERM, then stops all. Raises OperatorError when a start fails."""
         handled = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
         before = {number: signal.signal(number, self._on_signal) for number in handled}
@@ -83,6 +83,7 @@ class Supervisor:
                 self._ready = True
                 self._write()
                 self._announce()
+                on_ready()
                 while not self._stopping:
                     self._watch()
                     time.sleep(POLL_S)

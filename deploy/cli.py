@@ -1,0 +1,114 @@
+"""What can a person tell the centre to do? The `ioc` command.
+
+Each command imports what it needs when it is called, so that `ioc --help` and `ioc status` answer at once.
+"""
+
+import asyncio
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from deploy.settings import Settings
+from schemas.errors import IocError
+
+EXIT_WRONG = 1  # something is wrong and the line above says what
+EXIT_NOT_RUNNING = 3  # as `systemctl status` has it
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+run_app = typer.Typer(no_args_is_help=True, help="Run one part of the centre in this process.")
+app.add_typer(run_app, name="run")
+
+
+def main() -> None:
+    """The entry point: a foreseeable problem is one line on stderr, without a traceback."""
+    try:
+        app()
+    except IocError as error:
+        typer.echo(f"ioc: {error}", err=True)
+        sys.exit(EXIT_WRONG)
+
+
+def settings() -> Settings:
+    """What the environment says. Raises SettingError."""
+    return Settings.from_env(os.environ)
+
+
+@app.command()
+def up(
+    *,
+    detach: Annotated[bool, typer.Option("--detach", help="Return when all is ready; `ioc down` stops it.")] = False,
+    demo: Annotated[bool, typer.Option(help="Feed the site pack's demo events.")] = True,
+) -> None:
+    """Run the whole centre on this machine until Ctrl-C."""
+    from deploy.local import up as centre
+
+    if detach:
+        centre.detached(settings(), os.environ, demo=demo)
+    else:
+        centre.attached(settings(), os.environ, demo=demo)
+
+
+@app.command()
+def down() -> None:
+    """Stop the centre that runs on this data folder, wherever it was started."""
+    from deploy.local import up as centre
+
+    centre.down(settings())
+
+
+@app.command()
+def status(*, json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
+    """Show every process: pid, address, state, restarts, since when. Exits with 3 when nothing runs."""
+    from deploy.local import status as centre_status
+
+    report = centre_status.report(settings().data_dir)
+    typer.echo(report.as_json() if json else report.as_text())
+    if not report.running:
+        raise typer.Exit(EXIT_NOT_RUNNING)
+
+
+@app.command()
+def check() -> None:
+    """Say what is wrong here and what to do about it. Exits with 1 when something is."""
+    from deploy.local import check as centre_check
+
+    wrong = 0
+    for finding in centre_check.findings(settings()):
+        typer.echo(finding.as_line())
+        wrong += not finding.ok
+    typer.echo(f"{wrong} of these want attention." if wrong else "All is well.")
+    if wrong:
+        raise typer.Exit(EXIT_WRONG)
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the tables and topics to this version. May run twice, and by two at once."""
+    from deploy import migrate as migration
+
+    asyncio.run(migration.migrate(settings()))
+
+
+@run_app.command("web")
+def run_web() -> None:
+    """Ingest and dashboard behind one origin."""
+    from deploy import run
+
+    run.web(settings())
+
+
+@run_app.command("streams")
+def run_streams() -> None:
+    """One stream worker."""
+    from deploy import run
+
+    run.streams(settings())
+
+
+# PARTS: further commands (replay, import, redrive, token) are registered here, each importing lazily.
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+"""What is wrong on this machine, and what is to be done about it?"""
+
+import asyncio
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import msgspec
+
+from deploy.local import centre, kafka_jars, manifest, postgres_programs, status
+from deploy.local.timescale import require_timescaledb
+from deploy.settings import Settings
+from schemas.errors import IocError
+
+PYTHON_MIN = (3, 11)
+DISK_FREE_BYTES_MIN = 2_000_000_000  # programs 150 MB, WAL up to 2 GB, and a day of events
+ZONEINFO = Path("/usr/share/zoneinfo")
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One thing that was looked at. `detail` says what was found, and what to do when it is not `ok`."""
+
+    name: str
+    ok: bool
+    detail: str
+
+    def as_line(self) -> str:
+        """For people."""
+        return f"{'ok   ' if self.ok else 'WRONG'}  {self.name}: {self.detail}"
+
+
+def findings(settings: Settings) -> Iterator[Finding]:
+    """Looks at everything in turn; each finding comes as soon as it is known."""
+    yield _python()
+    yield from _folders(settings)
+    if settings.kafka is None or settings.database_url is None:
+        yield from _programs(settings)
+    yield Finding(
+        "site pack", settings.site.is_dir(), f"{settings.site}" + ("" if settings.site.is_dir() else " is absent")
+    )
+    yield from _services(settings)
+    yield from _centre(settings)
+
+
+def _python() -> Finding:
+    version = ".".join(str(part) for part in sys.version_info[:3])
+    ok = sys.version_info[:2] >= PYTHON_MIN
+    return Finding("Python", ok, version if ok else f"{version} is too old. Install Python 3.11 or later.")
+
+
+def _folders(settings: Settings) -> Iterator[Finding]:
+    for name, folder in (("data folder", settings.data_dir), ("cache", settings.cache_dir)):
+        existing = next(path for path in (folder, *folder.parents) if path.exists())
+        if not os.access(existing, os.W_OK | os.X_OK):
+            variable = "IOC_DATA" if name == "data folder" else "IOC_CACHE"
+            yield Finding(
+                name, ok=False, detail=f"{existing} cannot be written. Set {variable} to a folder of yours."
+            )
+            continue
+        free_bytes = shutil.disk_usage(existing).free
+        enough = free_bytes >= DISK_FREE_BYTES_MIN
+        detail = f"{folder}, {free_bytes / 1e9:.1f} GB free"
+        yield Finding(name, enough, detail if enough else f"{detail}. Free {DISK_FREE_BYTES_MIN / 1e9:.0f} GB.")
+    password = settings.data_dir / "postgres" / "password"
+    if password.exists():
+        private = password.stat().st_mode & 0o077 == 0
+        yield Finding(
+            "database password", private, "private" if private else f"Others can read it: chmod 600 {password}"
+        )
+
+
+def _programs(settings: Settings) -> Iterator[Finding]:
+    for name, folder in (
+        ("Kafka's jars", kafka_jars.folder(settings.cache_dir)),
+        ("PostgreSQL's programs", postgres_programs.folder(settings.cache_dir)),
+    ):
+        if not folder.exists():
+            yield Finding(name, ok=True, detail="not downloaded yet; the first `ioc up` does that")
+            continue
+        faults = manifest.faults(folder, full=True)
+        if faults:
+            yield Finding(
+                name, ok=False, detail=f"{faults[0]}. Remove {folder}; the next `ioc up` downloads it again."
+            )
+        else:
+            yield Finding(name, ok=True, detail=f"{folder}, every file as it was downloaded")
+    if not ZONEINFO.is_dir():
+        yield Finding("time zones", ok=False, detail=f"{ZONEINFO} is absent. Install the package tzdata.")
+
+
+def _services(settings: Settings) -> Iterator[Finding]:
+    if settings.kafka is not None:
+        yield _asked("IOC_KAFKA", partial(centre.require_kafka, settings.kafka))
+    if settings.database_url is not None:
+        yield _asked("IOC_DATABASE_URL", partial(_require_timescaledb, settings.database_url))
+
+
+def _require_timescaledb(database_url: str) -> None:
+    asyncio.run(require_timescaledb(database_url))
+
+
+def _asked(name: str, ask: Callable[[], None]) -> Finding:
+    try:
+        ask()
+    except IocError as error:
+        return Finding(name, ok=False, detail=str(error))
+    return Finding(name, ok=True, detail="answers")
+
+
+def _centre(settings: Settings) -> Iterator[Finding]:
+    report = status.report(settings.data_dir)
+    if not report.running:
+        left = [process.name for process in report.processes if process.pid]
+        detail = f"not running, but {', '.join(left)} still live. `ioc down` ends them." if left else "not running"
+        yield Finding("centre", not left, detail)
+        return
+    yield Finding("centre", report.ready, "ready" if report.ready else "still starting; see `ioc status`")
+    for process in report.processes:
+        fine = process.state in {"running", "done"}
+        log = settings.data_dir / "log" / f"{process.name}.log"
+        yield Finding(process.name, fine, process.state if fine else f"{process.state}. Its log is {log}.")
+    board = report.addresses.get("board", "")
+    ready = centre.answers(f"{board}readyz")
+    yield Finding("web", ready, f"{board}readyz answers 200" if ready else f"{board}readyz does not answer 200 yet.")
