@@ -6,7 +6,7 @@ import socket
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -20,6 +20,7 @@ from deploy.local.supervisor import Unit
 from deploy.local.timescale import require_timescaledb
 from deploy.settings import Settings
 
+IOC_COMMAND = (sys.executable, "-m", "deploy.cli")
 WEB_PORT_PREFERRED = 8080
 ANSWER_TIMEOUT_S = 2.0
 EXTERNAL_TIMEOUT_S = 10.0
@@ -79,8 +80,18 @@ def choose_ports(settings: Settings, record: Path) -> Ports:
     return chosen
 
 
-def of(settings: Settings, chosen: Ports, environ: Mapping[str, str], *, demo: bool) -> Centre:
-    """The centre that `settings` ask for. External services are checked at once. Raises OperatorError."""
+def of(
+    settings: Settings,
+    chosen: Ports,
+    environ: Mapping[str, str],
+    *,
+    demo: bool,
+    command: Sequence[str] = IOC_COMMAND,
+) -> Centre:
+    """The centre that `settings` ask for, its programs being subcommands of `command`.
+
+    External services are checked at once. Raises OperatorError.
+    """
     units: list[Unit] = []
     kafka_address = settings.kafka
     if kafka_address is None:
@@ -105,7 +116,7 @@ def of(settings: Settings, chosen: Ports, environ: Mapping[str, str], *, demo: b
         def launch() -> Child:
             return Child(
                 name,
-                [sys.executable, "-m", "deploy.cli", *arguments],
+                [*command, *arguments],
                 environ={
                     **environ,
                     "PYTHONUNBUFFERED": "1",

@@ -109,8 +109,7 @@ class Supervisor:
             parts = [part for part in self._parts.values() if part.unit.stage == stage]
             for part in parts:
                 self._launch(part)
-            for part in parts:
-                self._await(part)
+            self._await(parts)
 
     def _launch(self, part: "_Part") -> None:
         part.state = "starting"
@@ -119,27 +118,28 @@ class Supervisor:
         part.since_s = time.time()
         self._write()
 
-    def _await(self, part: "_Part") -> None:
+    def _await(self, parts: Sequence["_Part"]) -> None:
         deadline_s = time.monotonic() + self._ready_timeout_s
-        name = part.unit.name
-        while True:
+        waiting = list(parts)
+        while waiting:
             self._watch(during_start=True)
-            if part.unit.once:
-                if part.state == "done":
-                    break
-                if part.state == "failed":
-                    raise ServiceError(f"{name} failed.", _last_lines(part))
-            elif part.state in {"starting", "running"} and part.unit.ready():
-                break
-            if time.monotonic() > deadline_s:
-                raise ServiceError(f"{name} was not ready in {self._ready_timeout_s:.0f} s.", _last_lines(part))
+            for part in [part for part in waiting if self._has_arrived(part)]:
+                waiting.remove(part)
+                part.state = "done" if part.unit.once else "running"
+                place = f" at {part.unit.address}" if part.unit.address else ""
+                self._say(f"{part.unit.name}: {_took(part, 'done' if part.unit.once else 'ready' + place)}")
+                self._write()
+            if waiting and time.monotonic() > deadline_s:
+                name = waiting[0].unit.name
+                raise ServiceError(f"{name} was not ready in {self._ready_timeout_s:.0f} s.", _last_lines(waiting[0]))
             time.sleep(POLL_S / 2)
-        if not part.unit.once:
-            part.state = "running"
-        place = f" at {part.unit.address}" if part.unit.address else ""
-        verb = "done" if part.unit.once else "ready"
-        self._say(f"{name}: {verb}{place} ({time.monotonic() - part.launch_started_s:.1f} s)")
-        self._write()
+
+    def _has_arrived(self, part: "_Part") -> bool:
+        if part.state == "failed":
+            raise ServiceError(f"{part.unit.name} failed.", _last_lines(part))
+        if part.unit.once:
+            return part.state == "done"
+        return part.state == "starting" and part.unit.ready()
 
     def _watch(self, *, during_start: bool = False) -> None:
         now_s = time.monotonic()
@@ -150,7 +150,7 @@ class Supervisor:
                     self._on_exit(part, code, now_s)
                 elif part.state == "starting" and not during_start and part.unit.ready():
                     part.state = "running"
-                    self._say(f"{part.unit.name}: ready again ({now_s - part.launch_started_s:.1f} s)")
+                    self._say(f"{part.unit.name}: {_took(part, 'ready again')}")
                     self._write()
             elif part.state == "waiting" and now_s >= part.restart_at_s:
                 self._restart(part, now_s)
@@ -246,6 +246,10 @@ class _Part:
             since_s=self.since_s,
             identity=self.child.identity if self.child is not None and lives else None,
         )
+
+
+def _took(part: _Part, what: str) -> str:
+    return f"{what} ({time.monotonic() - part.launch_started_s:.1f} s)"
 
 
 def _last_lines(part: _Part) -> str:

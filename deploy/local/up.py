@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from deploy.local import centre, progress
@@ -20,7 +20,9 @@ POLL_S = 0.1
 SHOWN_LINES_MAX = 20
 
 
-def attached(settings: Settings, environ: Mapping[str, str], *, demo: bool) -> None:
+def attached(
+    settings: Settings, environ: Mapping[str, str], *, demo: bool, command: Sequence[str] = centre.IOC_COMMAND
+) -> None:
     """Runs the centre until SIGINT or SIGTERM. Raises OperatorError when it cannot start."""
     record = _record(settings)
     if not record.acquire():
@@ -32,7 +34,7 @@ def attached(settings: Settings, environ: Mapping[str, str], *, demo: bool) -> N
             progress.say(f"{name}: ended, left over from a run that was killed")
         chosen = centre.choose_ports(settings, record.folder / "ports.json")
         progress.say(f"Data in {settings.data_dir}, site {settings.site.name}")
-        whole = centre.of(settings, chosen, environ, demo=demo)
+        whole = centre.of(settings, chosen, environ, demo=demo, command=command)
         supervisor = Supervisor(record, whole.units, whole.addresses, progress.say)
         supervisor.run(
             lambda: progress.say(f"The centre is up ({time.monotonic() - started_s:.1f} s). Ctrl-C stops it.")
