@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from schemas.errors import InvalidEvent, Reason
-from schemas.event import EVENT_BYTES_MAX, EVENT_TYPES, AnyEvent
+from schemas.event import EVENT_BYTES_MAX, EVENT_TYPES, TIME_YEARS, AnyEvent
 
 CONTENT_TYPE = "application/cloudevents+json"
 
@@ -35,9 +35,13 @@ def decode(raw: bytes) -> AnyEvent:
         raise InvalidEvent("$", Reason.NUL_CHARACTER, "a string holds the NUL character", "Remove \\u0000.")
     try:
         raw.decode()
-        return _decoder.decode(raw)
+        event = _decoder.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise explain(error) from error
+    if event.time.year not in TIME_YEARS:
+        detail = f"the year {event.time.year} is outside {TIME_YEARS.start}–{TIME_YEARS.stop - 1}"
+        raise InvalidEvent("time", Reason.INVALID_FIELD, detail, "Send the moment at which it happened.")
+    return event
 
 
 def explain(error: Exception) -> InvalidEvent:
@@ -67,12 +71,13 @@ def seal(raw: bytes, received_at: datetime, area_list: str) -> bytes:
 
     `raw` must have passed `decode`. A later key wins over an earlier one, so a sender cannot set these.
     """
+    return raw.rstrip()[:-1] + seal_tail(received_at, area_list)
+
+
+def seal_tail(received_at: datetime, area_list: str) -> bytes:
+    """What `seal` puts in place of the closing brace; one for all events of a request."""
     stamp = received_at.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00")
-    return b'%b,"receivedat":"%bZ","arealist":%b}' % (
-        raw.rstrip()[:-1],
-        stamp.encode(),
-        msgspec.json.encode(area_list),
-    )
+    return b',"receivedat":"%bZ","arealist":%b}' % (stamp.encode(), msgspec.json.encode(area_list))
 
 
 def _has_nul(raw: bytes) -> bool:

@@ -2,6 +2,7 @@
 
 IocError
 ├── InvalidEvent            their fault: refused at the door, or dead-lettered when found on the log
+│   └── InvalidBody         a request body that cannot be taken apart into events
 ├── SiteError               the site pack's fault: file, position, reason and fix
 ├── DependencyUnavailable   nobody's fault: bounded wait, 503 or retry, recovery by itself
 ├── SetupError              the operator can mend it: one line with the remedy
@@ -28,6 +29,8 @@ class Reason(StrEnum):
     UNKNOWN_TYPE = "unknown_type"
     UNKNOWN_AREA = "unknown_area"
     WRONG_AREA_LIST = "wrong_area_list"
+    UNSUPPORTED_MEDIA = "unsupported_media"
+    SLOW_BODY = "slow_body"
 
 
 class IocError(Exception):
@@ -47,6 +50,10 @@ class InvalidEvent(IocError):
         self.reason = reason
         self.detail = detail
         self.fix = fix
+
+
+class InvalidBody(InvalidEvent):
+    """A request body that cannot be taken apart into events: nothing of it is taken."""
 
 
 class SiteError(IocError):

@@ -1,0 +1,1 @@
+"""How do bytes from outside reach the log? The shell around `ingest.decode`."""

@@ -1,0 +1,182 @@
+"""Which events does an HTTP CloudEvents request carry, and which of them can be taken?
+
+Every event is judged by itself: one that is refused does not sink the others of its batch. Only a body that cannot
+be taken apart is refused as a whole.
+
+Source: CloudEvents 1.0 HTTP protocol binding §3, JSON event format §3–4.
+"""
+
+from datetime import datetime
+
+import msgspec
+from msgspec import Struct
+
+from ingest.decode import binary
+from ingest.decode.media import Headers, Mode
+from schemas import codec
+from schemas.area import AreaTree
+from schemas.errors import InvalidBody, InvalidEvent, Reason
+from schemas.event import Event
+from schemas.topics import Topic, key_of, topic_of
+
+BATCH_EVENTS_MAX = 5_000
+"""Events in one batch. A larger one is refused whole: its answer names every event, and must stay small."""
+
+ECHO_CHARS_MAX = 256
+"""What an answer repeats of an id that breaks the rules; the rest is cut off."""
+
+_BOM = b"\xef\xbb\xbf"
+
+
+class Taken(Struct, frozen=True):
+    """An event that is fit for the log: where it goes, and the bytes that are written."""
+
+    event: Event
+    topic: Topic
+    key: bytes
+    value: bytes
+
+
+class Refused(Struct, frozen=True):
+    """An event that is not taken, with its `id` where that can be read."""
+
+    event_id: str | None
+    error: InvalidEvent
+
+
+Outcome = Taken | Refused
+
+
+class _Identity(Struct):
+    id: str
+
+
+_batch_decoder = msgspec.json.Decoder(list[msgspec.Raw])
+_identity_decoder = msgspec.json.Decoder(_Identity)
+
+
+def decode(
+    mode: Mode,
+    headers: Headers,
+    body: bytes,
+    *,
+    received_at: datetime,
+    areas: AreaTree,
+    batch_events_max: int = BATCH_EVENTS_MAX,
+) -> list[Outcome]:
+    """Judges each event of a request, in the sender's order. Raises InvalidBody when the body is refused whole."""
+    if body.startswith(_BOM):
+        raise InvalidBody(
+            "$", Reason.MALFORMED_JSON, "the body begins with a byte order mark", "Send UTF-8 without one."
+        )
+    tail = codec.seal_tail(received_at, areas.list_id)
+    if mode is Mode.BATCHED:
+        return [_judge(bytes(raw), tail, areas) for raw in _split(body, batch_events_max)]
+    if mode is Mode.BINARY:
+        return [_judge_binary(headers, body, tail, areas)]
+    if not body.strip():
+        raise InvalidBody("$", Reason.MALFORMED_JSON, "the body is empty", "Send one event as a JSON object.")
+    outcome = _judge(body, tail, areas)
+    if isinstance(outcome, Refused) and outcome.error.field == "$":
+        raise _whole(outcome.error)
+    return [outcome]
+
+
+def _split(body: bytes, batch_events_max: int) -> list[msgspec.Raw]:
+    """The batch's events, each in its own bytes. An empty batch is valid (JSON event format §4.2)."""
+    try:
+        raws = _batch_decoder.decode(body)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise _whole(codec.explain(error)) from error
+    if len(raws) > batch_events_max:
+        raise InvalidBody(
+            "$",
+            Reason.TOO_LARGE,
+            f"the batch has {len(raws)} events",
+            f"Send at most {batch_events_max} events a batch.",
+        )
+    return raws
+
+
+def _judge(raw: bytes, tail: bytes, areas: AreaTree) -> Outcome:
+    try:
+        event = codec.decode(raw)
+        if event.area not in areas or event.area_list is not None or b'"data_base64"' in raw:
+            _check(event, raw, areas)
+    except InvalidEvent as error:
+        return Refused(_readable_id(raw), _clearer(error, raw))
+    # `codec.seal`, with the tail that all events of the request share.
+    return Taken(event, topic_of(event), key_of(event), raw.rstrip()[:-1] + tail)
+
+
+def _judge_binary(headers: Headers, body: bytes, tail: bytes, areas: AreaTree) -> Outcome:
+    try:
+        raw = binary.compose(headers, body)
+    except InvalidBody:
+        raise
+    except InvalidEvent as error:
+        return Refused(None, error)
+    outcome = _judge(raw, tail, areas)
+    if isinstance(outcome, Taken) or outcome.error.field.startswith("data"):
+        return outcome
+    error = outcome.error
+    if error.field == "$":
+        raise _whole(error)
+    where = f"{error.fix} In binary mode this is the header `ce-{error.field}`."
+    return Refused(outcome.event_id, InvalidEvent(error.field, error.reason, error.detail, where))
+
+
+def _check(event: Event, raw: bytes, areas: AreaTree) -> None:
+    """Raises InvalidEvent for what only this centre can know to be wrong."""
+    if event.area_list is not None and event.area_list != areas.list_id:
+        raise InvalidEvent(
+            "arealist",
+            Reason.WRONG_AREA_LIST,
+            f"the list {event.area_list!r} is not used here",
+            f"Use codes of {areas.list_id!r}, and name that list or none.",
+        )
+    if event.area not in areas:
+        raise InvalidEvent(
+            "area",
+            Reason.UNKNOWN_AREA,
+            f"the list {areas.list_id!r} has no area {event.area[:ECHO_CHARS_MAX]!r}",
+            "Use an area code of that list, with its leading zeros.",
+        )
+    if _has_base64(raw):
+        raise _base64()
+
+
+def _clearer(error: InvalidEvent, raw: bytes) -> InvalidEvent:
+    """Says what the sender most likely did, where the decoder can only say what it met."""
+    if error.field == "data" and error.reason is Reason.MISSING_FIELD and _has_base64(raw):
+        return _base64()
+    if error.field == "datacontenttype":
+        return InvalidEvent(
+            error.field, error.reason, "the data is not JSON", "Send the data as JSON, and leave this attribute out."
+        )
+    return error
+
+
+def _base64() -> InvalidEvent:
+    return InvalidEvent(
+        "data_base64", Reason.INVALID_FIELD, "binary data is not supported", "Send a JSON object in `data`."
+    )
+
+
+def _has_base64(raw: bytes) -> bool:
+    """Whether the envelope itself has the member, not some value below it."""
+    try:
+        return "data_base64" in msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, RecursionError):
+        return False
+
+
+def _readable_id(raw: bytes) -> str | None:
+    try:
+        return _identity_decoder.decode(raw).id[:ECHO_CHARS_MAX]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _whole(error: InvalidEvent) -> InvalidBody:
+    return InvalidBody(error.field, error.reason, error.detail, error.fix)
