@@ -65,6 +65,7 @@ class Child:
         self.log = log
         self.stop_signal = stop_signal
         self._asked = False
+        self._family_when_asked: list[psutil.Process] = []
         self._tail: deque[str] = deque(maxlen=TAIL_LINES_MAX)
         log.parent.mkdir(parents=True, exist_ok=True)
         self._process = subprocess.Popen(
@@ -104,24 +105,25 @@ class Child:
         """Sends the stop signal once, without waiting: some programs take a second one as an order to drop all."""
         if not self._asked and self.exit_code() is None:
             self._asked = True
+            # Once it is gone, nobody can tell any more which processes were its own.
+            self._family_when_asked = self.family()
             self._process.send_signal(self.stop_signal)
 
     def stop(self, grace_s: float) -> bool:
         """Asks it to end; kills it and all below after `grace_s`. Tells whether it ended by itself."""
-        family = self.family()
         self.ask_to_stop()
         try:
             self._process.wait(grace_s)
         except subprocess.TimeoutExpired:
             self.kill()
             return False
-        kill_all(family)
+        kill_all(self._family_when_asked)
         self._close()
         return True
 
     def kill(self) -> None:
         """Ends it and all below it at once, as a crash would."""
-        family = self.family()
+        family = [*self.family(), *self._family_when_asked]
         self.signal_group(signal.SIGKILL)
         self._process.wait()
         kill_all(family)
