@@ -19,6 +19,7 @@ import psutil
 
 LOG_BYTES_MAX = 10_000_000  # then the log becomes `.1`, and the `.1` before it is gone
 TAIL_LINES_MAX = 30  # what a person is shown when the child fails
+LOG_END_TIMEOUT_S = 2  # a process that fled the family may hold the pipe open; the log is not worth more waiting
 POLL_S = 0.01
 LINE_BYTES_MAX = 64 * 1024  # longer lines are written in pieces
 START_TIME_TOLERANCE_S = 0.02  # the kernel counts start times in ticks of 10 ms
@@ -118,7 +119,7 @@ class Child:
             self.kill()
             return False
         kill_all(self._family_when_asked)
-        self._close()
+        self._pump.join(LOG_END_TIMEOUT_S)
         return True
 
     def kill(self) -> None:
@@ -127,7 +128,7 @@ class Child:
         self.signal_group(signal.SIGKILL)
         self._process.wait()
         kill_all(family)
-        self._close()
+        self._pump.join(LOG_END_TIMEOUT_S)
 
     def pause(self) -> None:
         """Stops it and all below it in their tracks, until `resume`."""
@@ -144,11 +145,6 @@ class Child:
         process = self.identity.process()
         return [] if process is None else family_of(process)
 
-    def _close(self) -> None:
-        self._pump.join(timeout=2)
-        if self._process.stdout is not None and not self._pump.is_alive():
-            self._process.stdout.close()
-
     def _write_log(self) -> None:
         assert self._process.stdout is not None
         file = self.log.open("ab")
@@ -163,6 +159,7 @@ class Child:
                 file.flush()
         finally:
             file.close()
+            self._process.stdout.close()
 
 
 def family_of(process: psutil.Process) -> list[psutil.Process]:

@@ -1,0 +1,199 @@
+"""Does `ioc up` bring a whole centre up, once, and again after everything was killed?
+
+Kafka and PostgreSQL are real; the centre's own programs are dummies.
+"""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from deploy.local import ports
+from deploy.local.check import findings
+from deploy.local.run_record import RunRecord
+from deploy.settings import Settings
+from tests.deploy.test_supervisor import until
+
+ROOT = Path(__file__).parent.parent.parent
+UP = Path(__file__).with_name("dummy_up.py")
+UP_TIMEOUT_S = 60.0
+
+
+class Centre:
+    """A data folder, and what can be done with it from a terminal."""
+
+    def __init__(self, data_dir: Path, cache_dir: Path) -> None:
+        self.data_dir = data_dir
+        self.environ = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("IOC_")},
+            "IOC_DATA": str(data_dir),
+            "IOC_CACHE": str(cache_dir),
+            "IOC_SITE": str(ROOT),
+        }
+        self.started: list[subprocess.Popen[bytes]] = []
+
+    def up(self, **more: str) -> subprocess.Popen[bytes]:
+        """Starts it and returns at once."""
+        self.log = self.data_dir.parent / f"up{len(self.started)}.log"
+        with self.log.open("w") as output:
+            process = subprocess.Popen(
+                [sys.executable, str(UP)], cwd=ROOT, env={**self.environ, **more}, stdout=output, stderr=output
+            )
+        self.started.append(process)
+        return process
+
+    def up_and_ready(self) -> subprocess.Popen[bytes]:
+        """Starts it and waits until it says that it is up."""
+        process = self.up()
+        until(lambda: "The centre is up" in self.said() or process.poll() is not None, "the centre", UP_TIMEOUT_S)
+        assert process.poll() is None, self.said()
+        return process
+
+    def said(self) -> str:
+        """What the last `up` printed."""
+        return self.log.read_text()
+
+    def ioc(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """One command of the real `ioc`."""
+        return subprocess.run(
+            [sys.executable, "-m", "deploy.cli", *arguments],
+            cwd=ROOT,
+            env=self.environ,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def processes(self) -> list[psutil.Process]:
+        """Every live process that was started for this data folder."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                mentions = str(self.data_dir) in " ".join(process.cmdline()) or (
+                    process.environ().get("IOC_DATA") == str(self.data_dir)
+                )
+                if mentions and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+            except psutil.Error:
+                continue
+        return found
+
+
+@pytest.fixture
+def centre(tmp_path: Path, cache_dir: Path) -> Iterator[Centre]:
+    """A centre on a fresh data folder; all of it is killed at the end."""
+    made = Centre(tmp_path / "data", cache_dir)
+    yield made
+    for process in made.started:
+        process.kill()
+        process.wait()
+    for process in made.processes():
+        process.kill()
+
+
+def test_up_status_second_up_down(centre: Centre) -> None:
+    running = centre.up_and_ready()
+
+    status = centre.ioc("status", "--json")
+    assert status.returncode == 0
+    report = json.loads(status.stdout)
+    assert report["ready"] is True
+    states = {process["name"]: process["state"] for process in report["processes"]}
+    running_parts = {"kafka", "postgres", "web", "streams-0", "streams-1", "feed"}
+    assert states == {"migrate": "done", **dict.fromkeys(running_parts, "running")}
+    board = report["addresses"]["board"]
+    assert board in centre.said()
+
+    second = centre.ioc("up")
+    assert second.returncode == 0
+    assert "already runs" in second.stderr
+    assert board in second.stderr
+
+    checked = list(findings(Settings.from_env(centre.environ)))
+    assert [finding for finding in checked if not finding.ok] == []
+
+    down = centre.ioc("down")
+    assert "stopped" in down.stderr
+    assert running.wait(15) == 0
+    assert centre.processes() == []
+    assert centre.ioc("status").returncode == 3
+    assert "No centre runs" in centre.ioc("down").stderr
+
+
+def test_after_kill_9_of_everything_the_next_up_recovers_on_the_same_addresses(centre: Centre) -> None:
+    supervisor = centre.up_and_ready()
+    before = RunRecord(centre.data_dir).read()
+    assert before is not None
+    supervisor.kill()
+    for process in centre.processes():
+        process.kill()
+    supervisor.wait()
+    assert (centre.data_dir / "postgres/cluster/postmaster.pid").exists()
+
+    again = centre.up_and_ready()
+    after = RunRecord(centre.data_dir).read()
+    assert after is not None
+    assert after.addresses == before.addresses
+    again.send_signal(signal.SIGINT)
+    assert again.wait(15) == 0
+    assert centre.processes() == []
+
+
+def test_after_kill_9_of_the_supervisor_alone_the_next_up_ends_the_orphans(centre: Centre) -> None:
+    supervisor = centre.up_and_ready()
+    # Stopped processes cannot act on the parent-death signal, so these outlive their supervisor for certain.
+    orphans = [process for process in centre.processes() if process.pid != supervisor.pid]
+    for process in orphans:
+        process.suspend()
+    supervisor.kill()
+    supervisor.wait()
+
+    again = centre.up_and_ready()
+    assert "left over from a run that was killed" in centre.said()
+    assert not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in orphans)
+    again.send_signal(signal.SIGTERM)
+    assert again.wait(15) == 0
+    assert centre.processes() == []
+
+
+def test_a_busy_port_that_was_asked_for_is_one_clear_line(centre: Centre) -> None:
+    with socket.create_server((ports.LOOPBACK, 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = subprocess.run(
+            [sys.executable, "-m", "deploy.cli", "up"],
+            cwd=ROOT,
+            env={**centre.environ, "IOC_PORT": port},
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(f"ioc: IOC_PORT={port}")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "says"),
+    [
+        ("IOC_DATABASE_URL", "postgresql://ioc:secret@127.0.0.1:1/ioc", "No PostgreSQL answers at 127.0.0.1:1/ioc"),
+        ("IOC_KAFKA", "127.0.0.1:1", "No Kafka answers at 127.0.0.1:1"),
+        ("IOC_WORKERS", "many", "IOC_WORKERS='many' is not a whole number"),
+    ],
+)
+def test_a_foreseeable_problem_is_one_line_and_a_code(centre: Centre, variable: str, value: str, says: str) -> None:
+    centre.environ[variable] = value
+    done = centre.ioc("up")
+    assert done.returncode == 1
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "secret" not in done.stderr
+    assert centre.processes() == []
