@@ -1,0 +1,113 @@
+"""Which routes does the gateway have, and when does it connect?"""
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any, cast
+
+from fastapi import FastAPI
+from fastapi.responses import JSONResponse
+from msgspec import Struct
+from starlette.routing import Route
+
+from ingest.decode.cloudevents import BATCH_EVENTS_MAX
+from ingest.gateway.body import BODIES_BYTES_MAX, BODY_BYTES_MAX, BODY_WAIT_S, BodyReader
+from ingest.gateway.events import EventsEndpoint
+from ingest.gateway.openapi import describe_events
+from ingest.gateway.producer import ACK_WAIT_S, PENDING_BYTES_MAX, Producer, State
+from schemas.site import Site
+
+EVENTS_PATH = "/v1/events"
+
+
+class IngestConfig(Struct, frozen=True, kw_only=True):
+    """All that the gateway is told from outside. `kafka` is a list of bootstrap servers, as `host:port,host:port`."""
+
+    kafka: str
+    topic_prefix: str
+    site: Site
+    now: Callable[[], datetime]
+    body_bytes_max: int = BODY_BYTES_MAX
+    body_wait_s: float = BODY_WAIT_S
+    bodies_bytes_max: int = BODIES_BYTES_MAX
+    batch_events_max: int = BATCH_EVENTS_MAX
+    pending_bytes_max: int = PENDING_BYTES_MAX
+    ack_wait_s: float = ACK_WAIT_S
+
+
+def create_app(config: IngestConfig) -> FastAPI:
+    """The gateway. It connects when its lifespan begins, and starts also while Kafka is away."""
+    producer = Producer(
+        config.kafka,
+        topic_prefix=config.topic_prefix,
+        pending_bytes_max=config.pending_bytes_max,
+        ack_wait_s=config.ack_wait_s,
+    )
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
+        producer.start()
+        try:
+            yield
+        finally:
+            await producer.stop()
+
+    app = FastAPI(title="IOC ingest", version="1", lifespan=lifespan)
+    app.state.producer = producer
+    endpoint = EventsEndpoint(
+        areas=config.site.areas,
+        now=config.now,
+        producer=producer,
+        bodies=BodyReader(config.body_bytes_max, config.body_wait_s, config.bodies_bytes_max),
+        batch_events_max=config.batch_events_max,
+    )
+    app.router.routes.append(Route(EVENTS_PATH, endpoint, methods=["POST"]))
+    app.add_api_route("/healthz", _healthz, methods=["GET"], summary="Whether the process answers")
+    app.add_api_route(
+        "/readyz",
+        _readyz(app),
+        methods=["GET"],
+        response_model=None,
+        summary="Whether events can be taken, and which dependency is away",
+        responses={503: {"description": "A dependency is away"}},
+    )
+    _describe(app, config)
+    return app
+
+
+async def readiness(app: FastAPI) -> dict[str, Any]:
+    """What `/readyz` says: `{"ready": bool, "dependencies": {"kafka": {"state": "up" | "away", "detail": …}}}`."""
+    kafka = cast("Producer", app.state.producer).dependency
+    return {
+        "ready": kafka.state is State.UP,
+        "dependencies": {"kafka": {"state": kafka.state.value, "detail": kafka.detail}},
+    }
+
+
+async def _healthz() -> dict[str, str]:
+    return {"status": "ok"}
+
+
+def _readyz(app: FastAPI) -> Callable[[], Any]:
+    async def readyz() -> JSONResponse:
+        state = await readiness(app)
+        return JSONResponse(state, status_code=200 if state["ready"] else 503)
+
+    return readyz
+
+
+def _describe(app: FastAPI, config: IngestConfig) -> None:
+    """Adds the plain route, which FastAPI does not describe by itself, to the OpenAPI document."""
+    generated = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = generated()
+        if EVENTS_PATH not in document["paths"]:
+            path, schemas = describe_events(
+                body_bytes_max=config.body_bytes_max, batch_events_max=config.batch_events_max
+            )
+            document["paths"][EVENTS_PATH] = path
+            document.setdefault("components", {}).setdefault("schemas", {}).update(schemas)
+        return document
+
+    app.openapi = openapi

@@ -1,0 +1,99 @@
+"""How does a request become events on the log, and an answer?
+
+A plain ASGI endpoint: it takes bytes, calls pure code, awaits the log and replies. A framework's handling of
+parameters would cost more than the events do.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from starlette.types import Receive, Scope, Send
+
+from ingest.decode import cloudevents, media
+from ingest.decode.cloudevents import Outcome, Taken
+from ingest.gateway import answer, metrics
+from ingest.gateway.answer import Answer
+from ingest.gateway.body import BodyReader, SenderGone
+from ingest.gateway.producer import Producer
+from schemas.area import AreaTree
+from schemas.errors import DependencyUnavailable, InvalidBody
+from schemas.event import type_of
+
+
+class EventsEndpoint:
+    """`POST /v1/events`."""
+
+    def __init__(
+        self,
+        *,
+        areas: AreaTree,
+        now: Callable[[], datetime],
+        producer: Producer,
+        bodies: BodyReader,
+        batch_events_max: int,
+    ) -> None:
+        self._areas = areas
+        self._now = now
+        self._producer = producer
+        self._bodies = bodies
+        self._batch_events_max = batch_events_max
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request, and counts the answer."""
+        begun_s = time.perf_counter()
+        try:
+            reply = await self._reply(scope, receive)
+        except InvalidBody as error:
+            metrics.REFUSED.labels(error.reason.value).inc()
+            reply = answer.for_invalid_body(error)
+        except DependencyUnavailable as error:
+            reply = answer.for_unavailable(error)
+        except SenderGone:
+            metrics.REQUESTS.labels("gone").inc()
+            return
+        await _send(reply, send)
+        metrics.REQUESTS.labels(str(reply.status)).inc()
+        metrics.REQUEST_SECONDS.observe(time.perf_counter() - begun_s)
+
+    async def _reply(self, scope: Scope, receive: Receive) -> Answer:
+        headers: list[tuple[bytes, bytes]] = scope["headers"]
+        mode = media.mode_of(headers)
+        body = await self._bodies.read(headers, receive)
+        try:
+            received_at = self._now()
+            outcomes = cloudevents.decode(
+                mode,
+                headers,
+                body,
+                received_at=received_at,
+                areas=self._areas,
+                batch_events_max=self._batch_events_max,
+            )
+        finally:
+            self._bodies.release(len(body))
+        taken = [outcome for outcome in outcomes if isinstance(outcome, Taken)]
+        if taken:
+            await self._producer.append(taken, int(received_at.timestamp() * 1000))
+        _count(taken, outcomes)
+        return answer.for_outcomes(outcomes)
+
+
+def _count(taken: Sequence[Taken], outcomes: Sequence[Outcome]) -> None:
+    for event_type, count in Counter([type_of(one.event) for one in taken]).items():
+        metrics.ACCEPTED.labels(event_type).inc(count)
+    if len(taken) < len(outcomes):
+        for outcome in outcomes:
+            if not isinstance(outcome, Taken):
+                metrics.REFUSED.labels(outcome.error.reason.value).inc()
+
+
+async def _send(reply: Answer, send: Send) -> None:
+    headers = [
+        (b"content-type", reply.content_type),
+        (b"content-length", str(len(reply.body)).encode()),
+        *reply.headers,
+    ]
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": reply.body})

@@ -1,0 +1,260 @@
+"""How do events reach the log's partitions, in order, and when are they known to be there?
+
+A session is one Kafka producer from its start to its first failure. Events gather in one batch for each partition;
+the next batch leaves when the one before it is acknowledged, at once on an idle partition. So batches grow with the
+load, and nobody tunes a linger. The first failure ends the session: what aiokafka's sequence numbers are worth after
+one is doubtful, and a new producer costs some milliseconds.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, Protocol
+
+from ingest.gateway import metrics
+from ingest.gateway.kafka_producer import Builder, KafkaProducer, give_up
+from ingest.gateway.placement import Placement
+from schemas import codec
+from schemas.errors import DependencyUnavailable
+from schemas.topics import Topic
+
+_HEADERS = (("content-type", codec.CONTENT_TYPE.encode()),)
+_RECORD_OVERHEAD_BYTES = 64  # headers, lengths, and the objects that wait with it
+
+_log = logging.getLogger(__name__)
+
+
+class Record(Protocol):
+    """What is written: `value` under `key` on `topic` (without the prefix)."""
+
+    @property
+    def topic(self) -> Topic: ...
+    @property
+    def key(self) -> bytes: ...
+    @property
+    def value(self) -> bytes: ...
+
+
+class Receipt:
+    """What one request waits for: the acknowledgement of every batch that holds an event of it."""
+
+    __slots__ = ("_batches", "done")
+
+    def __init__(self, done: asyncio.Future[None]) -> None:
+        self.done = done
+        self._batches = 0
+
+    def expect(self) -> None:
+        """One more batch holds events of this request."""
+        self._batches += 1
+
+    def acknowledge(self) -> None:
+        """One of the batches is on the log."""
+        self._batches -= 1
+        if self._batches == 0 and not self.done.done():
+            self.done.set_result(None)
+
+    def fail(self, error: DependencyUnavailable) -> None:
+        """One of the batches may or may not be on the log."""
+        if not self.done.done():
+            self.done.set_exception(error)
+
+
+class _Batch:
+    """A partition's records that travel together, and who waits for them."""
+
+    __slots__ = ("builder", "pending_bytes", "receipts", "records", "sent_s", "since_s")
+
+    def __init__(self, builder: Builder, since_s: float) -> None:
+        self.builder = builder
+        self.since_s = since_s
+        self.sent_s = since_s
+        self.receipts: list[Receipt] = []
+        self.records = 0
+        self.pending_bytes = 0
+
+
+class _Lane:
+    """One partition: at most one batch under way, and those behind it."""
+
+    __slots__ = ("partition", "queue", "topic", "under_way")
+
+    def __init__(self, topic: str, partition: int) -> None:
+        self.topic = topic
+        self.partition = partition
+        self.under_way: _Batch | None = None
+        self.queue: deque[_Batch] = deque()
+
+    def batches(self) -> Iterator[_Batch]:
+        """All that is not acknowledged, oldest first."""
+        if self.under_way is not None:
+            yield self.under_way
+        yield from self.queue
+
+
+class Session:
+    """One producer's life. `append` refuses at once what would hold more than `pending_bytes_max` unacknowledged."""
+
+    def __init__(
+        self,
+        producer: KafkaProducer,
+        topics: Sequence[Topic],
+        *,
+        topic_prefix: str,
+        placement: Placement,
+        pending_bytes_max: int,
+        clock_s: Callable[[], float],
+    ) -> None:
+        self._producer = producer
+        self._topics = topics
+        self._topic_prefix = topic_prefix
+        self._placement = placement
+        self._pending_bytes_max = pending_bytes_max
+        self._clock_s = clock_s
+        self._lanes = {
+            topic.name: [_Lane(topic_prefix + topic.name, number) for number in range(topic.partitions)]
+            for topic in topics
+        }
+        self._ready: deque[_Lane] = deque()
+        self._wake = asyncio.Event()
+        self._pump: asyncio.Task[None] | None = None
+        self._failure: str | None = None
+        self._ended = asyncio.Event()
+        self.pending_bytes = 0
+
+    async def open(self) -> None:
+        """Connects, and checks the topics. Raises KafkaError, OSError or DependencyUnavailable."""
+        await self._producer.start()
+        for topic in self._topics:
+            name = self._topic_prefix + topic.name
+            found = len(await self._producer.partitions_for(name))
+            if found != topic.partitions:
+                # Events placed by another count would part from the earlier ones of their key.
+                raise DependencyUnavailable("kafka", f"topic {name} has {found} partitions, not {topic.partitions}")
+        self._pump = asyncio.create_task(self._send_ready(), name="ingest-pump")
+
+    @property
+    def failure(self) -> str | None:
+        """Why the session ended, or None while it lives."""
+        return self._failure
+
+    async def wait_ended(self) -> None:
+        """Returns when the session has failed."""
+        await self._ended.wait()
+
+    def oldest_s(self) -> float | None:
+        """When the oldest event that is not acknowledged was appended, on `clock_s`."""
+        firsts = (next(lane.batches(), None) for lanes in self._lanes.values() for lane in lanes)
+        return min((batch.since_s for batch in firsts if batch is not None), default=None)
+
+    def append(self, records: Sequence[Record], timestamp_ms: int) -> asyncio.Future[None]:
+        """Puts records behind what waits already. The future ends when Kafka has acknowledged all of them.
+
+        Records with one key keep their order. Raises DependencyUnavailable when the session is over or full.
+        """
+        if self._failure is not None:
+            raise DependencyUnavailable("kafka", self._failure)
+        size = sum([len(record.key) + len(record.value) + _RECORD_OVERHEAD_BYTES for record in records])
+        if self.pending_bytes + size > self._pending_bytes_max:
+            raise DependencyUnavailable("kafka", f"{self.pending_bytes} bytes wait for it already", retry_after_s=1)
+        receipt = Receipt(asyncio.get_running_loop().create_future())
+        now_s = self._clock_s()
+        partition_of = self._placement.partition
+        for record in records:
+            lanes = self._lanes[record.topic.name]
+            key, value = record.key, record.value
+            self._put(lanes[partition_of(key, len(lanes))], key, value, timestamp_ms, receipt, now_s)
+        self.pending_bytes += size
+        metrics.PENDING_BYTES.set(self.pending_bytes)
+        return receipt.done
+
+    def fail(self, why: str) -> None:
+        """Ends the session: everyone who waits is told to send again."""
+        if self._failure is not None:
+            return
+        self._failure = why
+        error = DependencyUnavailable("kafka", why)
+        for lanes in self._lanes.values():
+            for lane in lanes:
+                for batch in lane.batches():
+                    for receipt in batch.receipts:
+                        receipt.fail(error)
+                lane.under_way = None
+                lane.queue.clear()
+        self._ready.clear()
+        self.pending_bytes = 0
+        metrics.PENDING_BYTES.set(0)
+        self._ended.set()
+
+    async def probe(self) -> bool:
+        """Whether any broker answers a request for metadata."""
+        return await self._producer.client.force_metadata_update()
+
+    async def close(self) -> None:
+        """Ends the session if it still lives, and frees what it holds. Returns when nothing more can be written."""
+        self.fail("the session is over")
+        if self._pump is not None:
+            self._pump.cancel()
+            await asyncio.wait([self._pump])
+        await give_up(self._producer)
+
+    def _put(self, lane: _Lane, key: bytes, value: bytes, timestamp_ms: int, receipt: Receipt, now_s: float) -> None:
+        batch = lane.queue[-1] if lane.queue else self._queue_batch(lane, now_s)
+        if batch.builder.append(timestamp=timestamp_ms, key=key, value=value, headers=_HEADERS) is None:
+            batch = self._queue_batch(lane, now_s)
+            # The first record of a batch always fits.
+            assert batch.builder.append(timestamp=timestamp_ms, key=key, value=value, headers=_HEADERS) is not None
+        batch.records += 1
+        batch.pending_bytes += len(key) + len(value) + _RECORD_OVERHEAD_BYTES
+        if not batch.receipts or batch.receipts[-1] is not receipt:
+            batch.receipts.append(receipt)
+            receipt.expect()
+
+    def _queue_batch(self, lane: _Lane, now_s: float) -> _Batch:
+        if lane.under_way is None and not lane.queue:
+            self._ready.append(lane)
+            self._wake.set()
+        batch = _Batch(self._producer.create_batch(), now_s)
+        lane.queue.append(batch)
+        return batch
+
+    async def _send_ready(self) -> None:
+        """Hands each ready partition's oldest batch to the producer; those handed over in one go share a request."""
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                while self._ready:
+                    await self._send(self._ready.popleft())
+        except Exception as error:
+            # Whatever it was, a pump that has stopped must not leave anyone waiting.
+            _log.warning("A batch could not be handed to Kafka's client", exc_info=error)
+            self.fail(f"{type(error).__name__}: {error}")
+
+    async def _send(self, lane: _Lane) -> None:
+        batch = lane.under_way = lane.queue.popleft()
+        batch.builder.close()
+        batch.sent_s = self._clock_s()
+        delivery = await self._producer.send_batch(batch.builder, lane.topic, partition=lane.partition)
+        delivery.add_done_callback(partial(self._settle, lane, batch))
+
+    def _settle(self, lane: _Lane, batch: _Batch, delivery: asyncio.Future[Any]) -> None:
+        """Kafka has answered for a batch, or aiokafka has lost hope."""
+        error = None if delivery.cancelled() else delivery.exception()
+        if self._failure is not None:
+            return
+        if delivery.cancelled() or error is not None:
+            self.fail(f"{type(error).__name__}: {error}")
+            return
+        metrics.BATCH_EVENTS.observe(batch.records)
+        metrics.ACK_SECONDS.observe(self._clock_s() - batch.sent_s)
+        self.pending_bytes -= batch.pending_bytes
+        metrics.PENDING_BYTES.set(self.pending_bytes)
+        lane.under_way = None
+        if lane.queue:
+            self._ready.append(lane)
+            self._wake.set()
+        for receipt in batch.receipts:
+            receipt.acknowledge()
