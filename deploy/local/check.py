@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from deploy.local import centre, kafka_jars, manifest, postgres_programs, status
+from deploy.local import centre, kafka_jars, manifest, ports, postgres_programs, status
 from deploy.local.timescale import require_timescaledb
 from deploy.settings import Settings
 from schemas.errors import IocError
@@ -116,6 +116,8 @@ def _centre(settings: Settings) -> Iterator[Finding]:
         left = [process.name for process in report.processes if process.pid]
         detail = f"not running, but {', '.join(left)} still live. `ioc down` ends them." if left else "not running"
         yield Finding("centre", not left, detail)
+        if settings.port is not None and not ports.is_free(settings.host, settings.port):
+            yield Finding("IOC_PORT", ok=False, detail=f"{settings.port} is taken. Set another one, or unset it.")
         return
     yield Finding("centre", report.ready, "ready" if report.ready else "still starting; see `ioc status`")
     for process in report.processes:

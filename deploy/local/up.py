@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -43,17 +42,22 @@ def attached(
         record.release()
 
 
-def detached(settings: Settings, environ: Mapping[str, str], *, demo: bool) -> None:
-    """Starts the centre in the background and returns when it is ready. Raises OperatorError."""
+def detached(
+    settings: Settings, environ: Mapping[str, str], *, demo: bool, command: Sequence[str] = centre.IOC_COMMAND
+) -> subprocess.Popen[bytes] | None:
+    """Starts the centre in the background and returns its supervisor when all is ready; None when one ran already.
+
+    Raises OperatorError.
+    """
     record = _record(settings)
     if record.is_running():
         _say_running(record)
-        return
+        return None
     log = settings.data_dir / "log" / "up.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "deploy.cli", "up", "--demo" if demo else "--no-demo"],
+            [*command, "up", "--demo" if demo else "--no-demo"],
             env=dict(environ),
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -71,7 +75,7 @@ def detached(settings: Settings, environ: Mapping[str, str], *, demo: bool) -> N
         state = record.read()
         if state is not None and state.ready and state.supervisor.pid == process.pid:
             progress.say("It runs in the background; `ioc down` stops it.")
-            return
+            return process
         if ended:
             raise ServiceError("The centre did not start.", f"The lines above say why; they are in {log}.")
         if time.monotonic() > deadline_s:

@@ -15,10 +15,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from deploy.local import ports
+from deploy.local import ports, status, up
+from deploy.local.centre import answers
 from deploy.local.check import findings
 from deploy.local.run_record import RunRecord
 from deploy.settings import Settings
+from schemas.errors import OperatorError
 from tests.deploy.test_supervisor import until
 
 ROOT = Path(__file__).parent.parent.parent
@@ -162,6 +164,28 @@ def test_after_kill_9_of_the_supervisor_alone_the_next_up_ends_the_orphans(centr
     again.send_signal(signal.SIGTERM)
     assert again.wait(15) == 0
     assert centre.processes() == []
+
+
+def test_detached_returns_when_all_is_ready_and_down_stops_it(centre: Centre) -> None:
+    settings = Settings.from_env(centre.environ)
+    supervisor = up.detached(settings, centre.environ, demo=False, command=(sys.executable, str(UP)))
+    assert supervisor is not None
+    report = status.report(centre.data_dir)
+    assert report.ready
+    assert answers(report.addresses["board"] + "readyz")
+    # A second one says where the first is, and leaves it alone.
+    assert up.detached(settings, centre.environ, demo=False, command=(sys.executable, str(UP))) is None
+    assert status.report(centre.data_dir).processes == report.processes
+    assert centre.ioc("down").returncode == 0
+    assert supervisor.wait(15) == 0
+    assert centre.processes() == []
+
+
+def test_a_detached_start_that_fails_says_why(centre: Centre, capsys: pytest.CaptureFixture[str]) -> None:
+    environ = {**centre.environ, "IOC_KAFKA": "127.0.0.1:1"}
+    with pytest.raises(OperatorError, match="did not start"):
+        up.detached(Settings.from_env(environ), environ, demo=False)
+    assert "No Kafka answers at 127.0.0.1:1" in capsys.readouterr().err
 
 
 def test_a_busy_port_that_was_asked_for_is_one_clear_line(centre: Centre) -> None:
