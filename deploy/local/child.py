@@ -12,6 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -133,12 +134,14 @@ class Child:
     def pause(self) -> None:
         """Stops it and all below it in their tracks, until `resume`."""
         for process in self.family():
-            process.suspend()
+            with suppress(psutil.NoSuchProcess):
+                process.suspend()
 
     def resume(self) -> None:
         """Lets it go on after `pause`."""
         for process in self.family():
-            process.resume()
+            with suppress(psutil.NoSuchProcess):
+                process.resume()
 
     def family(self) -> list[psutil.Process]:
         """The child and all its descendants, also those that lead groups of their own, as PostgreSQL's do."""

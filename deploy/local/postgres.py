@@ -179,8 +179,6 @@ class LocalPostgres:
                 *("-D", str(cluster), "-U", ROLE, f"--pwfile={password}", "--auth=scram-sha-256"),
                 *("--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"),
                 *("--no-instructions", "--data-checksums"),
-                # A cluster that was lost half-made is made again, so its files need not be on the disk yet.
-                "--no-sync",
             ],
             cwd="/",
             env=_environ(),
