@@ -124,14 +124,19 @@ class Apt:
             watchdog = threading.Timer(COMMAND_TIMEOUT_S, process.kill)
             watchdog.start()
             shown_bytes = 0
-            for line in status:
-                kind, _, rest = line.partition(":")
-                if kind == "dlstatus" and advance is not None:
-                    reached_bytes = int(float(rest.split(":")[1]) / 100 * total_bytes)
-                    advance(max(0, reached_bytes - shown_bytes))
-                    shown_bytes = max(shown_bytes, reached_bytes)
-            code = process.wait()
-            watchdog.cancel()
+            try:
+                for line in status:
+                    kind, _, rest = line.partition(":")
+                    if kind == "dlstatus" and advance is not None:
+                        reached_bytes = int(float(rest.split(":")[1]) / 100 * total_bytes)
+                        advance(max(0, reached_bytes - shown_bytes))
+                        shown_bytes = max(shown_bytes, reached_bytes)
+                code = process.wait()
+            finally:
+                # Also when Ctrl-C ends the wait: apt-get must not go on alone.
+                watchdog.cancel()
+                process.kill()
+                process.wait()
         with output, errors:
             output.seek(0)
             errors.seek(0)

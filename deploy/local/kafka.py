@@ -61,7 +61,7 @@ SETTINGS = {
     "log.segment.bytes": "134217728",
     # A restarted broker is let in when its former session has ended, and that is 9 s by default.
     "broker.heartbeat.interval.ms": "500",
-    "broker.session.timeout.ms": "3000",
+    "broker.session.timeout.ms": "2000",
 }
 
 LOG4J = """status = error

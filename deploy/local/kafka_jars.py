@@ -76,8 +76,13 @@ def _build(partial: Path, final: Path) -> None:
         context = _context(partial / "maven", advance)
         with ThreadPoolExecutor(PARALLEL_MAX) as pool:
             fetches = [pool.submit(_fetch, context, jar, partial / "lib") for jar in jars]
-            for fetch in fetches:
-                fetch.result()
+            try:
+                for fetch in fetches:
+                    fetch.result()
+            except BaseException:
+                # Ctrl-C, or a jar that cannot be had: the rest need not be fetched.
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
     shutil.rmtree(partial / "maven")
 
 

@@ -5,6 +5,7 @@ Kafka and PostgreSQL are real; the centre's own programs are dummies.
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -186,6 +187,17 @@ def test_a_detached_start_that_fails_says_why(centre: Centre, capsys: pytest.Cap
     with pytest.raises(OperatorError, match="did not start"):
         up.detached(Settings.from_env(environ), environ, demo=False)
     assert "No Kafka answers at 127.0.0.1:1" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(shutil.which("apt-get") is None, reason="there is nothing to download with")
+def test_ctrl_c_during_the_first_download_leaves_nothing_half_done(centre: Centre, tmp_path: Path) -> None:
+    empty = tmp_path / "empty-cache"
+    running = centre.up(IOC_CACHE=str(empty))
+    until(lambda: "downloading" in centre.said() or running.poll() is not None, "the download", UP_TIMEOUT_S)
+    running.send_signal(signal.SIGINT)
+    assert running.wait(30) == 0
+    assert centre.processes() == []
+    assert [path.name for path in empty.iterdir() if not path.name.endswith(".lock")] == []
 
 
 def test_a_busy_port_that_was_asked_for_is_one_clear_line(centre: Centre) -> None:
