@@ -1,0 +1,146 @@
+"""What does the database say to a client that just subscribed?
+
+Everything is read in one transaction that sees one moment, and the position is that moment's.
+"""
+
+from datetime import datetime, timedelta
+
+from dashboard_api import events, series, sources
+from dashboard_api.config import Bounds, DashboardConfig
+from dashboard_api.database import Database, Reader
+from dashboard_api.messages import series_text, value_text
+from dashboard_api.position import Position
+from dashboard_api.session import ReadRequest, Resumption, Snapshot, SnapshotReason
+from dashboard_api.statements import load_statements
+from dashboard_api.subscription import Subscription
+from dashboard_api.touched import AHEAD_S, Change, Wanted, decode_touched, oldest_shown_s, touched_points
+from schemas.event import AreaCode
+from schemas.window import TIERS
+
+_SQL = load_statements("feed")
+_ONE_MOMENT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+
+
+async def answer(database: Database, request: ReadRequest, config: DashboardConfig) -> Snapshot | Resumption:
+    """A resumption where the client's position allows it, else a snapshot. Raises DependencyUnavailable."""
+    now, subscription, reason = config.now(), request.subscription, request.reason
+    async with database.reading("live") as reader:
+        await reader.execute(_ONE_MOMENT)
+        horizon = await read_horizon(reader)
+        found: Snapshot | Resumption | None = None
+        if subscription.position is not None and reason is None:
+            reason = await _why_not(reader, subscription.position, horizon, config.bounds)
+            if reason is None:
+                resumed = await _resume(reader, subscription, horizon, config, now)
+                if isinstance(resumed, SnapshotReason):
+                    reason = resumed
+                else:
+                    found = resumed
+        if found is None:
+            found = await _snapshot(reader, subscription, horizon, reason, config, now)
+        await reader.execute("COMMIT")
+    return found
+
+
+async def read_horizon(reader: Reader) -> Position:
+    """The present position: nothing will be committed at or below it any more."""
+    row = await reader.fetchrow(_SQL["read_horizon"])
+    assert row is not None, "the first migration fills the table `feed`"
+    return Position(row["epoch"], row["xid"])
+
+
+async def is_kept(reader: Reader, position: Position, bounds: Bounds) -> bool:
+    """Whether every change row after this position is certain to be there still."""
+    age = timedelta(seconds=bounds.resume_age_s)
+    return bool(await reader.fetchval(_SQL["is_kept"], str(position.xid), age))
+
+
+async def _why_not(reader: Reader, position: Position, horizon: Position, bounds: Bounds) -> SnapshotReason | None:
+    """Why changes since this position cannot be told; None when they can."""
+    # A position beyond the horizon is not of this database's present life, whatever its epoch says.
+    if position.epoch != horizon.epoch or position.xid > horizon.xid:
+        return SnapshotReason.EPOCH_CHANGED
+    return None if await is_kept(reader, position, bounds) else SnapshotReason.POSITION_TOO_OLD
+
+
+async def _resume(
+    reader: Reader, subscription: Subscription, horizon: Position, config: DashboardConfig, now: datetime
+) -> Resumption | SnapshotReason:
+    after, site, bounds = subscription.position, config.site, config.bounds
+    assert after is not None
+    rows = await reader.fetch(_SQL["read_changes"], str(after.xid), bounds.resume_changes_max + 1)
+    changes = [
+        Change(r["xid"], r["committed_at"], decode_touched(r["touched"])) for r in rows if r["xid"] is not None
+    ]
+    if len(changes) > bounds.resume_changes_max:
+        return SnapshotReason.POSITION_TOO_OLD
+    if any(change.touched is None for change in changes):
+        return SnapshotReason.UNREADABLE_CHANGE
+    now_s = now.timestamp()
+    wanted = Wanted(
+        {kpi: {area: {subscription.tier} for area in subscription.areas} for kpi in subscription.kpis},
+        {tier: oldest_shown_s(now_s, tier, subscription.points) for tier in TIERS},
+        subscription.events > 0,
+        subscription.sources,
+    )
+    minutes = touched_points(changes, wanted, site.areas, now_s)
+    values = await series.read_points(reader, minutes, site)
+    shown: list[str] = []
+    skipped = 0
+    if subscription.events:
+        new, skipped = await events.read_between(reader, after, horizon, site.areas, bounds.events_max)
+        inside = [event.text for event in new if not set(subscription.areas).isdisjoint(event.path)]
+        shown = inside[-subscription.events :]
+        skipped += len(inside) - len(shown)
+    heard = {source for change in changes if change.touched for source in change.touched.sources}
+    return Resumption(
+        position=horizon,
+        values=[value_text(p, horizon.xid, minutes[p], value) for p, value in values.items()],
+        events=shown,
+        events_skipped=skipped,
+        sources=list((await sources.read_some(reader, site, heard, now)).values())
+        if subscription.sources and heard
+        else [],
+    )
+
+
+async def _snapshot(
+    reader: Reader,
+    subscription: Subscription,
+    horizon: Position,
+    reason: SnapshotReason | None,
+    config: DashboardConfig,
+    now: datetime,
+) -> Snapshot:
+    site = config.site
+    now_s = now.timestamp()
+    ahead_s = int(now_s) + AHEAD_S
+    starts: dict[AreaCode, list[int]] = {
+        area: series.window_starts(now_s, subscription.tier, area, site.areas, subscription.points)
+        for area in subscription.areas
+    }
+    wanted = subscription.series
+    values = await series.read_windows(reader, wanted, site, starts, ahead_s) if wanted else {}
+    minutes = (
+        await series.read_last_minutes(reader, subscription.kpis, subscription.areas, now_s, ahead_s)
+        if wanted
+        else {}
+    )
+    listed = await events.read_recent(
+        reader,
+        horizon.epoch,
+        events.EventFilter(areas=events.descendants(site.areas, subscription.areas)),
+        None,
+        subscription.events,
+    )
+    states = await sources.read_all(reader, site, now, config.bounds.sources_max) if subscription.sources else []
+    return Snapshot(
+        position=horizon,
+        reason=reason,
+        series=[
+            series_text(one, site.areas[one.area].zone, minutes.get((one.kpi, one.area)), values[one])
+            for one in wanted
+        ],
+        events=[event.text for event in reversed(listed)],
+        sources=[sources.source_text(state) for state in states],
+    )

@@ -1,0 +1,95 @@
+"""Which routes does the dashboard have, and what runs behind them?
+
+The feed's task starts and ends with the app's lifespan. The database need not be there at the start or at any time
+after; whoever asks is told so.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import msgspec
+from fastapi import FastAPI, WebSocket
+from starlette.responses import JSONResponse
+
+from dashboard_api.config import DashboardConfig
+from dashboard_api.database import Database
+from dashboard_api.feed import Feed
+from dashboard_api.hub import Hub
+from dashboard_api.live import LiveFeed
+from dashboard_api.pages import load_pages, page_routes
+from dashboard_api.problem import answer_problems
+from dashboard_api.rest import describe, routes
+
+OPENAPI_PATH = "/v1/openapi/dashboard.json"
+
+SERVER_OPTIONS: dict[str, Any] = {
+    # Compression would cost each connection 50 KiB, and each client its own run over texts that are serialised once.
+    "ws_per_message_deflate": False,
+    # A message between the app's own bound and this one is answered with its reason; a larger one closes with 1009.
+    "ws_max_size": 64 * 1024,
+    "ws_ping_interval": 20.0,
+    "ws_ping_timeout": 20.0,
+}
+"""What uvicorn has to be told for the live feed."""
+
+
+def create_app(config: DashboardConfig) -> FastAPI:
+    """The dashboard. Its lifespan must be run, by the server or by the app that it is put into."""
+    database, hub = Database(config), Hub()
+    feed = Feed(config, database, hub)
+    live = LiveFeed(config, database, hub, feed)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
+        task = asyncio.create_task(feed.run())
+        try:
+            yield
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+            await database.close()
+
+    # The pages that FastAPI makes of the document load scripts from elsewhere, so they are off.
+    app = FastAPI(
+        title="IOC dashboard",
+        version="1",
+        description="State becomes a view: indicators, events and sources. The live feed is `WS /v1/live`.",
+        lifespan=lifespan,
+        openapi_url=OPENAPI_PATH,
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.database = database
+    app.openapi = describe(app.openapi)
+    answer_problems(app)
+    app.include_router(routes(config, database))
+    app.include_router(page_routes(load_pages()))
+
+    @app.websocket("/v1/live")
+    async def live_feed(websocket: WebSocket) -> None:
+        await live.serve(websocket)
+
+    @app.get("/healthz", summary="Whether the process answers")
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.get(
+        "/readyz",
+        response_model=None,
+        summary="Whether questions can be answered, and which dependency is away",
+        responses={503: {"description": "The database is away"}},
+    )
+    async def readyz() -> JSONResponse:
+        state = await readiness(app)
+        return JSONResponse(state, status_code=200 if state["database"]["state"] == "up" else 503)
+
+    return app
+
+
+async def readiness(app: FastAPI) -> dict[str, Any]:
+    """`{"database": {"state": "up" | "away", "since": …, "detail": …}}`, for `/readyz` here or of a whole centre."""
+    return {"database": msgspec.to_builtins(cast("Database", app.state.database).state)}

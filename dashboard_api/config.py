@@ -1,0 +1,43 @@
+"""What is the dashboard told from outside, and how much does it take on?"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from msgspec import Struct
+
+from schemas.site import Site
+
+
+class Bounds(Struct, frozen=True, kw_only=True):
+    """Every limit of this room, each with what happens at it."""
+
+    clients_max: int = 1_000  # one more is accepted, told why and closed with 1013
+    message_bytes_max: int = 16 * 1024  # a longer message is answered with `error`; above 64 KiB the server closes
+    series_max: int = 400  # KPIs times areas of a subscription; more is answered with `error`
+    points_max: int = 1_500  # buckets of a series; more is answered with `error`
+    values_max: int = 40_000  # series times points of a subscription; more is answered with `error`
+    events_max: int = (
+        500  # events of a list; of more that wait for a slow client the newest stay, the rest is counted
+    )
+    buckets_max: int = 1_500  # buckets of a REST answer; a longer range is refused with 422
+    sources_max: int = 1_000  # sources in an answer; beyond it those heard longest ago are left out
+    changes_max: int = 2_000  # change rows read at once; the feed reads on at once when there are more
+    resume_changes_max: int = 20_000  # change rows behind a position; beyond it the client gets a snapshot
+    resume_age_s: int = 3_600  # age of a position; beyond it the client gets a snapshot. Keep change rows for longer
+    pool_size: int = 8  # database connections; a request waits for one, then gets 503
+    answer_timeout_s: float = 4.0  # for connection and query together; then 503
+    feed_timeout_s: float = 3.0  # for a query of the feed; then the database counts as away
+    send_timeout_s: float = 10.0  # a client that takes nothing for so long is closed with 1013
+    lagging_after_s: float = 1.0  # a client that kept a message waiting for so long is told that it lags
+    heartbeat_s: float = 2.0  # between two heartbeats
+    poll_s: float = 0.25  # between two looks at the feed when no notification came
+
+
+class DashboardConfig(Struct, frozen=True, kw_only=True):
+    """All that `create_app` needs. `origins` are further web origins whose pages may open the live feed."""
+
+    database_url: str
+    site: Site
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    bounds: Bounds = Bounds()
+    origins: tuple[str, ...] = ()

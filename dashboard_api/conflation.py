@@ -1,0 +1,102 @@
+"""What has a client still to be told, when it cannot be told at once?
+
+The newest value of each bucket, the newest events of its list, and the newest word on each source: as much as its
+board shows and no more, however long it keeps us waiting.
+"""
+
+from collections import deque
+from datetime import datetime
+
+from msgspec import Struct
+
+from dashboard_api.touched import Point
+from schemas.event import AreaCode
+
+
+class NewEvent(Struct, frozen=True):
+    """An event on the feed, serialised. `path` is its area and what that lies in."""
+
+    xid: int
+    path: tuple[AreaCode, ...]
+    text: str
+    received_at: datetime
+
+
+class Flush(Struct, frozen=True, kw_only=True):
+    """What goes out together. `committed_at` is the commit of the oldest change in it."""
+
+    values: list[str]
+    events: list[NewEvent]
+    events_skipped: int
+    sources: list[str]
+    committed_at: datetime | None
+
+
+class Pending:
+    """A latest-value map for one client. Of two entries under one key the later put stays."""
+
+    def __init__(self, events_max: int) -> None:
+        self.replaced = 0
+        self._values: dict[Point, tuple[int, str]] = {}
+        self._sources: dict[str, tuple[int, str]] = {}
+        self._events: deque[NewEvent] = deque(maxlen=events_max)
+        self._skipped = 0
+        self._commits: dict[int, datetime] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._values or self._events or self._sources)
+
+    def __len__(self) -> int:
+        return len(self._values) + len(self._events) + len(self._sources)
+
+    def put_value(self, point: Point, xid: int, text: str) -> None:
+        """A bucket's new value, as of `xid`."""
+        self.replaced += point in self._values
+        self._values[point] = (xid, text)
+
+    def put_source(self, source: str, xid: int, text: str) -> None:
+        """The new word on a source, as of `xid`."""
+        self._sources[source] = (xid, text)
+
+    def put_event(self, event: NewEvent) -> None:
+        """A new event. Beyond the list's length the oldest waiting one makes room, and is counted."""
+        self._skipped += len(self._events) == self._events.maxlen
+        self._events.append(event)
+
+    def skip_events(self, count: int) -> None:
+        """Counts new events that are older than those that were put."""
+        self._skipped += count
+
+    def put_commit(self, xid: int, committed_at: datetime) -> None:
+        """Notes when the oldest change of what is put as of `xid` was committed."""
+        # Only the oldest is ever asked for; more than one is kept just until `drop_through` may take it away.
+        if len(self._commits) < 2:
+            self._commits[xid] = committed_at
+
+    def drop_through(self, xid: int) -> None:
+        """Forgets what a snapshot as of `xid` holds already."""
+        self._values = {point: entry for point, entry in self._values.items() if entry[0] > xid}
+        self._sources = {source: entry for source, entry in self._sources.items() if entry[0] > xid}
+        self._commits = {at: committed_at for at, committed_at in self._commits.items() if at > xid}
+        kept = [event for event in self._events if event.xid > xid]
+        if len(kept) < len(self._events):
+            # Events are in order, so all that made room were older than one that the snapshot holds.
+            self._skipped = 0
+        self._events = deque(kept, maxlen=self._events.maxlen)
+
+    def take(self) -> Flush:
+        """All of it, and nothing is left."""
+        flush = Flush(
+            values=[text for _, text in self._values.values()],
+            events=list(self._events),
+            events_skipped=self._skipped,
+            sources=[text for _, text in self._sources.values()],
+            committed_at=min(self._commits.values(), default=None),
+        )
+        self._values.clear()
+        self._sources.clear()
+        self._events.clear()
+        self._commits.clear()
+        self._skipped = 0
+        self.replaced = 0
+        return flush

@@ -1,0 +1,92 @@
+"""Which events were committed last?"""
+
+from collections.abc import Collection
+
+from msgspec import Struct
+
+from dashboard_api.conflation import NewEvent
+from dashboard_api.database import Reader
+from dashboard_api.messages import event_text
+from dashboard_api.position import Position
+from dashboard_api.statements import load_statements
+from schemas.area import AreaTree
+from schemas.event import AreaCode
+
+_SQL = load_statements("events")
+
+
+class EventCursor(Struct, frozen=True):
+    """A place in the list of all events, newest first: what comes after it is older."""
+
+    xid: int
+    source: str = ""
+    id: str = ""
+
+
+class EventFilter(Struct, frozen=True, kw_only=True):
+    """What a list shows; None shows all. `areas` are exact codes, descendants included by whoever asks."""
+
+    type: str | None = None
+    areas: Collection[AreaCode] | None = None
+    source: str | None = None
+    subject: str | None = None
+
+
+class ListedEvent(Struct, frozen=True):
+    """A serialised event with its own place in the list."""
+
+    text: str
+    cursor: EventCursor
+
+
+def descendants(tree: AreaTree, areas: Collection[AreaCode]) -> list[AreaCode] | None:
+    """These areas and all in them; None when that is everything, an unknown area's events too."""
+    if tree.root.code in areas:
+        return None
+    return [area.code for area in tree if not set(areas).isdisjoint(tree.path(area.code))]
+
+
+async def read_recent(
+    reader: Reader, epoch: int, wanted: EventFilter, before: EventCursor | None, limit: int
+) -> list[ListedEvent]:
+    """At most `limit` events, the newest committed first."""
+    if limit == 0:
+        return []
+    rows = await reader.fetch(
+        _SQL["read_recent"],
+        str(before.xid) if before else None,
+        before.source if before else None,
+        before.id if before else None,
+        wanted.type,
+        None if wanted.areas is None else list(wanted.areas),
+        wanted.source,
+        wanted.subject,
+        limit,
+    )
+    return [
+        ListedEvent(
+            event_text(row["body"], row["committed_at"], Position(epoch, row["xid"])),
+            EventCursor(row["xid"], row["source"], row["id"]),
+        )
+        for row in rows
+    ]
+
+
+async def read_between(
+    reader: Reader, after: Position, through: Position, tree: AreaTree, limit: int
+) -> tuple[list[NewEvent], int]:
+    """The newest events of the transactions in (after, through], oldest first, and how many older are left out."""
+    rows = await reader.fetch(_SQL["read_between"], str(after.xid), str(through.xid), limit)
+    events = [
+        NewEvent(
+            row["xid"],
+            tree.path(row["area"]) if row["area"] in tree else (tree.root.code,),
+            event_text(row["body"], row["committed_at"], Position(through.epoch, row["xid"])),
+            row["received_at"],
+        )
+        for row in reversed(rows)
+    ]
+    if len(rows) < limit:
+        return events, 0
+    total = await reader.fetchval(_SQL["count_between"], str(after.xid), str(through.xid))
+    return events, int(total) - len(rows)

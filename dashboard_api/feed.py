@@ -1,0 +1,187 @@
+"""What has been committed since we last looked, and who shows it?
+
+One task for each process. A notification only wakes it, for notifications are lost with their connection; the change
+rows say what happened. Its position stays in memory while the database is away, so nothing is missed when it is back.
+"""
+
+import asyncio
+import logging
+from datetime import datetime
+
+import asyncpg
+
+from dashboard_api import events, metrics, series, sources
+from dashboard_api.answers import is_kept, read_horizon
+from dashboard_api.config import DashboardConfig
+from dashboard_api.database import AWAY_ERRORS, Connection, Database
+from dashboard_api.hub import Batch, Hub
+from dashboard_api.messages import FeedState, value_text
+from dashboard_api.pace import GAP_MIN_S, gap_s
+from dashboard_api.position import Position
+from dashboard_api.session import SnapshotReason
+from dashboard_api.statements import load_statements
+from dashboard_api.touched import Change, decode_touched, touched_points
+from schemas.event import AreaCode
+
+CHANNEL = "ioc_change"
+HELD_AFTER_S = 2.0  # a commit that cannot be shown for so long makes the feed `held`
+_RETRY_MIN_S, _RETRY_MAX_S = 0.1, 1.0  # between two attempts to reach the database
+
+_SQL = load_statements("feed")
+_log = logging.getLogger(__name__)
+
+
+class Feed:
+    """Reads changes in commit order and hands them to the hub."""
+
+    def __init__(self, config: DashboardConfig, database: Database, hub: Hub) -> None:
+        self._config = config
+        self._database = database
+        self._hub = hub
+        self._wake = asyncio.Event()
+        self._held_since: datetime | None = None
+        # The latest minute with events, by KPI and area: bounded by the catalogue times the area tree.
+        self._last_minutes: dict[tuple[str, AreaCode], int] = {}
+
+    @property
+    def state(self) -> FeedState:
+        """How fresh the feed is at this moment."""
+        now, database = self._config.now(), self._database.state
+        if database.state == "away":
+            return FeedState(state="away", lag_s=_since_s(database.since, now))
+        lag_s = _since_s(self._held_since, now)
+        return FeedState(state="held" if lag_s > HELD_AFTER_S else "live", lag_s=lag_s)
+
+    async def run(self) -> None:
+        """Never ends by itself. Whatever goes wrong, it says so, waits and goes on from its position."""
+        retry_s = _RETRY_MIN_S
+        while True:
+            connection: Connection | None = None
+            try:
+                connection = await self._database.connect()
+                await connection.add_listener(CHANNEL, self._notified)
+                connection.add_termination_listener(self._terminated)
+                await self._begin(connection)
+                self._database.came()
+                retry_s = _RETRY_MIN_S
+                await self._follow(connection)
+            except (*AWAY_ERRORS, asyncpg.PostgresError) as error:
+                self._database.went(error)
+            except Exception as error:
+                # A feed that ended would leave every board silently stale.
+                _log.exception("the change feed failed")
+                self._database.went(error)
+            finally:
+                if connection is not None:
+                    connection.terminate()
+            await asyncio.sleep(retry_s)
+            retry_s = min(_RETRY_MAX_S, retry_s * 2)
+
+    async def _begin(self, connection: Connection) -> None:
+        """Takes up the position of before, or the present one."""
+        horizon, position = await read_horizon(connection), self._hub.position
+        if position is None:
+            self._hub.position = horizon
+        elif position.epoch != horizon.epoch or position.xid > horizon.xid:
+            self._reset(horizon, SnapshotReason.EPOCH_CHANGED)
+        elif not await is_kept(connection, position, self._config.bounds):
+            self._reset(horizon, SnapshotReason.POSITION_TOO_OLD)
+
+    async def _follow(self, connection: Connection) -> None:
+        loop, bounds = asyncio.get_running_loop(), self._config.bounds
+        while True:
+            # Cleared before reading: what is notified meanwhile may or may not be in what is read.
+            self._wake.clear()
+            started_s = loop.time()
+            values, more = await self._read(connection)
+            rest_s = started_s + gap_s(len(self._hub), values) - loop.time()
+            if rest_s > 0:
+                await asyncio.sleep(rest_s)
+            if more:
+                continue
+            # What holds the horizon back may end without a notification.
+            wait_s = GAP_MIN_S if self._held_since is not None else bounds.poll_s
+            try:
+                async with asyncio.timeout(wait_s):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    async def _read(self, connection: Connection) -> tuple[int, bool]:
+        """Reads and publishes one batch. Returns how many values it had, and whether there is more at once."""
+        position, limit = self._hub.position, self._config.bounds.changes_max
+        assert position is not None, "_begin sets it"
+        rows = await connection.fetch(_SQL["read_changes"], str(position.xid), limit)
+        horizon = Position(rows[0]["epoch"], rows[0]["horizon_xid"])
+        self._held_since = rows[0]["held_since"]
+        metrics.FEED_LAG_S.set(_since_s(self._held_since, self._config.now()))
+        if horizon.epoch != position.epoch or horizon.xid < position.xid:
+            self._reset(horizon, SnapshotReason.EPOCH_CHANGED)
+            return 0, False
+        changes = [
+            Change(row["xid"], row["committed_at"], decode_touched(row["touched"]))
+            for row in rows
+            if row["xid"] is not None
+        ]
+        if any(change.touched is None for change in changes):
+            _log.error("a change row of %s could not be read; all clients get a snapshot", horizon)
+            self._reset(horizon, SnapshotReason.UNREADABLE_CHANGE)
+            return 0, False
+        more = len(changes) == limit
+        through = Position(horizon.epoch, changes[-1].xid) if more else horizon
+        if not changes:
+            self._hub.position = through
+            return 0, False
+        with metrics.FEED_READ_S.time():
+            batch = await self._batch(connection, changes, position, through)
+        self._hub.publish(batch, self._config.now().timestamp())
+        return len(batch.values), more
+
+    async def _batch(
+        self, connection: Connection, changes: list[Change], after: Position, through: Position
+    ) -> Batch:
+        """Reads what the changes touched, as far as somebody shows it.
+
+        The values are read after the position was, so they hold at least everything up to it. What they hold beyond
+        it will come again with its own change.
+        """
+        site, now = self._config.site, self._config.now()
+        wanted = self._hub.wanted(now.timestamp())
+        touched = [change.touched for change in changes if change.touched]
+        minutes = touched_points(changes, wanted, site.areas, now.timestamp())
+        for point, minute_s in minutes.items():
+            key = (point.kpi, point.area)
+            self._last_minutes[key] = max(self._last_minutes.get(key, 0), minute_s)
+        values = await series.read_points(connection, minutes, site)
+        new, skipped = (
+            await events.read_between(connection, after, through, site.areas, self._config.bounds.events_max)
+            if wanted.events and any(t.events for t in touched)
+            else ([], 0)
+        )
+        heard = {source for t in touched for source in t.sources} if wanted.sources else set[str]()
+        return Batch(
+            position=through,
+            values={
+                point: value_text(point, through.xid, self._last_minutes[point.kpi, point.area], value)
+                for point, value in values.items()
+            },
+            events=new,
+            events_skipped=skipped,
+            sources=await sources.read_some(connection, site, heard, now) if heard else {},
+            committed_at=min(change.committed_at for change in changes),
+        )
+
+    def _reset(self, position: Position, reason: SnapshotReason) -> None:
+        metrics.FEED_RESETS.labels(reason).inc()
+        self._hub.reset(position, reason)
+
+    def _notified(self, *_: object) -> None:
+        self._wake.set()
+
+    def _terminated(self, *_: object) -> None:
+        self._wake.set()
+
+
+def _since_s(moment: datetime | None, now: datetime) -> float:
+    """Seconds since then, never negative: two clocks are at work here."""
+    return 0.0 if moment is None else max(0.0, (now - moment).total_seconds())

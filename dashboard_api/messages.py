@@ -1,0 +1,141 @@
+"""What does the server say on the live feed, word for word?
+
+Every part that several clients get is serialised once, and a client's message is put together from such texts. The
+protocol is described in docs/live-protocol.md.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+from dashboard_api.position import Position
+from dashboard_api.refusal import Refused
+from dashboard_api.subscription import Series
+from dashboard_api.touched import Point
+from schemas.kpi import Value
+
+
+class DatabaseState(Struct, frozen=True, kw_only=True):
+    """Whether the database answers. `since` is when that began; `detail` says what is wrong with it."""
+
+    state: Literal["up", "away"]
+    since: datetime
+    detail: str | None = None
+
+
+class FeedState(Struct, frozen=True, kw_only=True):
+    """How fresh the feed is. It is `held` while an open transaction keeps committed changes from being shown.
+
+    `lag_s` is the age of the oldest committed change that was not shown yet, in seconds.
+    """
+
+    state: Literal["live", "held", "away"]
+    lag_s: float
+
+
+class EventItem(Struct, frozen=True):
+    """An event as lists show it: its own JSON, when it was committed, and the position that covers it."""
+
+    event: msgspec.Raw
+    committed_at: datetime
+    position: str
+
+
+def value_text(point: Point, version: int, last_minute_s: int, value: Value) -> str:
+    """One bucket's value, absolute; of two the one with the higher version holds."""
+    fields = {
+        "kpi": point.kpi,
+        "area": point.area,
+        "tier": point.tier,
+        "bucket": point.bucket_s,
+        "last_minute": last_minute_s,
+        "version": version,
+    }
+    return _text(fields | msgspec.to_builtins(value))
+
+
+def series_text(series: Series, zone: str, last_minute_s: int | None, points: Iterable[tuple[int, Value]]) -> str:
+    """A whole series of (bucket start, value), oldest first."""
+    return _text(
+        {
+            "kpi": series.kpi,
+            "area": series.area,
+            "tier": series.tier,
+            "zone": zone,
+            "last_minute": last_minute_s,
+            "points": [{"bucket": bucket_s} | msgspec.to_builtins(value) for bucket_s, value in points],
+        }
+    )
+
+
+def event_text(body: bytes, committed_at: datetime, position: Position) -> str:
+    """One event with its own JSON inside, as the sender wrote it."""
+    return _text(EventItem(msgspec.Raw(body), committed_at, str(position)))
+
+
+def snapshot_text(
+    position: Position,
+    time: datetime,
+    reason: str | None,
+    series: Sequence[str],
+    events: Sequence[str],
+    sources: Sequence[str],
+) -> str:
+    """Everything that a board shows, as of `position`. `reason` says why a client that had one gets it again."""
+    return (
+        f'{{"op":"snapshot","position":"{position}","time":{_text(time)},"reason":{_text(reason)},'
+        f'"series":[{",".join(series)}],"events":[{",".join(events)}],"sources":[{",".join(sources)}]}}'
+    )
+
+
+def change_text(
+    position: Position,
+    time: datetime,
+    values: Iterable[str],
+    events: Iterable[str],
+    events_skipped: int,
+    sources: Iterable[str],
+    *,
+    resumed: bool = False,
+) -> str:
+    """What changed up to `position`. `events_skipped` older new events are left out: the list would not show them."""
+    mark = '"resumed":true,' if resumed else ""
+    return (
+        f'{{"op":"change","position":"{position}","time":{_text(time)},{mark}"values":[{",".join(values)}],'
+        f'"events":[{",".join(events)}],"events_skipped":{events_skipped},"sources":[{",".join(sources)}]}}'
+    )
+
+
+def heartbeat_text(position: Position | None, time: datetime, feed: FeedState) -> str:
+    """A sign of life. `position` is what this client has been sent everything up to; null before its snapshot."""
+    return _text({"op": "heartbeat", "position": str(position) if position else None, "time": time, "feed": feed})
+
+
+def status_text(database: DatabaseState) -> str:
+    """The database went away or came back."""
+    return _text({"op": "status", "database": database})
+
+
+def error_text(refused: Refused) -> str:
+    """What was wrong with the client's last message. The connection and its subscription go on."""
+    return _text(
+        {
+            "op": "error",
+            "field": refused.field,
+            "reason": refused.reason,
+            "detail": refused.detail,
+            "fix": refused.fix,
+        }
+    )
+
+
+def lagging_text(waited_s: float, replaced: int) -> str:
+    """The client takes messages too slowly: one waited for so long, and `replaced` values were overtaken by newer."""
+    return _text({"op": "lagging", "waited_s": round(waited_s, 3), "replaced": replaced})
+
+
+def _text(value: object) -> str:
+    return msgspec.json.encode(value).decode()

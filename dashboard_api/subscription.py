@@ -1,0 +1,136 @@
+"""What does a live client want to see?"""
+
+from typing import NamedTuple
+
+import msgspec
+from msgspec import Struct
+
+from dashboard_api.config import Bounds
+from dashboard_api.position import Position, parse_position
+from dashboard_api.refusal import RefusalReason, Refused
+from schemas.codec import explain
+from schemas.event import AreaCode
+from schemas.kpi import Kpi
+from schemas.site import Site
+from schemas.window import Tier
+
+
+class Series(NamedTuple):
+    """The values of one KPI in one area at one width of bucket."""
+
+    kpi: str
+    area: AreaCode
+    tier: Tier
+
+
+class Subscription(Struct, frozen=True, kw_only=True):
+    """A checked wish. `points` buckets of each series up to now, the `events` newest events, `sources` or not."""
+
+    kpis: tuple[str, ...]
+    areas: tuple[AreaCode, ...]
+    tier: Tier
+    points: int
+    events: int
+    sources: bool
+    position: Position | None = None
+
+    @property
+    def series(self) -> list[Series]:
+        """Every series, KPI by KPI."""
+        return [Series(kpi, area, self.tier) for kpi in self.kpis for area in self.areas]
+
+
+class Subscribe(Struct, frozen=True, kw_only=True, tag_field="op", tag="subscribe", forbid_unknown_fields=True):
+    """The message as it comes in. Without `kpis` all of them are meant, without `areas` the root."""
+
+    kpis: list[str] | None = None
+    areas: list[str] | None = None
+    tier: Tier = Tier.MINUTE
+    points: int = 60
+    events: int = 20
+    sources: bool = True
+    position: str | None = None
+
+
+_decoder = msgspec.json.Decoder(Subscribe)
+_FORM = 'Send {"op": "subscribe", …} as docs/live-protocol.md has it.'
+
+
+def parse_message(text: str, site: Site, bounds: Bounds) -> Subscription:
+    """Reads a client's message. Raises Refused with the field, the reason and the fix."""
+    if len(text) > bounds.message_bytes_max or len(text.encode(errors="replace")) > bounds.message_bytes_max:
+        raise Refused(
+            "$",
+            RefusalReason.TOO_LARGE,
+            f"the message has more than {bounds.message_bytes_max} bytes",
+            "Subscribe to fewer KPIs and areas on one connection.",
+        )
+    try:
+        raw = _decoder.decode(text)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise _refused(error) from error
+    for name, value, most in (("points", raw.points, bounds.points_max), ("events", raw.events, bounds.events_max)):
+        least = 1 if name == "points" else 0
+        if not least <= value <= most:
+            detail, fix = f"`{name}` is {value}", f"Use a number from {least} to {most}."
+            raise Refused(name, RefusalReason.OUT_OF_RANGE, detail, fix)
+    position = None if raw.position is None else parse_position(raw.position)
+    if raw.position is not None and position is None:
+        fix = "Send the `position` of the last message as it came, or leave it out for a snapshot."
+        raise Refused("position", RefusalReason.INVALID, "the position is not `<epoch>-<xid>`", fix)
+    wanted = [kpi.id for kpi in site.kpis.kpis] if raw.kpis is None else raw.kpis
+    places = [site.areas.root.code] if raw.areas is None else raw.areas
+    subscription = Subscription(
+        kpis=tuple(dict.fromkeys(kpi_of(site, id_, f"kpis[{i}]").id for i, id_ in enumerate(wanted))),
+        areas=tuple(dict.fromkeys(area_of(site, code, f"areas[{i}]") for i, code in enumerate(places))),
+        tier=raw.tier,
+        points=raw.points,
+        events=raw.events,
+        sources=raw.sources,
+        position=position,
+    )
+    _check_size(subscription, bounds)
+    return subscription
+
+
+def kpi_of(site: Site, id_: str, field: str) -> Kpi:
+    """The KPI of this id. Raises Refused."""
+    if id_ in site.kpis:
+        return site.kpis[id_]
+    raise Refused(field, RefusalReason.UNKNOWN_KPI, "this site has no such KPI", "Use an id from GET /v1/kpis.")
+
+
+def area_of(site: Site, code: str, field: str) -> AreaCode:
+    """The area of this code. Raises Refused."""
+    if code in site.areas:
+        return AreaCode(code)
+    raise Refused(field, RefusalReason.UNKNOWN_AREA, "this site has no such area", "Use a code from GET /v1/areas.")
+
+
+def _check_size(subscription: Subscription, bounds: Bounds) -> None:
+    series = len(subscription.kpis) * len(subscription.areas)
+    if series > bounds.series_max:
+        raise Refused(
+            "areas",
+            RefusalReason.TOO_MANY,
+            f"{len(subscription.kpis)} KPIs in {len(subscription.areas)} areas are {series} series",
+            f"Subscribe to at most {bounds.series_max} series; open another connection for more.",
+        )
+    if series * subscription.points > bounds.values_max:
+        raise Refused(
+            "points",
+            RefusalReason.TOO_MANY,
+            f"{series} series of {subscription.points} points are {series * subscription.points} values",
+            f"Ask for at most {bounds.values_max} values: fewer points, KPIs or areas.",
+        )
+
+
+def _refused(error: Exception) -> Refused:
+    """A decoder's error in our own words. The codec already knows how to read field and fix off it."""
+    known = explain(error)
+    if isinstance(error, msgspec.ValidationError):
+        detail = known.detail
+        reason = RefusalReason.UNKNOWN_FIELD if "unknown field" in detail else RefusalReason.INVALID
+        field = "op" if "`op`" in detail or known.field == "op" else known.field
+        return Refused(field, reason, detail, _FORM)
+    return Refused("$", RefusalReason.MALFORMED, known.detail, _FORM)
