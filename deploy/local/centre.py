@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from deploy.local import ports
+from deploy.local import ports, postgres_programs
 from deploy.local.child import Child
 from deploy.local.errors import OperatorError
 from deploy.local.kafka import LocalKafka
@@ -92,6 +92,9 @@ def of(
 
     External services are checked at once. Raises OperatorError.
     """
+    if settings.database_url is None:
+        # Told before Kafka is downloaded in vain.
+        postgres_programs.require_obtainable(settings.cache_dir)
     units: list[Unit] = []
     kafka_address = settings.kafka
     if kafka_address is None:

@@ -41,11 +41,8 @@ class Apt:
     """
 
     def __init__(self, folder: Path, suite: str) -> None:
-        release = _os_release()
-        apt_get = shutil.which("apt-get")
-        if apt_get is None or shutil.which("dpkg-deb") is None or release.get("ID") != "debian":
-            raise LocalServicesError("it is not a Debian system with apt-get and dpkg-deb")
-        sources = swapped(machine_sources(APT_FOLDER), release.get("VERSION_CODENAME", ""), suite)
+        apt_get = require_apt()
+        sources = swapped(machine_sources(APT_FOLDER), _os_release().get("VERSION_CODENAME", ""), suite)
         if not sources:
             raise LocalServicesError(f"no Debian archive is named in {APT_FOLDER}")
         self._apt_get = apt_get
@@ -148,6 +145,14 @@ class Apt:
                 "Check the network and the machine's apt settings, and run the same command again.",
             )
         return text
+
+
+def require_apt() -> str:
+    """The path of apt-get on a Debian system. Raises LocalServicesError elsewhere."""
+    apt_get = shutil.which("apt-get")
+    if apt_get is None or shutil.which("dpkg-deb") is None or _os_release().get("ID") != "debian":
+        raise LocalServicesError("this is not a Debian system with apt-get and dpkg-deb")
+    return apt_get
 
 
 def machine_sources(folder: Path) -> list[Source]:

@@ -10,8 +10,8 @@ import sysconfig
 from collections.abc import Iterable
 from pathlib import Path
 
-from deploy.local import cache, progress
-from deploy.local.debian_packages import Apt
+from deploy.local import cache, manifest, progress
+from deploy.local.debian_packages import Apt, require_apt
 from deploy.local.errors import LocalServicesError
 
 SUITE = "trixie"
@@ -41,6 +41,12 @@ def provision(cache_dir: Path) -> Path:
 def folder(cache_dir: Path) -> Path:
     """Where they are, or will be."""
     return cache_dir.resolve() / f"postgresql-{MAJOR}-{SUITE}-{RECIPE}"
+
+
+def require_obtainable(cache_dir: Path) -> None:
+    """Returns when the programs are there or can be fetched on this kind of system. Raises LocalServicesError."""
+    if manifest.faults(folder(cache_dir), full=False):
+        require_apt()
 
 
 def bin_of(programs: Path) -> Path:

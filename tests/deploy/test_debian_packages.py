@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from deploy.local import debian_packages
 from deploy.local.debian_packages import Source, machine_sources, swapped
-from deploy.local.postgres_programs import wanted
+from deploy.local.errors import LocalServicesError
+from deploy.local.postgres_programs import require_obtainable, wanted
 
 ONE_LINE = """
 # deb http://commented.example/debian bookworm main
@@ -64,6 +66,18 @@ def test_only_debian_s_own_release_is_swapped(tmp_path: Path, name: str, text: s
     path.parent.mkdir(exist_ok=True)
     path.write_text(text)
     assert swapped(machine_sources(tmp_path), "bookworm", "trixie") == expected
+
+
+def test_another_system_is_told_the_way_round_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = tmp_path / "os-release"
+    other.write_text('ID=fedora\nVERSION_CODENAME=""\n')
+    monkeypatch.setattr(debian_packages, "OS_RELEASE", other)
+    with pytest.raises(LocalServicesError) as caught:
+        require_obtainable(tmp_path / "cache")
+    message = str(caught.value)
+    assert "\n" not in message
+    for hint in ("deploy/compose/compose.yaml", "IOC_KAFKA", "IOC_DATABASE_URL"):
+        assert hint in message
 
 
 def test_the_compiler_and_the_installer_s_needs_are_left_out() -> None:

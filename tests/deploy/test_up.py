@@ -167,6 +167,16 @@ def test_after_kill_9_of_the_supervisor_alone_the_next_up_ends_the_orphans(centr
     assert centre.processes() == []
 
 
+def test_external_services_are_used_and_none_is_started(centre: Centre, kafka: str, database_url: str) -> None:
+    centre.environ |= {"IOC_KAFKA": kafka, "IOC_DATABASE_URL": database_url}
+    running = centre.up_and_ready()
+    names = {process.name for process in status.report(centre.data_dir).processes}
+    assert names == {"migrate", "web", "streams-0", "streams-1", "feed"}
+    running.send_signal(signal.SIGTERM)
+    assert running.wait(15) == 0
+    assert centre.processes() == []
+
+
 def test_detached_returns_when_all_is_ready_and_down_stops_it(centre: Centre) -> None:
     settings = Settings.from_env(centre.environ)
     supervisor = up.detached(settings, centre.environ, demo=False, command=(sys.executable, str(UP)))
