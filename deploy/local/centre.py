@@ -7,6 +7,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -146,17 +147,19 @@ def of(
     units.append(
         Unit("web", 2, program("web", ("run", "web"), chosen.metrics[0]), lambda: answers(f"{origin}/readyz"), origin)
     )
+    # In one stage with the web, so that neither's readiness may wait for the other's start.
     units += [
         Unit(
             f"streams-{worker}",
-            3,
+            2,
             program(f"streams-{worker}", ("run", "streams"), chosen.metrics[1 + worker], worker),
-            address=metrics[1 + worker],
+            partial(answers, metrics[1 + worker]),
+            metrics[1 + worker],
         )
         for worker in range(settings.workers)
     ]
     if demo:
-        units.append(Unit("feed", 4, program("feed", ("replay", "--demo"), chosen.metrics[-1])))
+        units.append(Unit("feed", 3, program("feed", ("replay", "--demo"), chosen.metrics[-1])))
     addresses = {
         "board": f"{origin}/",
         "API docs": f"{origin}/docs",
