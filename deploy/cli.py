@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from deploy.replay.command import replay_command
 from deploy.settings import Settings
 from schemas.errors import IocError
 
@@ -107,7 +108,8 @@ def run_streams() -> None:
     run.streams(settings())
 
 
-# PARTS: further commands (replay, import, redrive, token) are registered here, each importing lazily.
+# Commands with a module of their own; each of these imports what it needs when it is called.
+app.command("replay")(replay_command)
 
 
 if __name__ == "__main__":
