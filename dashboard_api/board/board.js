@@ -1,0 +1,241 @@
+/**
+ * What is on this board, and when is it drawn?
+ *
+ * It asks the site what there is, listens to the live feed, and draws at most five times a second, and once a second
+ * for the ages.
+ */
+
+import { Connection } from "./connection.js";
+import { formatAge, formatTime } from "./format.js";
+import { EVENTS_SHOWN, Model, POINTS } from "./model.js";
+import { LANGUAGE_NAMES, LANGUAGES, nameIn, textsOf } from "./texts.js";
+import { make, setText, showEvents, showSources, showTiles } from "./view.js";
+
+const DRAW_EVERY_MS = 200;
+const RETRY_LOAD_MS = 3000;
+
+/** @template {HTMLElement} [T=HTMLElement] @param {string} id */
+const at = (id) => /** @type {T} */ (/** @type {unknown} */ (document.getElementById(id)));
+
+/** A choice of this viewer, kept in the browser where that is allowed; `?name=` in the address wins. @param {string} name @param {string} otherwise @param {string[]} allowed */
+function choice(name, otherwise, allowed) {
+  let kept = null;
+  try {
+    kept = localStorage.getItem(`ioc.${name}`);
+  } catch { /* without storage a choice lasts as long as the page */ }
+  const asked = new URLSearchParams(location.search).get(name);
+  return [asked, kept].find((one) => one !== null && allowed.includes(one)) ?? otherwise;
+}
+
+/** @param {string} name @param {string} value */
+function keep(name, value) {
+  try {
+    localStorage.setItem(`ioc.${name}`, value);
+  } catch { /* see above */ }
+}
+
+/** @param {string} path */
+async function ask(path) {
+  const answer = await fetch(new URL(path, document.baseURI), { headers: { Accept: "application/json" } });
+  if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
+  return answer.json();
+}
+
+async function load() {
+  for (;;) {
+    try {
+      return await Promise.all([ask("v1/site"), ask("v1/kpis"), ask("v1/areas")]);
+    } catch (error) {
+      const language = choice("language", "vi", Object.keys(LANGUAGES));
+      setText(at("connection-text"), textsOf(language).failed(error instanceof Error ? error.message : String(error)));
+      document.body.dataset.connection = "stale";
+      await new Promise((resolve) => setTimeout(resolve, RETRY_LOAD_MS));
+    }
+  }
+}
+
+/** @param {string} theme */
+function applyTheme(theme) {
+  if (theme === "auto") delete document.documentElement.dataset.theme;
+  else document.documentElement.dataset.theme = theme;
+}
+
+/** Buttons of which one is on. @param {HTMLElement} root @param {string} name @param {[string, string][]} options @param {string} chosen @param {(value: string) => void} choose */
+function radios(root, name, options, chosen, choose) {
+  root.querySelectorAll("label").forEach((label) => label.remove());
+  for (const [value, text] of options) {
+    const label = make("label");
+    const input = /** @type {HTMLInputElement} */ (make("input"));
+    input.type = "radio";
+    input.name = name;
+    input.value = value;
+    input.checked = value === chosen;
+    input.addEventListener("change", () => choose(value));
+    label.append(input, make("span", "", text));
+    root.append(label);
+  }
+}
+
+/** The tree as a list, children under their parent. @param {{code: string, parent: string | null}[]} areas */
+function inOrder(areas) {
+  /** @type {Map<string | null, any[]>} */
+  const below = new Map();
+  for (const area of areas) below.set(area.parent, [...(below.get(area.parent) ?? []), area]);
+  /** @type {{area: any, depth: number}[]} */
+  const listed = [];
+  const walk = (/** @type {string | null} */ parent, /** @type {number} */ depth) => {
+    for (const area of below.get(parent) ?? []) {
+      listed.push({ area, depth });
+      walk(area.code, depth + 1);
+    }
+  };
+  walk(null, 0);
+  return listed;
+}
+
+async function start() {
+  applyTheme(choice("theme", "auto", ["auto", "light", "dark"]));
+  const first = textsOf(choice("language", "vi", Object.keys(LANGUAGES)));
+  setText(at("connection-text"), first.connecting);
+  const [site, kpis, areas] = await load();
+  const languages = site.languages.filter((/** @type {string} */ one) => one in LANGUAGES);
+  const spoken = languages.length > 0 ? languages : ["en"];
+  const codes = areas.items.map((/** @type {{code: string}} */ area) => area.code);
+  const chosen = {
+    language: choice("language", spoken[0], spoken),
+    theme: choice("theme", "auto", ["auto", "light", "dark"]),
+    area: choice("area", areas.root, codes),
+    tier: /** @type {"minute" | "hour" | "day"} */ (choice("tier", "hour", Object.keys(POINTS))),
+  };
+  const scene = {
+    language: chosen.language,
+    zone: site.zone,
+    tier: chosen.tier,
+    kpis: kpis.items,
+    areas: new Map(areas.items.map((/** @type {{code: string}} */ area) => [area.code, area])),
+    sources: new Map(),
+  };
+  const model = new Model();
+  let due = false;
+  let drawnAtMs = 0;
+
+  const connection = new Connection(
+    () => ({
+      kpis: kpis.items.map((/** @type {{id: string}} */ kpi) => kpi.id),
+      areas: [chosen.area],
+      tier: chosen.tier,
+      points: POINTS[chosen.tier],
+      events: EVENTS_SHOWN,
+      sources: true,
+    }),
+    (message) => {
+      model.apply(message, Date.now());
+      drawSoon();
+    },
+  );
+
+  function drawSoon() {
+    if (due) return;
+    due = true;
+    setTimeout(() => requestAnimationFrame(draw), Math.max(0, drawnAtMs + DRAW_EVERY_MS - Date.now()));
+  }
+
+  function draw() {
+    due = false;
+    const nowMs = Date.now();
+    drawnAtMs = nowMs;
+    showConnection(nowMs);
+    showTiles(at("tiles"), model, scene, nowMs);
+    showSources(at("sources"), model, scene, nowMs);
+    showEvents(at("events"), model, scene, nowMs);
+    const t = textsOf(scene.language);
+    const clock = new Intl.DateTimeFormat(t.locale, { timeZone: site.zone, dateStyle: "full", timeStyle: "medium" });
+    setText(at("clock"), clock.format(model.now(nowMs)));
+  }
+
+  /** @param {number} nowMs */
+  function showConnection(nowMs) {
+    const t = textsOf(scene.language);
+    const state = connection.state;
+    const time = (/** @type {number} */ ms) => formatTime(ms, model.now(nowMs), t.locale, site.zone, true);
+    const heardMs = model.now(connection.heardAtMs ?? nowMs);
+    const awayMs = connection.database?.state === "away"
+      ? Date.parse(connection.database.since)
+      : model.now(nowMs) - connection.feed.lag_s * 1000;
+    const words = {
+      connecting: t.connecting,
+      live: t.live,
+      held: t.held(formatAge(connection.feed.lag_s, t.locale)),
+      stale: t.stale(time(heardMs), formatAge((model.now(nowMs) - heardMs) / 1000, t.locale)),
+      away: t.away(time(awayMs)),
+    }[state];
+    document.body.dataset.connection = state;
+    // A screen reader is told of a change of state, not of every second of an age.
+    const live = at("connection");
+    if (live.dataset.state !== state) live.dataset.state = state;
+    live.setAttribute("aria-live", state === "stale" && at("connection-text").dataset.said === state ? "off" : "polite");
+    at("connection-text").dataset.said = state;
+    setText(at("connection-text"), connection.isOpen || state !== "live" ? words : t.reconnecting(time(heardMs)));
+    const banner = at("banner");
+    banner.hidden = !(model.loaded && (state === "stale" || state === "away"));
+    if (!banner.hidden) setText(banner, state === "away" ? t.bannerAway(time(awayMs)) : t.bannerStale(time(heardMs)));
+  }
+
+  function showControls() {
+    const t = textsOf(scene.language);
+    document.documentElement.lang = scene.language;
+    const name = nameIn(site.names, scene.language, site.id);
+    setText(at("site-name"), name);
+    document.title = name;
+    document.querySelectorAll("[data-text]").forEach((node) => {
+      const key = /** @type {HTMLElement} */ (node).dataset.text ?? "";
+      setText(node, String(/** @type {Record<string, unknown>} */ (t)[key]));
+    });
+    setText(at("zone"), t.siteTime(site.zone));
+    const select = /** @type {HTMLSelectElement} */ (at("area"));
+    select.replaceChildren(...inOrder(areas.items).map(({ area, depth }) => {
+      const indent = "\u2003".repeat(depth);
+      return new Option(indent + nameIn(area.names, scene.language, area.code), area.code, false, area.code === chosen.area);
+    }));
+    const theme = /** @type {HTMLSelectElement} */ (at("theme"));
+    theme.replaceChildren(...(/** @type {const} */ (["auto", "light", "dark"])).map(
+      (one) => new Option(t[one], one, false, one === chosen.theme),
+    ));
+    const tiers = /** @type {("minute" | "hour" | "day")[]} */ (Object.keys(POINTS));
+    radios(at("tier"), "tier", tiers.map((tier) => [tier, t[tier]]), chosen.tier, (tier) => {
+      chosen.tier = scene.tier = /** @type {"minute" | "hour" | "day"} */ (tier);
+      keep("tier", tier);
+      changeView();
+    });
+    radios(at("language"), "language", spoken.map((/** @type {string} */ one) => [one, LANGUAGE_NAMES[one]]), scene.language, (one) => {
+      chosen.language = scene.language = one;
+      keep("language", one);
+      showControls();
+      draw();
+    });
+  }
+
+  function changeView() {
+    model.loaded = false;
+    model.series = new Map();
+    connection.subscribe(true);
+    draw();
+  }
+
+  at("area").addEventListener("change", (event) => {
+    chosen.area = /** @type {HTMLSelectElement} */ (event.target).value;
+    keep("area", chosen.area);
+    changeView();
+  });
+  at("theme").addEventListener("change", (event) => {
+    chosen.theme = /** @type {HTMLSelectElement} */ (event.target).value;
+    keep("theme", chosen.theme);
+    applyTheme(chosen.theme);
+  });
+  at("controls").addEventListener("submit", (event) => event.preventDefault());
+  showControls();
+  draw();
+  setInterval(drawSoon, 1000);
+}
+
+start();

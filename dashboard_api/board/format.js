@@ -1,0 +1,82 @@
+/**
+ * How are numbers, ages and times written?
+ *
+ * Pure functions of a value and a locale.
+ */
+
+const MINUTE_S = 60;
+const HOUR_S = 3600;
+const DAY_S = 86400;
+
+/**
+ * A KPI's number without its unit. A share of 1 is written in percent.
+ * @param {number} value @param {Kpi} kpi @param {string} locale
+ */
+export function formatValue(value, kpi, locale) {
+  const shown = isShare(kpi) ? value * 100 : value;
+  const size = Math.abs(shown);
+  const digits = Number.isInteger(shown) || size >= 1000 ? 0 : size >= 100 ? 1 : size >= 1 ? 1 : 3;
+  const options = size >= 1e6
+    ? { notation: /** @type {const} */ ("compact"), maximumFractionDigits: 2 }
+    : { maximumFractionDigits: digits };
+  return new Intl.NumberFormat(locale, options).format(shown);
+}
+
+/** @param {number} value @param {string} locale */
+export function formatCount(value, locale) {
+  return new Intl.NumberFormat(locale, { maximumFractionDigits: 0 }).format(value);
+}
+
+/** The unit as people write it: UCUM's `1` is none, and `{report}` is an annotation. @param {Kpi} kpi */
+export function formatUnit(kpi) {
+  if (isShare(kpi)) return "%";
+  return kpi.unit === "1" ? "" : kpi.unit.replace(/^\{(.*)\}$/, "$1");
+}
+
+/** @param {Kpi} kpi */
+function isShare(kpi) {
+  return kpi.measure === "in_time";
+}
+
+/** An age in its largest whole unit. @param {number} seconds @param {string} locale */
+export function formatAge(seconds, locale) {
+  const age = Math.max(0, Math.floor(seconds));
+  const [value, unit] = age < MINUTE_S
+    ? [age, "second"]
+    : age < HOUR_S
+      ? [Math.floor(age / MINUTE_S), "minute"]
+      : age < 2 * DAY_S
+        ? [Math.floor(age / HOUR_S), "hour"]
+        : [Math.floor(age / DAY_S), "day"];
+  return new Intl.NumberFormat(locale, { style: "unit", unit, unitDisplay: "long" }).format(value);
+}
+
+/** A time of day, with the date when it is not today's. @param {number} ms @param {number} nowMs @param {string} locale @param {string} zone @param {boolean} [seconds] */
+export function formatTime(ms, nowMs, locale, zone, seconds = false) {
+  const date = new Intl.DateTimeFormat(locale, { timeZone: zone, day: "2-digit", month: "2-digit", year: "numeric" });
+  const time = new Intl.DateTimeFormat(locale, {
+    timeZone: zone,
+    hour: "2-digit",
+    minute: "2-digit",
+    hourCycle: "h23",
+    ...(seconds ? { second: "2-digit" } : {}),
+  }).format(ms);
+  return date.format(ms) === date.format(nowMs) ? time : `${formatDay(ms, locale, zone)} ${time}`;
+}
+
+/** @param {number} ms @param {string} locale @param {string} zone */
+export function formatDay(ms, locale, zone) {
+  return new Intl.DateTimeFormat(locale, { timeZone: zone, day: "2-digit", month: "2-digit" }).format(ms);
+}
+
+/** What a bucket covers, in words. @param {number} bucketS @param {Tier} tier @param {number} nowMs @param {string} locale @param {string} zone */
+export function formatBucket(bucketS, tier, nowMs, locale, zone) {
+  const ms = bucketS * 1000;
+  if (tier === "day") return formatDay(ms, locale, zone);
+  if (tier === "minute") return formatTime(ms, nowMs, locale, zone);
+  const end = new Intl.DateTimeFormat(locale, { timeZone: zone, hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+  return `${formatTime(ms, nowMs, locale, zone)}–${end.format(ms + HOUR_S * 1000)}`;
+}
+
+/** @typedef {"minute" | "hour" | "day"} Tier */
+/** @typedef {{id: string, names: Record<string, string>, unit: string, measure: "count" | "in_time" | "distribution", dimension: string | null, freshness_s: number}} Kpi */

@@ -1,0 +1,140 @@
+/**
+ * What does the board say, in each language?
+ *
+ * A text with a blank is a function of what fills it. A language that is missing here falls back to English.
+ */
+
+const EN = {
+  locale: "en-GB",
+  area: "Area",
+  period: "Period",
+  language: "Language",
+  theme: "Theme",
+  auto: "As the device",
+  light: "Light",
+  dark: "Dark",
+  minute: "60 minutes",
+  hour: "24 hours",
+  day: "30 days",
+  indicators: "Indicators",
+  sources: "Sources",
+  latestEvents: "Latest events",
+  simulated: "Simulated",
+  exercise: "Drill",
+  undeclared: "Not declared",
+  connecting: "Connecting…",
+  live: "Live",
+  loading: "Loading…",
+  reconnecting: (/** @type {string} */ since) => `Connection lost at ${since}. Reconnecting…`,
+  stale: (/** @type {string} */ since, /** @type {string} */ age) => `Not live. Last word at ${since}, ${age} ago`,
+  away: (/** @type {string} */ since) => `Database away since ${since}`,
+  held: (/** @type {string} */ age) => `Live, with a delay of ${age}`,
+  bannerStale: (/** @type {string} */ since) =>
+    `The figures below are from ${since} and may have changed. The board reconnects by itself.`,
+  bannerAway: (/** @type {string} */ since) =>
+    `The database has not answered since ${since}. The figures below are from then; they come back by themselves.`,
+  failed: (/** @type {string} */ why) => `The board could not be loaded (${why}). Trying again…`,
+  noData: "No data in this period",
+  noNews: (/** @type {string} */ age) => `No news for ${age}`,
+  updated: (/** @type {string} */ age) => `News ${age} ago`,
+  justNow: "News within the minute",
+  asOf: (/** @type {string} */ time) => `as of ${time}`,
+  soFar: "so far",
+  share: (/** @type {string} */ part, /** @type {string} */ whole) => `${part} of ${whole}`,
+  spread: (/** @type {string} */ p50, /** @type {string} */ p95) => `median ${p50} · 95 % below ${p95}`,
+  mean: "mean",
+  chart: (/** @type {string} */ n, /** @type {string} */ low, /** @type {string} */ high) =>
+    `${n} values, lowest ${low}, highest ${high}`,
+  noEvents: "No events yet. New ones appear here as they come in.",
+  noSources: "No source is known yet.",
+  noKpis: "This site has no indicators yet. They are declared in its kpis.toml.",
+  never: "Never heard",
+  fresh: (/** @type {string} */ age) => `${age} ago`,
+  silent: (/** @type {string} */ age) => `Silent for ${age}`,
+  counted: (/** @type {string} */ n) => `${n} events`,
+  siteTime: (/** @type {string} */ zone) => `Times are those of ${zone}`,
+  "ioc.feedback.received.v1": "Report",
+  "ioc.feedback.closed.v1": "Report closed",
+  "ioc.camera.incident.v1": "Camera incident",
+  "ioc.camera.detection.v1": "Detection",
+  "ioc.service.metric.v1": "Measurement",
+  info: "Information",
+  minor: "Minor",
+  major: "Major",
+  critical: "Critical",
+};
+
+/** @type {typeof EN} */
+const VI = {
+  locale: "vi-VN",
+  area: "Địa bàn",
+  period: "Khoảng thời gian",
+  language: "Ngôn ngữ",
+  theme: "Giao diện",
+  auto: "Theo thiết bị",
+  light: "Sáng",
+  dark: "Tối",
+  minute: "60 phút",
+  hour: "24 giờ",
+  day: "30 ngày",
+  indicators: "Chỉ số",
+  sources: "Nguồn dữ liệu",
+  latestEvents: "Sự kiện mới nhất",
+  simulated: "Mô phỏng",
+  exercise: "Diễn tập",
+  undeclared: "Chưa khai báo",
+  connecting: "Đang kết nối…",
+  live: "Trực tiếp",
+  loading: "Đang tải…",
+  reconnecting: (since) => `Mất kết nối lúc ${since}. Đang kết nối lại…`,
+  stale: (since, age) => `Không trực tiếp. Tin cuối lúc ${since}, cách đây ${age}`,
+  away: (since) => `Cơ sở dữ liệu gián đoạn từ ${since}`,
+  held: (age) => `Trực tiếp, chậm ${age}`,
+  bannerStale: (since) => `Số liệu dưới đây là của lúc ${since} và có thể đã thay đổi. Bảng sẽ tự kết nối lại.`,
+  bannerAway: (since) =>
+    `Cơ sở dữ liệu không trả lời từ ${since}. Số liệu dưới đây là của lúc đó và sẽ tự cập nhật trở lại.`,
+  failed: (why) => `Không tải được bảng (${why}). Đang thử lại…`,
+  noData: "Chưa có dữ liệu trong khoảng này",
+  noNews: (age) => `Chưa có tin mới trong ${age}`,
+  updated: (age) => `Có tin cách đây ${age}`,
+  justNow: "Có tin trong phút này",
+  asOf: (time) => `lúc ${time}`,
+  soFar: "đến lúc này",
+  share: (part, whole) => `${part} trên ${whole}`,
+  spread: (p50, p95) => `trung vị ${p50} · 95 % dưới ${p95}`,
+  mean: "trung bình",
+  chart: (n, low, high) => `${n} giá trị, thấp nhất ${low}, cao nhất ${high}`,
+  noEvents: "Chưa có sự kiện. Sự kiện mới sẽ hiện ở đây ngay khi tiếp nhận.",
+  noSources: "Chưa có nguồn dữ liệu nào.",
+  noKpis: "Nơi này chưa có chỉ số. Chỉ số được khai báo trong kpis.toml.",
+  never: "Chưa có tín hiệu",
+  fresh: (age) => `${age} trước`,
+  silent: (age) => `Im lặng ${age}`,
+  counted: (n) => `${n} sự kiện`,
+  siteTime: (zone) => `Giờ theo ${zone}`,
+  "ioc.feedback.received.v1": "Phản ánh",
+  "ioc.feedback.closed.v1": "Phản ánh đã xử lý",
+  "ioc.camera.incident.v1": "Sự cố camera",
+  "ioc.camera.detection.v1": "Phát hiện",
+  "ioc.service.metric.v1": "Số đo",
+  info: "Thông tin",
+  minor: "Nhẹ",
+  major: "Nghiêm trọng",
+  critical: "Rất nghiêm trọng",
+};
+
+/** @type {Record<string, typeof EN>} */
+export const LANGUAGES = { vi: VI, en: EN };
+
+/** The name of each language in itself. @type {Record<string, string>} */
+export const LANGUAGE_NAMES = { vi: "Tiếng Việt", en: "English" };
+
+/** @param {string} language */
+export function textsOf(language) {
+  return LANGUAGES[language] ?? EN;
+}
+
+/** A name by language, in this one or another that there is. @param {Record<string, string>} names @param {string} language @param {string} fallback */
+export function nameIn(names, language, fallback) {
+  return names[language] ?? names.en ?? Object.values(names)[0] ?? fallback;
+}
