@@ -1,7 +1,7 @@
 """What does a centre show before anyone is connected to it?
 
-The site pack's demo: recordings played over and over, and simulated cameras. Each feed keeps its own position, so that
-a restart goes on with the same play, catches up on what it missed, and counts nothing twice.
+The site pack's demo: recordings played over and over, and simulated cameras. Each feed keeps its own position, so
+that a restart goes on with the same play, catches up on what it missed, and counts nothing twice.
 """
 
 import asyncio
@@ -107,19 +107,19 @@ def load_demo(site_folder: Path, site: Site) -> Demo:
     return Demo(loaded, content.cameras, ZoneInfo(site.header.zone))
 
 
-async def play_demo(demo: Demo, data_dir: Path, url: str, sender: EventSender, clock: Clock, say: Say) -> None:
-    """Plays all feeds at once, until it is cancelled. A damaged or foreign position begins a new play."""
+async def play_demo(
+    demo: Demo, data_dir: Path, target: str | None, sender: EventSender, clock: Clock, say: Say
+) -> None:
+    """Plays all feeds at once, until it is cancelled. `target` is a centre other than the data folder's own."""
     feeds: list[Coroutine[Any, Any, None]] = []
     for recording in demo.recordings:
         settings = recording.settings
-        file = PositionFile(Position, data_dir, f"demo-{settings.name}", recording.content, settings, url)
+        file = PositionFile(Position, data_dir, f"demo-{settings.name}", recording.content, settings, target)
         feeds.append(play_recording(recording, file, sender, clock, say))
     if demo.cameras:
-        file = PositionFile(CameraPosition, data_dir, "demo-cameras", demo.cameras, url)
+        file = PositionFile(CameraPosition, data_dir, "demo-cameras", demo.cameras, target)
         feeds.append(play_cameras(demo.cameras, demo.zone, file, sender, clock, say))
-    async with asyncio.TaskGroup() as group:
-        for feed in feeds:
-            group.create_task(feed)
+    await asyncio.gather(*feeds)
 
 
 async def play_recording(
@@ -176,11 +176,12 @@ async def play_cameras(
         next_at = max(next_at, whole_second(now - lead))
         volley: list[tuple[int, bytes]] = []
         while next_at + _SECOND <= now and len(volley) < VOLLEY_EVENTS_MAX:
-            for event in one_second(model, next_at, zone):
-                volley.append((lane_of(key_of(event)), msgspec.json.encode(event)))
+            events = one_second(model, next_at, zone)
+            volley += [(lane_of(key_of(event)), msgspec.json.encode(event)) for event in events]
             next_at += _SECOND
         if volley:
             for _, rejection in (await send_volley(volley, sender))[:REJECTIONS_TOLD_MAX]:
                 say(f"Simulated cameras: {rejection.as_line()}")
             file.write(CameraPosition(next_at))
-        await clock.sleep((next_at + _SECOND - clock.now()).total_seconds())
+        if (wait := next_at + _SECOND - clock.now()) > timedelta(0):
+            await clock.sleep(wait.total_seconds())

@@ -16,7 +16,7 @@ from msgspec import Struct
 from deploy.replay.clock import Clock
 from deploy.replay.position import Position
 from deploy.replay.recorded_file import Recorded
-from deploy.replay.sender import BATCH_EVENTS_MAX, EventSender, Rejection, batches
+from deploy.replay.sender import BATCH_EVENTS_MAX, EventSender, Result, batches
 from deploy.replay.timeline import Play, play_ms, retime
 from schemas.topics import key_of
 
@@ -38,7 +38,7 @@ class Progress(Struct, frozen=True):
     """What is told after each volley: the position, and what this volley had refused, by line of the file."""
 
     position: Position
-    rejected: list[tuple[int, Rejection]]
+    rejected: list[tuple[int, Result]]
 
 
 def in_time_order(recorded: Iterable[Recorded]) -> list[Step]:
@@ -84,14 +84,14 @@ def due_end(steps: Sequence[Step], start: int, play: Play, now: datetime) -> int
     return bisect_right(steps, now_ms, lo=start, hi=bound, key=lambda step: play_ms(play, step.time))
 
 
-async def send_volley(events: Sequence[tuple[int, bytes]], sender: EventSender) -> list[tuple[int, Rejection]]:
+async def send_volley(events: Sequence[tuple[int, bytes]], sender: EventSender) -> list[tuple[int, Result]]:
     """Sends (lane, event) pairs; returns what was refused with its index among them."""
     lanes: dict[int, list[int]] = {}
     for at, (lane, _) in enumerate(events):
         lanes.setdefault(lane, []).append(at)
 
-    async def run(members: Sequence[int]) -> list[tuple[int, Rejection]]:
-        refused: list[tuple[int, Rejection]] = []
+    async def run(members: Sequence[int]) -> list[tuple[int, Result]]:
+        refused: list[tuple[int, Result]] = []
         for batch in batches([events[at][1] for at in members]):
             answer = await sender.send([events[members[at]][1] for at in batch])
             refused += [(members[batch[r.index]], r) for r in answer if 0 <= r.index < len(batch)]

@@ -24,6 +24,8 @@ BACKOFF_FIRST_S = 0.5
 BACKOFF_MAX_S = 15.0
 RETRY_AFTER_MAX_S = 60.0  # a centre that asks for more is asked again after this
 
+REJECTED = "rejected"
+
 _AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 _DETAIL_CHARS_MAX = 200
 
@@ -31,24 +33,25 @@ Say = Callable[[str], None]
 Post = Callable[[bytes], Awaitable[httpx.Response]]
 
 
-class Rejection(Struct, frozen=True):
-    """An event that the centre refused. `index` counts from 0 within the batch."""
+class Result(Struct, frozen=True):
+    """What became of one event of a batch. `index` counts from 0."""
 
     index: int
-    reason: str = "refused"
+    status: str
     field: str = "$"
+    reason: str = ""
     detail: str = ""
     fix: str = ""
 
     def as_line(self) -> str:
-        """For people."""
-        return " ".join(filter(None, (f"{self.field}: {self.reason}.", self.detail, self.fix)))
+        """For people, where it was refused."""
+        return f"{self.field}: {self.detail} ({self.reason}). {self.fix}"
 
 
 class Answer(Struct, frozen=True):
-    """What a batch's acknowledgement says."""
+    """What the centre says of a batch that it has judged event by event."""
 
-    rejected: list[Rejection] = []
+    results: list[Result]
 
 
 class Refused(OperatorError):
@@ -65,7 +68,7 @@ class EventSender:
         self._say = say
         self._away_since: datetime | None = None
 
-    async def send(self, batch: Sequence[bytes]) -> list[Rejection]:
+    async def send(self, batch: Sequence[bytes]) -> list[Result]:
         """Returns what was refused of the batch, once the centre has taken it. Raises Refused."""
         body = b"[" + b",".join(batch) + b"]"
         failures = 0
@@ -138,18 +141,15 @@ def _retry_after_s(header: str | None, now: datetime) -> float | None:
     return min(max(wait_s, 0.0), RETRY_AFTER_MAX_S)
 
 
-def _rejections(response: httpx.Response) -> list[Rejection]:
-    detail = " ".join(response.text.split())[:_DETAIL_CHARS_MAX] or "nothing"
-    refused = Refused(
-        f"{response.request.url} answered {response.status_code}: {detail}.",
-        "Check --url, and that this version fits the centre's.",
-    )
+def _rejections(response: httpx.Response) -> list[Result]:
     try:
-        answer = msgspec.json.decode(response.content or b"{}", type=Answer)
+        # 202 when some were taken, 422 when none was; both bring a result for each event.
+        answer = msgspec.json.decode(response.content, type=Answer)
     except (msgspec.DecodeError, UnicodeDecodeError):
         # An answer that cannot be read may hold rejections, so it is not taken for a yes.
-        raise refused from None
-    # A centre may answer a batch in which nothing was good with 400 and the same list.
-    if response.is_success or answer.rejected:
-        return answer.rejected
-    raise refused
+        detail = " ".join(response.text.split())[:_DETAIL_CHARS_MAX] or "nothing"
+        raise Refused(
+            f"{response.request.url} answered {response.status_code}: {detail}.",
+            "Check --url, and that this version fits the centre's.",
+        ) from None
+    return [result for result in answer.results if result.status == REJECTED]

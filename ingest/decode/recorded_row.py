@@ -125,12 +125,13 @@ class RowMapper:
         if text is None:
             return None
         try:
-            number = int(text) if text.removeprefix("-").isdecimal() else float(text)
+            number = float(text)
         except ValueError:
             number = math.nan
         if not math.isfinite(number):
             raise InvalidEvent(column, Reason.INVALID_FIELD, f"{text!r} is not a number", "Write a decimal number.")
-        return number
+        # Counts are whole; beyond 2**53 a float is as exact as the text can be trusted to be.
+        return int(number) if text.removeprefix("-").isdecimal() and abs(number) < 2**53 else number
 
     def _area(self, row: Mapping[str, str]) -> AreaCode | None:
         lookup = self._mapping.area
