@@ -7,6 +7,7 @@ Source: CloudEvents 1.0 JSON format §2–3, Kafka protocol binding §3.3.
 """
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -17,31 +18,37 @@ from schemas.event import EVENT_BYTES_MAX, EVENT_TYPES, TIME_YEARS, AnyEvent
 CONTENT_TYPE = "application/cloudevents+json"
 
 _decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
+_list_decoder: msgspec.json.Decoder[list[AnyEvent]] = msgspec.json.Decoder(list[AnyEvent])
 _AT = re.compile(r"^(?P<detail>.*?)(?: - at `(?P<path>[^`]*)`)?$", re.DOTALL)
 _MISSING = re.compile(r"missing required field `(?P<name>[^`]*)`")
 
 
 def decode(raw: bytes) -> AnyEvent:
     """Reads one event from its JSON object. Raises InvalidEvent with the field, the reason and the fix."""
-    if len(raw) > EVENT_BYTES_MAX:
-        raise InvalidEvent(
-            "$",
-            Reason.TOO_LARGE,
-            f"the event has {len(raw)} bytes",
-            f"Send at most {EVENT_BYTES_MAX} bytes an event; put photos and files elsewhere and link them.",
-        )
-    # PostgreSQL text cannot hold NUL, and msgspec skips over bytes of attributes that it does not know.
-    if b"\\u0000" in raw and _has_nul(raw):
-        raise InvalidEvent("$", Reason.NUL_CHARACTER, "a string holds the NUL character", "Remove \\u0000.")
+    _check_text(raw, len(raw))
     try:
-        raw.decode()
         event = _decoder.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise explain(error) from error
-    if event.time.year not in TIME_YEARS:
-        detail = f"the year {event.time.year} is outside {TIME_YEARS.start}–{TIME_YEARS.stop - 1}"
-        raise InvalidEvent("time", Reason.INVALID_FIELD, detail, "Send the moment at which it happened.")
+    _check_year(event)
     return event
+
+
+def decode_all(raws: Sequence[bytes]) -> list[AnyEvent]:
+    """Reads many events as `decode` does, but in one go, which is nearly twice as fast.
+
+    Each of `raws` must be one JSON value. Raises InvalidEvent when any of them is not a valid event; `decode` says
+    which it is.
+    """
+    text = b"[%b]" % b",".join(raws)
+    _check_text(text, max(map(len, raws), default=0))
+    try:
+        events = _list_decoder.decode(text)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise explain(error) from error
+    for event in events:
+        _check_year(event)
+    return events
 
 
 def explain(error: Exception) -> InvalidEvent:
@@ -78,6 +85,30 @@ def seal_tail(received_at: datetime, area_list: str) -> bytes:
     """What `seal` puts in place of the closing brace; one for all events of a request."""
     stamp = received_at.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00")
     return b',"receivedat":"%bZ","arealist":%b}' % (stamp.encode(), msgspec.json.encode(area_list))
+
+
+def _check_text(text: bytes, event_bytes: int) -> None:
+    """Raises InvalidEvent for what msgspec lets pass: size, and the text of attributes that it skips over."""
+    if event_bytes > EVENT_BYTES_MAX:
+        raise InvalidEvent(
+            "$",
+            Reason.TOO_LARGE,
+            f"the event has {event_bytes} bytes",
+            f"Send at most {EVENT_BYTES_MAX} bytes an event; put photos and files elsewhere and link them.",
+        )
+    # PostgreSQL text cannot hold NUL. One backslash is found faster than the escape, and most events have none.
+    if b"\\" in text and b"\\u0000" in text and _has_nul(text):
+        raise InvalidEvent("$", Reason.NUL_CHARACTER, "a string holds the NUL character", "Remove \\u0000.")
+    try:
+        text.decode()
+    except UnicodeDecodeError as error:
+        raise explain(error) from error
+
+
+def _check_year(event: AnyEvent) -> None:
+    if event.time.year not in TIME_YEARS:
+        detail = f"the year {event.time.year} is outside {TIME_YEARS.start}–{TIME_YEARS.stop - 1}"
+        raise InvalidEvent("time", Reason.INVALID_FIELD, detail, "Send the moment at which it happened.")
 
 
 def _has_nul(raw: bytes) -> bool:

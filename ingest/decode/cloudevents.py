@@ -28,10 +28,14 @@ ECHO_CHARS_MAX = 256
 _BOM = b"\xef\xbb\xbf"
 
 
-class Taken(Struct, frozen=True):
-    """An event that is fit for the log: where it goes, and the bytes that are written."""
+class Taken(Struct, frozen=True, gc=False):
+    """An event that is fit for the log: where it goes, and the bytes that are written.
 
-    event: Event
+    It holds no decoded event, so that a request that waits for Kafka holds little more than the bytes.
+    """
+
+    event_id: str
+    kind: type[Event]
     topic: Topic
     key: bytes
     value: bytes
@@ -55,112 +59,115 @@ _batch_decoder = msgspec.json.Decoder(list[msgspec.Raw])
 _identity_decoder = msgspec.json.Decoder(_Identity)
 
 
-def decode(
-    mode: Mode,
-    headers: Headers,
-    body: bytes,
-    *,
-    received_at: datetime,
-    areas: AreaTree,
-    batch_events_max: int = BATCH_EVENTS_MAX,
-) -> list[Outcome]:
-    """Judges each event of a request, in the sender's order. Raises InvalidBody when the body is refused whole."""
-    if body.startswith(_BOM):
-        raise InvalidBody(
-            "$", Reason.MALFORMED_JSON, "the body begins with a byte order mark", "Send UTF-8 without one."
-        )
-    tail = codec.seal_tail(received_at, areas.list_id)
-    if mode is Mode.BATCHED:
-        return [_judge(bytes(raw), tail, areas) for raw in _split(body, batch_events_max)]
-    if mode is Mode.BINARY:
-        return [_judge_binary(headers, body, tail, areas)]
-    if not body.strip():
-        raise InvalidBody("$", Reason.MALFORMED_JSON, "the body is empty", "Send one event as a JSON object.")
-    outcome = _judge(body, tail, areas)
-    if isinstance(outcome, Refused) and outcome.error.field == "$":
-        raise _whole(outcome.error)
-    return [outcome]
+class Decoder:
+    """Judges requests against one site's areas. Immutable; one serves all requests."""
 
+    def __init__(self, areas: AreaTree, batch_events_max: int = BATCH_EVENTS_MAX) -> None:
+        self._list_id = areas.list_id
+        self._codes = frozenset(area.code for area in areas)
+        self._batch_events_max = batch_events_max
 
-def _split(body: bytes, batch_events_max: int) -> list[msgspec.Raw]:
-    """The batch's events, each in its own bytes. An empty batch is valid (JSON event format §4.2)."""
-    try:
-        raws = _batch_decoder.decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise _whole(codec.explain(error)) from error
-    if len(raws) > batch_events_max:
-        raise InvalidBody(
-            "$",
-            Reason.TOO_LARGE,
-            f"the batch has {len(raws)} events",
-            f"Send at most {batch_events_max} events a batch.",
-        )
-    return raws
+    def decode(self, mode: Mode, headers: Headers, body: bytes, received_at: datetime) -> list[Outcome]:
+        """Judges each event of a request, in the sender's order. Raises InvalidBody when all of it is refused."""
+        if body.startswith(_BOM):
+            raise InvalidBody(
+                "$", Reason.MALFORMED_JSON, "the body begins with a byte order mark", "Send UTF-8 without one."
+            )
+        tail = codec.seal_tail(received_at, self._list_id)
+        if mode is Mode.BATCHED:
+            return self._judge_all(self._split(body), tail)
+        if mode is Mode.BINARY:
+            return [self._judge_binary(headers, body, tail)]
+        if not body.strip():
+            raise InvalidBody("$", Reason.MALFORMED_JSON, "the body is empty", "Send one event as a JSON object.")
+        outcome = self._judge(body, tail)
+        if isinstance(outcome, Refused) and outcome.error.field == "$":
+            raise _whole(outcome.error)
+        return [outcome]
 
+    def _split(self, body: bytes) -> list[bytes]:
+        """The batch's events, each in its own bytes. An empty batch is valid (JSON event format §4.2)."""
+        try:
+            raws = _batch_decoder.decode(body)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise _whole(codec.explain(error)) from error
+        if len(raws) > self._batch_events_max:
+            raise InvalidBody(
+                "$",
+                Reason.TOO_LARGE,
+                f"the batch has {len(raws)} events",
+                f"Send at most {self._batch_events_max} events a batch.",
+            )
+        return [bytes(raw) for raw in raws]
 
-def _judge(raw: bytes, tail: bytes, areas: AreaTree) -> Outcome:
-    try:
-        event = codec.decode(raw)
-        if event.area not in areas or event.area_list is not None or b'"data_base64"' in raw:
-            _check(event, raw, areas)
-    except InvalidEvent as error:
-        return Refused(_readable_id(raw), _clearer(error, raw))
-    # `codec.seal`, with the tail that all events of the request share.
-    return Taken(event, topic_of(event), key_of(event), raw.rstrip()[:-1] + tail)
+    def _judge_all(self, raws: list[bytes], tail: bytes) -> list[Outcome]:
+        try:
+            events = codec.decode_all(raws)
+        except InvalidEvent:
+            # At least one is bad. One by one is slower, and tells which.
+            return [self._judge(raw, tail) for raw in raws]
+        codes = self._codes
+        return [
+            Taken(event.id, type(event), topic_of(event), key_of(event), raw[:-1] + tail)
+            if event.area_list is None and event.area in codes
+            else self._judge(raw, tail)
+            for event, raw in zip(events, raws, strict=True)
+        ]
 
+    def _judge(self, raw: bytes, tail: bytes) -> Outcome:
+        try:
+            event = codec.decode(raw)
+            self._check_area(event)
+        except InvalidEvent as error:
+            return Refused(_readable_id(raw), _clearer(error, raw))
+        # `codec.seal`, with the tail that all events of the request share.
+        return Taken(event.id, type(event), topic_of(event), key_of(event), raw.rstrip()[:-1] + tail)
 
-def _judge_binary(headers: Headers, body: bytes, tail: bytes, areas: AreaTree) -> Outcome:
-    try:
-        raw = binary.compose(headers, body)
-    except InvalidBody:
-        raise
-    except InvalidEvent as error:
-        return Refused(None, error)
-    outcome = _judge(raw, tail, areas)
-    if isinstance(outcome, Taken) or outcome.error.field.startswith("data"):
-        return outcome
-    error = outcome.error
-    if error.field == "$":
-        raise _whole(error)
-    where = f"{error.fix} In binary mode this is the header `ce-{error.field}`."
-    return Refused(outcome.event_id, InvalidEvent(error.field, error.reason, error.detail, where))
+    def _judge_binary(self, headers: Headers, body: bytes, tail: bytes) -> Outcome:
+        try:
+            raw = binary.compose(headers, body)
+        except InvalidBody:
+            raise
+        except InvalidEvent as error:
+            return Refused(None, error)
+        outcome = self._judge(raw, tail)
+        if isinstance(outcome, Taken) or outcome.error.field.startswith("data"):
+            return outcome
+        error = outcome.error
+        if error.field == "$":
+            raise _whole(error)
+        where = f"{error.fix} In binary mode this is the header `ce-{error.field}`."
+        return Refused(outcome.event_id, InvalidEvent(error.field, error.reason, error.detail, where))
 
-
-def _check(event: Event, raw: bytes, areas: AreaTree) -> None:
-    """Raises InvalidEvent for what only this centre can know to be wrong."""
-    if event.area_list is not None and event.area_list != areas.list_id:
-        raise InvalidEvent(
-            "arealist",
-            Reason.WRONG_AREA_LIST,
-            f"the list {event.area_list!r} is not used here",
-            f"Use codes of {areas.list_id!r}, and name that list or none.",
-        )
-    if event.area not in areas:
-        raise InvalidEvent(
-            "area",
-            Reason.UNKNOWN_AREA,
-            f"the list {areas.list_id!r} has no area {event.area[:ECHO_CHARS_MAX]!r}",
-            "Use an area code of that list, with its leading zeros.",
-        )
-    if _has_base64(raw):
-        raise _base64()
+    def _check_area(self, event: Event) -> None:
+        # A code means nothing without its list, so the list comes first.
+        if event.area_list is not None and event.area_list != self._list_id:
+            raise InvalidEvent(
+                "arealist",
+                Reason.WRONG_AREA_LIST,
+                f"the list {event.area_list!r} is not used here",
+                f"Use codes of {self._list_id!r}, and name that list or none.",
+            )
+        if event.area not in self._codes:
+            raise InvalidEvent(
+                "area",
+                Reason.UNKNOWN_AREA,
+                f"the list {self._list_id!r} has no area {event.area[:ECHO_CHARS_MAX]!r}",
+                "Use an area code of that list, with its leading zeros.",
+            )
 
 
 def _clearer(error: InvalidEvent, raw: bytes) -> InvalidEvent:
     """Says what the sender most likely did, where the decoder can only say what it met."""
     if error.field == "data" and error.reason is Reason.MISSING_FIELD and _has_base64(raw):
-        return _base64()
+        return InvalidEvent(
+            "data_base64", Reason.INVALID_FIELD, "binary data is not supported", "Send a JSON object in `data`."
+        )
     if error.field == "datacontenttype":
         return InvalidEvent(
             error.field, error.reason, "the data is not JSON", "Send the data as JSON, and leave this attribute out."
         )
     return error
-
-
-def _base64() -> InvalidEvent:
-    return InvalidEvent(
-        "data_base64", Reason.INVALID_FIELD, "binary data is not supported", "Send a JSON object in `data`."
-    )
 
 
 def _has_base64(raw: bytes) -> bool:

@@ -40,7 +40,7 @@ class Answer(Struct, frozen=True):
     headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
-class AcceptedResult(Struct, frozen=True):
+class AcceptedResult(Struct, frozen=True, gc=False):
     """An event that is on the log. `index` counts the request's events from 0."""
 
     index: int
@@ -88,7 +88,7 @@ def for_outcomes(outcomes: Sequence[Outcome]) -> Answer:
     rejected = 0
     for index, outcome in enumerate(outcomes):
         if isinstance(outcome, Taken):
-            results.append(AcceptedResult(index, outcome.event.id))
+            results.append(AcceptedResult(index, outcome.event_id))
         else:
             rejected += 1
             error = outcome.error

@@ -1,7 +1,7 @@
 """Which routes does the gateway have, and when does it connect?"""
 
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 from typing import Any, cast
 
@@ -9,8 +9,9 @@ from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 from msgspec import Struct
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
-from ingest.decode.cloudevents import BATCH_EVENTS_MAX
+from ingest.decode.cloudevents import BATCH_EVENTS_MAX, Decoder
 from ingest.gateway.body import BODIES_BYTES_MAX, BODY_BYTES_MAX, BODY_WAIT_S, BodyReader
 from ingest.gateway.events import EventsEndpoint
 from ingest.gateway.openapi import describe_events
@@ -35,6 +36,25 @@ class IngestConfig(Struct, frozen=True, kw_only=True):
     ack_wait_s: float = ACK_WAIT_S
 
 
+class Gateway(FastAPI):
+    """A FastAPI application whose one hot route goes past the framework: a single event costs half as much so."""
+
+    def __init__(
+        self, events: EventsEndpoint, lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]]
+    ) -> None:
+        super().__init__(title="IOC ingest", version="1", lifespan=lifespan)
+        self._events = events
+        # The route is in the table as well, for other methods and for whoever lists the routes.
+        self.router.routes.append(Route(EVENTS_PATH, events, methods=["POST"]))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers a POST of events directly, and anything else as FastAPI does."""
+        if scope["type"] == "http" and scope["method"] == "POST" and scope["path"] == EVENTS_PATH:
+            await self._events(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+
 def create_app(config: IngestConfig) -> FastAPI:
     """The gateway. It connects when its lifespan begins, and starts also while Kafka is away."""
     producer = Producer(
@@ -52,16 +72,14 @@ def create_app(config: IngestConfig) -> FastAPI:
         finally:
             await producer.stop()
 
-    app = FastAPI(title="IOC ingest", version="1", lifespan=lifespan)
-    app.state.producer = producer
     endpoint = EventsEndpoint(
-        areas=config.site.areas,
+        decoder=Decoder(config.site.areas, config.batch_events_max),
         now=config.now,
         producer=producer,
         bodies=BodyReader(config.body_bytes_max, config.body_wait_s, config.bodies_bytes_max),
-        batch_events_max=config.batch_events_max,
     )
-    app.router.routes.append(Route(EVENTS_PATH, endpoint, methods=["POST"]))
+    app = Gateway(endpoint, lifespan)
+    app.state.producer = producer
     app.add_api_route("/healthz", _healthz, methods=["GET"], summary="Whether the process answers")
     app.add_api_route(
         "/readyz",

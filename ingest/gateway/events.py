@@ -11,15 +11,16 @@ from datetime import datetime
 
 from starlette.types import Receive, Scope, Send
 
-from ingest.decode import cloudevents, media
-from ingest.decode.cloudevents import Outcome, Taken
+from ingest.decode import media
+from ingest.decode.cloudevents import Decoder, Outcome, Taken
 from ingest.gateway import answer, metrics
 from ingest.gateway.answer import Answer
 from ingest.gateway.body import BodyReader, SenderGone
 from ingest.gateway.producer import Producer
-from schemas.area import AreaTree
 from schemas.errors import DependencyUnavailable, InvalidBody
-from schemas.event import type_of
+from schemas.event import EVENT_TYPES
+
+_ACCEPTED = {kind: metrics.ACCEPTED.labels(event_type) for event_type, kind in EVENT_TYPES.items()}
 
 
 class EventsEndpoint:
@@ -28,17 +29,15 @@ class EventsEndpoint:
     def __init__(
         self,
         *,
-        areas: AreaTree,
+        decoder: Decoder,
         now: Callable[[], datetime],
         producer: Producer,
         bodies: BodyReader,
-        batch_events_max: int,
     ) -> None:
-        self._areas = areas
+        self._decoder = decoder
         self._now = now
         self._producer = producer
         self._bodies = bodies
-        self._batch_events_max = batch_events_max
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request, and counts the answer."""
@@ -63,14 +62,7 @@ class EventsEndpoint:
         body = await self._bodies.read(headers, receive)
         try:
             received_at = self._now()
-            outcomes = cloudevents.decode(
-                mode,
-                headers,
-                body,
-                received_at=received_at,
-                areas=self._areas,
-                batch_events_max=self._batch_events_max,
-            )
+            outcomes = self._decoder.decode(mode, headers, body, received_at)
         finally:
             self._bodies.release(len(body))
         taken = [outcome for outcome in outcomes if isinstance(outcome, Taken)]
@@ -81,8 +73,8 @@ class EventsEndpoint:
 
 
 def _count(taken: Sequence[Taken], outcomes: Sequence[Outcome]) -> None:
-    for event_type, count in Counter([type_of(one.event) for one in taken]).items():
-        metrics.ACCEPTED.labels(event_type).inc(count)
+    for kind, count in Counter([one.kind for one in taken]).items():
+        _ACCEPTED[kind].inc(count)
     if len(taken) < len(outcomes):
         for outcome in outcomes:
             if not isinstance(outcome, Taken):

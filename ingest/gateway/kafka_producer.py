@@ -5,7 +5,6 @@ does not come while Kafka is away. The one function here that reaches inside was
 """
 
 import asyncio
-from collections.abc import Sequence
 from typing import Any, Protocol, cast
 
 from aiokafka import AIOKafkaProducer
@@ -23,9 +22,10 @@ class Builder(Protocol):
     """aiokafka's BatchBuilder: records of one partition, encoded as they are appended."""
 
     def append(
-        self, *, timestamp: int | None, key: bytes | None, value: bytes | None, headers: Sequence[tuple[str, bytes]]
+        self, *, timestamp: int | None, key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes]]
     ) -> object | None: ...
     def close(self) -> None: ...
+    def record_count(self) -> int: ...
 
 
 class Client(Protocol):

@@ -20,8 +20,8 @@ from schemas import codec
 from schemas.errors import DependencyUnavailable
 from schemas.topics import Topic
 
-_HEADERS = (("content-type", codec.CONTENT_TYPE.encode()),)
-_RECORD_OVERHEAD_BYTES = 64  # headers, lengths, and the objects that wait with it
+_HEADERS = [("content-type", codec.CONTENT_TYPE.encode())]
+_OVERHEAD_BYTES = 64  # headers, lengths, and the objects that wait with it
 
 _log = logging.getLogger(__name__)
 
@@ -65,15 +65,21 @@ class Receipt:
 class _Batch:
     """A partition's records that travel together, and who waits for them."""
 
-    __slots__ = ("builder", "pending_bytes", "receipts", "records", "sent_s", "since_s")
+    __slots__ = ("builder", "last_receipt", "pending_bytes", "receipts", "sent_s", "since_s")
 
     def __init__(self, builder: Builder, since_s: float) -> None:
         self.builder = builder
         self.since_s = since_s
         self.sent_s = since_s
         self.receipts: list[Receipt] = []
-        self.records = 0
+        self.last_receipt: Receipt | None = None
         self.pending_bytes = 0
+
+    def add(self, receipt: Receipt) -> None:
+        """This request has an event in the batch."""
+        self.last_receipt = receipt
+        self.receipts.append(receipt)
+        receipt.expect()
 
 
 class _Lane:
@@ -156,16 +162,24 @@ class Session:
         """
         if self._failure is not None:
             raise DependencyUnavailable("kafka", self._failure)
-        size = sum([len(record.key) + len(record.value) + _RECORD_OVERHEAD_BYTES for record in records])
+        size = sum([len(record.key) + len(record.value) for record in records]) + _OVERHEAD_BYTES * len(records)
         if self.pending_bytes + size > self._pending_bytes_max:
             raise DependencyUnavailable("kafka", f"{self.pending_bytes} bytes wait for it already", retry_after_s=1)
         receipt = Receipt(asyncio.get_running_loop().create_future())
         now_s = self._clock_s()
         partition_of = self._placement.partition
         for record in records:
-            lanes = self._lanes[record.topic.name]
             key, value = record.key, record.value
-            self._put(lanes[partition_of(key, len(lanes))], key, value, timestamp_ms, receipt, now_s)
+            lanes = self._lanes[record.topic.name]
+            lane = lanes[partition_of(key, len(lanes))]
+            batch = lane.queue[-1] if lane.queue else self._queue_batch(lane, now_s)
+            if batch.builder.append(timestamp=timestamp_ms, key=key, value=value, headers=_HEADERS) is None:
+                batch = self._queue_batch(lane, now_s)
+                first = batch.builder.append(timestamp=timestamp_ms, key=key, value=value, headers=_HEADERS)
+                assert first is not None, "the first record of a batch always fits"
+            batch.pending_bytes += len(key) + len(value) + _OVERHEAD_BYTES
+            if batch.last_receipt is not receipt:
+                batch.add(receipt)
         self.pending_bytes += size
         metrics.PENDING_BYTES.set(self.pending_bytes)
         return receipt.done
@@ -199,18 +213,6 @@ class Session:
             self._pump.cancel()
             await asyncio.wait([self._pump])
         await give_up(self._producer)
-
-    def _put(self, lane: _Lane, key: bytes, value: bytes, timestamp_ms: int, receipt: Receipt, now_s: float) -> None:
-        batch = lane.queue[-1] if lane.queue else self._queue_batch(lane, now_s)
-        if batch.builder.append(timestamp=timestamp_ms, key=key, value=value, headers=_HEADERS) is None:
-            batch = self._queue_batch(lane, now_s)
-            # The first record of a batch always fits.
-            assert batch.builder.append(timestamp=timestamp_ms, key=key, value=value, headers=_HEADERS) is not None
-        batch.records += 1
-        batch.pending_bytes += len(key) + len(value) + _RECORD_OVERHEAD_BYTES
-        if not batch.receipts or batch.receipts[-1] is not receipt:
-            batch.receipts.append(receipt)
-            receipt.expect()
 
     def _queue_batch(self, lane: _Lane, now_s: float) -> _Batch:
         if lane.under_way is None and not lane.queue:
@@ -248,7 +250,7 @@ class Session:
         if delivery.cancelled() or error is not None:
             self.fail(f"{type(error).__name__}: {error}")
             return
-        metrics.BATCH_EVENTS.observe(batch.records)
+        metrics.BATCH_EVENTS.observe(batch.builder.record_count())
         metrics.ACK_SECONDS.observe(self._clock_s() - batch.sent_s)
         self.pending_bytes -= batch.pending_bytes
         metrics.PENDING_BYTES.set(self.pending_bytes)
