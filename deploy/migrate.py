@@ -8,13 +8,12 @@ from importlib.resources import files
 
 import asyncpg
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAlreadyExistsError
+from aiokafka.errors import KafkaConnectionError, TopicAlreadyExistsError
 from msgspec import Struct
 
 from deploy.local.timescale import require_timescaledb
 from deploy.settings import Settings
-from schemas.errors import SetupError
+from schemas.errors import OperatorError
 from schemas.topics import ALL, Topic
 
 _LOCK_KEY = 0x10C0_5C4E  # any constant that nothing else in the database uses
@@ -55,7 +54,7 @@ def migrations() -> list[Migration]:
 async def migrate_schema(database_url: str) -> list[str]:
     """Applies what is missing, each migration in a transaction of its own. Returns the names applied.
 
-    Raises SetupError when an applied migration was edited, or when the database is of a newer version.
+    Raises OperatorError when an applied migration was edited, or when the database is of a newer version.
     """
     await require_timescaledb(database_url)
     known = migrations()
@@ -66,12 +65,15 @@ async def migrate_schema(database_url: str) -> list[str]:
         await connection.execute(_HISTORY)
         done = {r["number"]: r for r in await connection.fetch("SELECT number, name, sha256 FROM schema_migration")}
         if newer := sorted(set(done) - {m.number for m in known}):
-            raise SetupError(f"The database has migration {newer[-1]}, which this version does not know: upgrade ioc.")
+            raise OperatorError(
+                f"The database has migration {newer[-1]}, which this version does not know.", "Upgrade ioc."
+            )
         for migration in known:
             if migration.number in done:
                 if done[migration.number]["sha256"] != migration.sha256:
-                    raise SetupError(
-                        f"Migration {migration.name} was edited after it was applied: restore it and add a new one."
+                    raise OperatorError(
+                        f"Migration {migration.name} was edited after it was applied.",
+                        "Restore it and add a new one.",
                     )
                 continue
             async with connection.transaction():
@@ -92,13 +94,13 @@ async def ensure_topics(bootstrap: str, prefix: str, *, brokers_min: int = 3) ->
     """Creates the topics that are missing, three-fold where there are brokers for it. Returns the names created.
 
     A topic with fewer partitions than declared is refused: growing it would send a resend to another partition
-    than the one that remembers it. Raises SetupError.
+    than the one that remembers it. Raises OperatorError.
     """
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=10_000)
     try:
         await admin.start()
     except (KafkaConnectionError, OSError) as error:
-        raise SetupError(f"Kafka does not answer at {bootstrap}: start it, or correct IOC_KAFKA.") from error
+        raise OperatorError(f"Kafka does not answer at {bootstrap}.", "Start it, or correct IOC_KAFKA.") from error
     try:
         cluster = await admin.describe_cluster()
         replicas = 3 if len(cluster["brokers"]) >= brokers_min else 1
@@ -108,8 +110,8 @@ async def ensure_topics(bootstrap: str, prefix: str, *, brokers_min: int = 3) ->
             name = prefix + topic.name
             if name in existing:
                 if existing[name] != topic.partitions:
-                    raise SetupError(
-                        f"Topic {name} has {existing[name]} partitions, not {topic.partitions}: recreate it empty."
+                    raise OperatorError(
+                        f"Topic {name} has {existing[name]} partitions, not {topic.partitions}.", "Recreate it empty."
                     )
                 continue
             if await _create(admin, topic, name, replicas):
@@ -122,7 +124,9 @@ async def ensure_topics(bootstrap: str, prefix: str, *, brokers_min: int = 3) ->
 async def migrate(settings: Settings) -> None:
     """Brings the database and the broker to this version."""
     if settings.database_url is None or settings.kafka is None:
-        raise SetupError("`ioc migrate` needs IOC_DATABASE_URL and IOC_KAFKA; `ioc up` sets them by itself.")
+        raise OperatorError(
+            "`ioc migrate` does not know where Kafka and the database are.", "Set IOC_KAFKA and IOC_DATABASE_URL."
+        )
     applied = await migrate_schema(settings.database_url)
     created = await ensure_topics(settings.kafka, settings.topic_prefix)
     print(f"Schema: {', '.join(applied) or 'up to date'}. Topics: {', '.join(created) or 'all there'}.")
@@ -146,9 +150,9 @@ async def _create(admin: AIOKafkaAdminClient, topic: Topic, name: str, replicas:
         )
     except TopicAlreadyExistsError:
         return False
-    code = response.topic_errors[0][1]
+    code: int = response.to_object()["topic_errors"][0]["error_code"]
     if code == TopicAlreadyExistsError.errno:
         return False
     if code:
-        raise SetupError(f"Kafka refused to create topic {name} (error {code}): look into the broker's log.")
+        raise OperatorError(f"Kafka refused to create topic {name} (error {code}).", "Look into the broker's log.")
     return True

@@ -39,6 +39,7 @@ class Settings(msgspec.Struct, frozen=True):
     worker: int
     metrics_port: int
     log_level: str
+    topic_prefix: str
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> "Settings":
@@ -59,6 +60,7 @@ class Settings(msgspec.Struct, frozen=True):
             worker=_whole("IOC_WORKER", text("IOC_WORKER", "0"), 0, WORKERS_MAX - 1),
             metrics_port=_whole("IOC_METRICS_PORT", text("IOC_METRICS_PORT", "0"), 0, PORT_MAX),
             log_level=_log_level(text("IOC_LOG_LEVEL", "INFO")),
+            topic_prefix=text("IOC_TOPIC_PREFIX", "ioc."),
         )
 
 

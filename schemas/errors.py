@@ -76,8 +76,13 @@ class DependencyUnavailable(IocError):
         self.retry_after_s = retry_after_s
 
 
-class SetupError(IocError):
-    """Something whoever runs the centre can mend. The message is one line: what is wrong, and the remedy."""
+class OperatorError(IocError):
+    """A foreseeable problem: `what` is wrong, and the `remedy`. Shown in one line, without a traceback."""
+
+    def __init__(self, what: str, remedy: str) -> None:
+        super().__init__(f"{what} {remedy}" if remedy else what)
+        self.what = what
+        self.remedy = remedy
 
 
 class BrokenInvariant(IocError):

@@ -24,6 +24,9 @@ Label = Annotated[str, Meta(min_length=1, max_length=128)]
 Text = Annotated[str, Meta(max_length=4000)]
 GeoUri = Annotated[str, Meta(pattern=r"^geo:-?\d{1,2}(\.\d+)?,-?\d{1,3}(\.\d+)?(;u=\d+(\.\d+)?)?$", max_length=96)]
 
+TIME_YEARS = range(1970, 2200)
+"""The years in which an event can lie. Every zone and every table can hold them, with room on both sides."""
+
 EVENT_BYTES_MAX = 64 * 1024
 """An event's size on the wire. A larger one is refused: CloudEvents 1.0 §3.2.2 promises no more to anyone."""
 
@@ -103,7 +106,7 @@ class Measurement(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     service: Label
     metric: Label
-    value: float
+    value: Annotated[float, Meta(ge=-1e15, le=1e15)]
     unit: Annotated[str, Meta(max_length=32)] | None = None
 
 

@@ -1,0 +1,1 @@
+"""Events become state: from batches on the log to KPIs, change feed and positions in one transaction."""

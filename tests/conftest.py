@@ -22,14 +22,6 @@ from deploy.settings import Settings
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_configure(config: pytest.Config) -> None:
-    """Declares our markers, and the loop scope that pytest-asyncio otherwise warns about."""
-    config.addinivalue_line("markers", "soak: runs long; `make soak` runs it, `make test` does not")
-    if not config.getini("asyncio_default_fixture_loop_scope"):
-        config._inicache["asyncio_default_fixture_loop_scope"] = "function"
-
-
 class Services(msgspec.Struct, frozen=True):
     """The addresses of the shared services."""
 

@@ -82,3 +82,12 @@ CREATE TABLE feed (
 );
 INSERT INTO feed DEFAULT VALUES;
 
+
+-- Which workers are alive, and what they say of themselves. A worker that is gone stops beating.
+CREATE TABLE worker (
+    id         text        PRIMARY KEY,
+    state      text        NOT NULL CHECK (state IN ('starting', 'counting', 'halted')),
+    detail     text        NOT NULL DEFAULT '',
+    started_at timestamptz NOT NULL,
+    beat_at    timestamptz NOT NULL
+);

@@ -1,0 +1,1 @@
+"""State in TimescaleDB: what a batch changes, and its position, in one transaction."""

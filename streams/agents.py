@@ -1,0 +1,190 @@
+"""How do batches get from Faust's agents into the lanes?
+
+The Faust app is built in a function, so a process holds one that belongs to its own event loop.
+"""
+
+import asyncio
+import logging
+import os
+import sys
+import time
+from datetime import UTC, datetime
+from uuid import UUID
+
+import faust
+from faust.types import TP
+from msgspec import Struct
+
+from schemas.errors import BrokenInvariant, DependencyUnavailable, TopicReplaced
+from schemas.site import Site
+from schemas.topics import DEAD, INPUTS, Topic
+from streams import metrics
+from streams.core.batch import Batch
+from streams.core.fold import Fold
+from streams.health import Health, State, beat, serve
+from streams.lane import Counting
+from streams.lanes import Lanes
+from streams.log import KafkaLog
+from streams.store.timescale import TimescaleWriter
+from streams.store.writer import Lane
+
+EXIT_HALTED = 70
+"""The exit code of a worker that stopped rather than count wrongly."""
+
+FETCH_BYTES_MAX = 2 * 1024 * 1024
+"""A partition's share of one fetch, and so the size of a batch."""
+
+BATCHES_QUEUED_MAX = 16
+"""Batches that wait for an agent. At the bound Faust stops fetching the partition."""
+
+SESSION_TIMEOUT_S = 10.0
+"""A worker that is silent for longer loses its partitions to the others."""
+
+POLL_INTERVAL_MAX_S = 24 * 60 * 60.0
+"""A database that is away for hours must not cost the worker its place in the group."""
+
+TOPIC_CHECK_S = 5.0
+
+_log = logging.getLogger("ioc.streams")
+
+
+class StreamsConfig(Struct, frozen=True, kw_only=True):
+    """What a worker needs to know. `kafka` is host:port, several with commas between."""
+
+    kafka: str
+    database_url: str
+    site: Site
+    worker: str
+    topic_prefix: str = "ioc."
+    group: str = "ioc-streams"
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int = 0
+
+
+class Worker:
+    """One process that counts."""
+
+    def __init__(self, config: StreamsConfig) -> None:
+        """Builds the app; nothing connects before `run`."""
+        self.config = config
+        self.health = Health(config.worker, datetime.now(UTC))
+        self._topics = {config.topic_prefix + topic.name: topic for topic in INPUTS}
+        self._fold = Fold(config.site.kpis, config.site.areas)
+        self._writer = TimescaleWriter(config.database_url, config.group)
+        self._kafka = KafkaLog(config.kafka, config.topic_prefix + DEAD.name)
+        self._lanes = Lanes(self._open_lane, self.halt)
+        self._background: list[asyncio.Task[None]] = []
+        self.app = self._create_app()
+
+    def run(self) -> None:
+        """Counts until a signal comes. Does not return: Faust's worker ends the process."""
+        if self.config.metrics_port:
+            serve(self.health, self.config.metrics_host, self.config.metrics_port)
+        worker = faust.Worker(self.app, loglevel="WARNING", redirect_stdouts=False, loop=asyncio.new_event_loop())
+        worker.execute_from_commandline()
+
+    def halt(self, error: BaseException) -> None:
+        """Ends the process at once: nothing may be acknowledged after an error that was not foreseen."""
+        reason = type(error).__name__ if isinstance(error, BrokenInvariant) else "UnexpectedError"
+        metrics.HALTED.labels(reason).set(1)
+        self.health.halt(f"{reason}: {error}")
+        _log.critical("HALTED %s: %s", reason, error, exc_info=None if isinstance(error, BrokenInvariant) else error)
+        asyncio.get_running_loop().create_task(self._say_and_exit())
+
+    async def _say_and_exit(self) -> None:
+        try:
+            async with asyncio.timeout(2):
+                await self._writer.beat(
+                    self.health.worker, self.health.state, self.health.detail, self.health.started_at
+                )
+        except (DependencyUnavailable, TimeoutError):
+            _log.warning("the database could not be told of the halt")
+        finally:
+            logging.shutdown()
+            sys.stderr.flush()
+            os._exit(EXIT_HALTED)
+
+    def _create_app(self) -> faust.App:
+        app = faust.App(
+            self.config.group,
+            broker="iocbatch://" + self.config.kafka.replace(",", ";"),
+            store="memory://",
+            autodiscover=False,
+            web_enabled=False,
+            topic_allow_declare=False,
+            topic_disable_leader=True,
+            consumer_auto_offset_reset="earliest",
+            consumer_max_fetch_size=FETCH_BYTES_MAX,
+            stream_buffer_maxsize=BATCHES_QUEUED_MAX,
+            stream_wait_empty=False,
+            broker_session_timeout=SESSION_TIMEOUT_S,
+            broker_heartbeat_interval=SESSION_TIMEOUT_S / 4,
+            broker_max_poll_interval=POLL_INTERVAL_MAX_S,
+        )
+        for name, topic in self._topics.items():
+            channel = app.topic(name, schema=_Whole(), acks=True)
+            app.agent(channel, name=topic.name, concurrency=1)(self._submit)
+        app.on_partitions_assigned.connect(self._on_assigned)
+        app.on_before_shutdown.connect(self._on_shutdown)
+        app.task(self._on_start)
+        return app
+
+    async def _submit(self, stream: faust.StreamT[Batch]) -> None:
+        """The agent of every topic: hands batches on, and acknowledges what its lane has committed."""
+        async for event in stream.noack().events():
+            await self._lanes.submit(event.value, lambda message=event.message: self.app.consumer.ack(message))
+
+    async def _on_start(self) -> None:
+        self._background = [
+            asyncio.create_task(beat(self.health, self._writer)),
+            asyncio.create_task(self._watch_topics()),
+        ]
+
+    async def _on_assigned(self, _app: faust.App, assigned: set[TP], **_: object) -> None:
+        self._lanes.keep_only(Lane(tp.topic, tp.partition) for tp in assigned)
+        self.health.state = State.COUNTING
+        metrics.DATABASE_UP.set(1)
+
+    async def _on_shutdown(self, _app: faust.App, **_: object) -> None:
+        for task in self._background:
+            task.cancel()
+        await self._lanes.close()
+        await self._writer.close()
+        await self._kafka.close()
+
+    def _open_lane(self, lane: Lane) -> Counting:
+        topic: Topic = self._topics[lane.topic]
+        return Counting(
+            lane,
+            dedupe=topic.dedupe,
+            areas=self.config.site.areas,
+            fold=self._fold,
+            writer=self._writer,
+            log=self._kafka,
+            wall_clock_s=time.time,
+        )
+
+    async def _watch_topics(self) -> None:
+        """Notices a topic that is made anew even while nothing comes in, and whether the broker answers at all."""
+        known: dict[str, UUID] = {}
+        while True:
+            try:
+                for name in self._topics:
+                    topic_id = await self._kafka.topic_id(name)
+                    if topic_id is not None and known.setdefault(name, topic_id) != topic_id:
+                        self.halt(TopicReplaced(f"{name} was deleted and made anew while it was being counted."))
+            except DependencyUnavailable:
+                metrics.KAFKA_UP.set(0)
+            else:
+                metrics.KAFKA_UP.set(1)
+            await asyncio.sleep(TOPIC_CHECK_S)
+
+
+class _Whole(faust.Schema):
+    """Passes a batch through: its records are decoded where they are counted."""
+
+    def loads_key(self, app, message, *, loads=None, serializer=None):  # noqa: ANN001, ANN202
+        return None
+
+    def loads_value(self, app, message, *, loads=None, serializer=None):  # noqa: ANN001, ANN202
+        return message.value

@@ -1,0 +1,190 @@
+"""How does one partition get counted, in order, exactly once, whatever goes away in between?"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from time import monotonic
+from typing import TypeVar
+
+from schemas.area import AreaTree
+from schemas.errors import (
+    DependencyUnavailable,
+    LogTruncated,
+    PositionGap,
+    TopicReplaced,
+)
+from schemas.topics import Dedupe
+from streams import metrics
+from streams.core.batch import Arrival, Batch, Reading, read
+from streams.core.dedupe import HORIZON_MS, SeenIds
+from streams.core.fold import Fold
+from streams.log import Log
+from streams.store.writer import Lane, Outcome, Position, PositionMoved, Writer
+
+RETRY_FIRST_S = 0.1
+RETRY_MAX_S = 5.0
+
+_T = TypeVar("_T")
+_log = logging.getLogger("ioc.streams")
+
+
+class Counting:
+    """The shell around one lane: it alone counts the lane's batches, one after the other.
+
+    Everything that it remembers can be read again from the database and the log.
+    """
+
+    def __init__(
+        self,
+        lane: Lane,
+        *,
+        dedupe: Dedupe,
+        areas: AreaTree,
+        fold: Fold,
+        writer: Writer,
+        log: Log,
+        wall_clock_s: Callable[[], float],
+    ) -> None:
+        """Reads nothing yet; the first batch does."""
+        self._lane = lane
+        self._dedupe = dedupe
+        self._areas = areas
+        self._fold = fold
+        self._writer = writer
+        self._log = log
+        self._wall_clock_s = wall_clock_s
+        self._position: Position | None = None
+        self.seen = SeenIds()
+
+    async def count(self, batch: Batch) -> None:
+        """Returns when the batch is in the database; until then it is tried again, for as long as it takes.
+
+        Raises BrokenInvariant when counting on would lose or double-count.
+        """
+        while True:
+            try:
+                await self._count(batch)
+            except PositionMoved:
+                metrics.POSITION_MOVED.inc()
+                self._position = None
+            else:
+                return
+
+    async def _count(self, batch: Batch) -> None:
+        position = self._position or await self._take_over()
+        if batch.first_offset < position.next_offset:
+            # Delivered again after a rebalance or a restart, or the topic was made anew and begins at 0.
+            await self._check_log(position)
+        if batch.first_offset > position.next_offset:
+            raise PositionGap(
+                f"{self._name}: the log begins at {batch.first_offset}, but only records below "
+                f"{position.next_offset} are counted: {batch.first_offset - position.next_offset} are missing. "
+                "If retention took them, see `ioc positions`."
+            )
+        records = batch.from_offset(position.next_offset)
+        metrics.SKIPPED.labels(self._lane.topic).inc(len(batch.records) - len(records))
+        if not records:
+            return
+        reading = read(self._lane.topic, self._lane.partition, records, self._areas)
+        if reading.dead:
+            await self._bury(reading)
+        fresh = self.seen.fresh(reading.arrivals) if self._dedupe is Dedupe.HORIZON else reading.arrivals
+        outcome = await self._commit(position, batch.next_offset, fresh)
+        self._position = Position(position.topic_id, batch.next_offset)
+        if self._dedupe is Dedupe.HORIZON:
+            self.seen.remember(fresh)
+        self._observe(batch, len(records), len(reading.arrivals), outcome)
+
+    async def _take_over(self) -> Position:
+        """Reads where the lane stands, and rebuilds what dedupe has to remember."""
+
+        async def locate() -> Position:
+            topic_id = await self._log.topic_id(self._lane.topic)
+            if topic_id is None:
+                raise DependencyUnavailable("kafka", f"topic {self._lane.topic} is not there")
+            return await self._writer.position(self._lane, topic_id)
+
+        position = await self._insist(locate)
+        await self._check_log(position)
+        if self._dedupe is Dedupe.HORIZON:
+            self.seen = await self._insist(lambda: self._remember_tail(position))
+        self._position = position
+        return position
+
+    async def _check_log(self, position: Position) -> None:
+        """Raises TopicReplaced or LogTruncated when the log is not the one that was counted."""
+        topic_id = await self._insist(lambda: self._log.topic_id(self._lane.topic))
+        if topic_id != position.topic_id:
+            raise TopicReplaced(
+                f"{self._name}: the topic was deleted and made anew (its id is {topic_id}, counted was "
+                f"{position.topic_id}). To count the new one from its start: `ioc positions --accept`."
+            )
+        end = await self._insist(lambda: self._log.end(self._lane))
+        if end < position.next_offset:
+            raise LogTruncated(
+                f"{self._name}: the log ends at {end}, but {position.next_offset} records are counted. "
+                "Restore the broker's data, or see `ioc positions`."
+            )
+
+    async def _remember_tail(self, position: Position) -> SeenIds:
+        seen = SeenIds()
+        async for records in self._log.tail(self._lane, position.next_offset, HORIZON_MS):
+            seen.remember(seen.fresh(read(self._lane.topic, self._lane.partition, records, self._areas).arrivals))
+        return seen
+
+    async def _bury(self, reading: Reading) -> None:
+        """Writes dead letters before the commit: a crash in between writes one twice, under the same key."""
+        await self._insist(lambda: self._log.bury(reading.dead))
+        for letter in reading.dead:
+            metrics.DEAD.labels(letter.topic, letter.reason).inc()
+            _log.warning("dead letter %s@%d: %s: %s", self._name, letter.offset, letter.reason, letter.detail)
+
+    async def _commit(self, position: Position, next_offset: int, arrivals: Sequence[Arrival]) -> Outcome:
+        started_s = monotonic()
+        outcome = await self._insist(
+            lambda: self._writer.commit(
+                self._lane,
+                position,
+                next_offset,
+                arrivals,
+                self._fold,
+                unique=self._dedupe is Dedupe.FOREVER,
+            )
+        )
+        metrics.COMMIT_S.observe(monotonic() - started_s)
+        metrics.DATABASE_UP.set(1)
+        return outcome
+
+    async def _insist(self, attempt: Callable[[], Awaitable[_T]]) -> _T:
+        """Tries until it works. A dependency that is away costs time, never an event.
+
+        An attempt to commit whose answer was lost may have committed; the next attempt then finds the position moved.
+        """
+        delay_s = RETRY_FIRST_S
+        while True:
+            try:
+                return await attempt()
+            except DependencyUnavailable as error:
+                metrics.RETRIES.labels(error.dependency).inc()
+                if error.dependency == "database":
+                    metrics.DATABASE_UP.set(0)
+                _log.warning("%s: %s; trying again in %.1f s", self._name, error, delay_s)
+                # Jitter, so that lanes do not all come back in the same instant.
+                await asyncio.sleep(delay_s * random.uniform(0.5, 1.0))  # noqa: S311
+                delay_s = min(delay_s * 2, RETRY_MAX_S)
+
+    def _observe(self, batch: Batch, records: int, arrivals: int, outcome: Outcome) -> None:
+        topic, partition = self._lane.topic, str(self._lane.partition)
+        age_s = max(0.0, self._wall_clock_s() - batch.records[-1].timestamp / 1000)
+        metrics.RECORDS.labels(topic).inc(records)
+        metrics.COUNTED.labels(topic).inc(outcome.counted)
+        metrics.DUPLICATES.labels(topic).inc(arrivals - outcome.counted)
+        metrics.BATCH.labels(topic).observe(records)
+        metrics.EVENT_TO_COMMIT_S.labels(topic).observe(age_s)
+        metrics.LAG_S.labels(topic, partition).set(age_s)
+        metrics.LAG_RECORDS.labels(topic, partition).set(max(0, batch.log_end - batch.next_offset))
+
+    @property
+    def _name(self) -> str:
+        return f"{self._lane.topic}/{self._lane.partition}"

@@ -1,0 +1,93 @@
+"""How do several partitions get counted side by side, each in its own order?
+
+While one lane waits for the database another decodes and folds, so neither the processor nor the database idles.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from streams import metrics
+from streams.core.batch import Batch
+from streams.core.dedupe import IDS_MAX
+from streams.lane import Counting
+from streams.store.writer import Lane
+
+QUEUED_MAX = 2
+"""Batches that wait in one lane. At the bound the agent waits, and the broker keeps the rest."""
+
+
+class _Job(NamedTuple):
+    batch: Batch
+    done: Callable[[], None]
+
+
+class _Runner:
+    """One lane, its queue and its task."""
+
+    def __init__(
+        self, counting: Counting, halt: Callable[[BaseException], None], counted: Callable[[], None]
+    ) -> None:
+        self.counting = counting
+        self.queue: asyncio.Queue[_Job | None] = asyncio.Queue(QUEUED_MAX)
+        self.counted = counted
+        self.task = asyncio.create_task(self._run())
+        self.task.add_done_callback(lambda task: self._ended(task, halt))
+
+    async def _run(self) -> None:
+        while (job := await self.queue.get()) is not None:
+            await self.counting.count(job.batch)
+            job.batch.committed = True
+            job.done()
+            self.counted()
+
+    @staticmethod
+    def _ended(task: asyncio.Task[None], halt: Callable[[BaseException], None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            halt(error)
+
+
+class Lanes:
+    """All lanes of a worker."""
+
+    def __init__(
+        self,
+        open_lane: Callable[[Lane], Counting],
+        halt: Callable[[BaseException], None],
+        ids_max: int = IDS_MAX,
+    ) -> None:
+        """`halt` is told of an error after which counting on would be wrong."""
+        self._open_lane = open_lane
+        self._halt = halt
+        self._ids_max = ids_max
+        self._runners: dict[Lane, _Runner] = {}
+
+    async def submit(self, batch: Batch, done: Callable[[], None]) -> None:
+        """Queues a batch behind those of its lane; `done` is called once the database holds it."""
+        lane = Lane(batch.topic, batch.partition)
+        runner = self._runners.get(lane)
+        if runner is None:
+            runner = self._runners[lane] = _Runner(self._open_lane(lane), self._halt, self._bound_ids)
+        await runner.queue.put(_Job(batch, done))
+
+    def keep_only(self, lanes: Iterable[Lane]) -> None:
+        """Ends the lanes that another worker has now. What is under way is fenced by the position."""
+        kept = set(lanes)
+        for lane in [lane for lane in self._runners if lane not in kept]:
+            self._runners.pop(lane).task.cancel()
+
+    async def close(self) -> None:
+        """Ends all lanes at once; what was not committed comes again."""
+        runners = list(self._runners.values())
+        self.keep_only(())
+        await asyncio.gather(*(runner.task for runner in runners), return_exceptions=True)
+
+    def _bound_ids(self) -> None:
+        """Keeps the memory for dedupe below its bound, at the price of the oldest ids of the fullest lane."""
+        lanes = [runner.counting for runner in self._runners.values()]
+        total = sum(len(lane.seen) for lane in lanes)
+        while total > self._ids_max:
+            forgotten = max(lanes, key=lambda lane: len(lane.seen)).seen.forget_oldest()
+            metrics.FORGOTTEN.inc(forgotten)
+            total -= forgotten
+        metrics.REMEMBERED.set(total)

@@ -1,0 +1,68 @@
+"""What must whoever keeps the state promise?
+
+One batch is one transaction: the position, the events, the KPI increments, the sources and the change row commit
+together or not at all. The position is the fence: a batch that does not begin where the last one ended changes
+nothing, so a zombie, a replay or a rebalance can neither lose nor count twice.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+from uuid import UUID
+
+from msgspec import Struct
+
+from streams.core.batch import Arrival
+from streams.core.fold import Folded
+
+
+class Lane(NamedTuple):
+    """One partition of one topic."""
+
+    topic: str
+    partition: int
+
+
+class Position(NamedTuple):
+    """How far a lane has been counted, and on which incarnation of the topic."""
+
+    topic_id: UUID
+    next_offset: int
+
+
+class PositionMoved(Exception):  # news, not a fault
+    """Somebody else has advanced the lane. Nothing was changed; read the position and start again from there."""
+
+
+class Outcome(Struct, frozen=True, kw_only=True):
+    """What a commit did: how many arrivals counted, and how many had been counted before."""
+
+    counted: int
+    duplicates: int
+
+
+FoldArrivals = Callable[[Sequence[Arrival]], Folded]
+
+
+class Writer(Protocol):
+    """The state, as `streams` changes it. Raises DependencyUnavailable when it is away; nothing is changed then."""
+
+    async def position(self, lane: Lane, topic_id: UUID) -> Position:
+        """How far the lane has been counted; (topic_id, 0) is stored and returned when it never was."""
+        ...
+
+    async def commit(
+        self,
+        lane: Lane,
+        expected: Position,
+        next_offset: int,
+        arrivals: Sequence[Arrival],
+        fold: FoldArrivals,
+        *,
+        unique: bool,
+    ) -> Outcome:
+        """Counts arrivals and advances the lane from `expected` to `next_offset`, in one transaction.
+
+        With `unique` the arrivals are kept in the event table for ever, and those that it already holds do not count
+        again. Raises PositionMoved.
+        """
+        ...
