@@ -91,6 +91,8 @@ class LiveSession:
         self._areas: frozenset[str] = frozenset()
         self._reason: SnapshotReason | None = None
         self._token = 0
+        # The answer holds everything up to here, and the feed may be behind it.
+        self._covered_xid = -1
         self._answer: Snapshot | Resumption | None = None
         self._notices: list[str] = []
         self._waited_s = 0.0
@@ -138,20 +140,23 @@ class LiveSession:
         self.phase = Phase.LIVE
         self.position = answer.position
         self._answer = answer
+        self._covered_xid = answer.position.xid
         self._pending.drop_through(answer.position.xid)
         self._on_ready()
 
     def offer_value(self, point: Point, xid: int, text: str, now_s: float) -> bool:
-        """A touched bucket's value as of `xid`. False when this client's board does not reach back so far."""
+        """A touched bucket's value as of `xid`. False when the client has it or its board does not reach so far back."""
         assert self.subscription is not None, "the hub offers only what was subscribed to"
-        if point.bucket_s < oldest_shown_s(now_s, point.tier, self.subscription.points):
+        if xid <= self._covered_xid or point.bucket_s < oldest_shown_s(now_s, point.tier, self.subscription.points):
             return False
         self._pending.put_value(point, xid, text)
         return True
 
     def offer_event(self, event: NewEvent) -> bool:
-        """A new event. False when it lies outside the client's areas, or no list is shown."""
-        if self.subscription is None or self.subscription.events == 0 or self._areas.isdisjoint(event.path):
+        """A new event. False when the client has it, shows no list, or it lies outside the client's areas."""
+        if self.subscription is None or self.subscription.events == 0 or event.xid <= self._covered_xid:
+            return False
+        if self._areas.isdisjoint(event.path):
             return False
         self._pending.put_event(event)
         return True
@@ -163,7 +168,7 @@ class LiveSession:
 
     def offer_source(self, source: str, xid: int, text: str) -> bool:
         """The new word on a source. False when the client does not show sources."""
-        if self.subscription is None or not self.subscription.sources:
+        if self.subscription is None or not self.subscription.sources or xid <= self._covered_xid:
             return False
         self._pending.put_source(source, xid, text)
         return True
@@ -219,6 +224,7 @@ class LiveSession:
         self.position = None
         self._reason = reason
         self._answer = None
+        self._covered_xid = -1
         self._pending = Pending(self.subscription.events if self.subscription else 0)
         self._on_ready()
 

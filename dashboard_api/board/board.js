@@ -113,7 +113,7 @@ async function start() {
     tier: chosen.tier,
     kpis: kpis.items,
     areas: new Map(areas.items.map((/** @type {{code: string}} */ area) => [area.code, area])),
-    sources: new Map(),
+    notLive: "",
   };
   const model = new Model();
   let due = false;
@@ -170,6 +170,9 @@ async function start() {
       away: t.away(time(awayMs)),
     }[state];
     document.body.dataset.connection = state;
+    const sinceMs = state === "away" ? awayMs : heardMs;
+    const isLive = state !== "stale" && state !== "away";
+    scene.notLive = isLive ? "" : t.asOf(time(sinceMs), formatAge((model.now(nowMs) - sinceMs) / 1000, t.locale));
     // A screen reader is told of a change of state, not of every second of an age.
     const live = at("connection");
     if (live.dataset.state !== state) live.dataset.state = state;

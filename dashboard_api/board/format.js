@@ -8,6 +8,9 @@ const MINUTE_S = 60;
 const HOUR_S = 3600;
 const DAY_S = 86400;
 
+/** How people write what UCUM writes otherwise. @type {Record<string, string>} */
+const WRITTEN = { "1": "", By: "B", "[mi_i]/h": "mph", Cel: "°C", "m/s": "m/s", "km/h": "km/h", "ug/m3": "µg/m³" };
+
 /**
  * A KPI's number without its unit. A share of 1 is written in percent.
  * @param {number} value @param {Kpi} kpi @param {string} locale
@@ -30,7 +33,7 @@ export function formatCount(value, locale) {
 /** The unit as people write it: UCUM's `1` is none, and `{report}` is an annotation. @param {Kpi} kpi */
 export function formatUnit(kpi) {
   if (isShare(kpi)) return "%";
-  return kpi.unit === "1" ? "" : kpi.unit.replace(/^\{(.*)\}$/, "$1");
+  return WRITTEN[kpi.unit] ?? kpi.unit.replace(/^\{(.*)\}$/, "$1");
 }
 
 /** @param {Kpi} kpi */

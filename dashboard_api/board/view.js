@@ -11,7 +11,7 @@ import { nameIn, textsOf } from "./texts.js";
 
 /**
  * @typedef {{language: string, zone: string, tier: "minute" | "hour" | "day", kpis: import("./format.js").Kpi[],
- *   areas: Map<string, {names: Record<string, string>}>, sources: Map<string, Record<string, string>>}} Scene
+ *   areas: Map<string, {names: Record<string, string>}>, notLive: string}} Scene  `notLive` says since when, or is empty
  */
 
 /** @param {string} name @param {string} [className] @param {string} [text] */
@@ -70,7 +70,7 @@ function showTile(tile, kpi, model, scene, nowMs) {
     setText(part("unit"), "");
     setText(part("detail"), "");
     setText(part("when"), model.loaded ? t.noData : t.loading);
-    setText(part("news"), model.loaded && series?.lastMinute ? newsText(series.lastMinute, serverNow, kpi, t).text : "");
+    setText(part("news"), scene.notLive ? scene.notLive : model.loaded && series?.lastMinute ? newsText(series.lastMinute, serverNow, kpi, t).text : "");
     part("shape").replaceChildren(sparkline([], true, t.noData));
     delete tile.dataset.drawn;
     return;
@@ -85,7 +85,7 @@ function showTile(tile, kpi, model, scene, nowMs) {
   const when = formatBucket(shown.bucket, scene.tier, serverNow, t.locale, zone);
   setText(part("when"), isNow && scene.tier !== "minute" ? `${when}, ${t.soFar}` : when);
   const news = newsText(series?.lastMinute ?? null, serverNow, kpi, t);
-  setText(part("news"), news.text);
+  setText(part("news"), scene.notLive || news.text);
   tile.dataset.state = news.old ? "old" : "fresh";
   // Drawing is what costs, so an unchanged shape is left as it is.
   const drawn = JSON.stringify([scene.language, points.map((point) => [point.bucket, point.value])]);
