@@ -26,6 +26,7 @@ ECHO_CHARS_MAX = 256
 """What an answer repeats of an id that breaks the rules; the rest is cut off."""
 
 _BOM = b"\xef\xbb\xbf"
+_JSON = b'"application/json"'
 
 
 class Taken(Struct, frozen=True, gc=False):
@@ -56,6 +57,7 @@ class _Identity(Struct):
 
 
 _batch_decoder = msgspec.json.Decoder(list[msgspec.Raw])
+_envelope_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _identity_decoder = msgspec.json.Decoder(_Identity)
 
 
@@ -159,23 +161,24 @@ class Decoder:
 
 def _clearer(error: InvalidEvent, raw: bytes) -> InvalidEvent:
     """Says what the sender most likely did, where the decoder can only say what it met."""
-    if error.field == "data" and error.reason is Reason.MISSING_FIELD and _has_base64(raw):
+    if not error.field.startswith("data"):
+        return error
+    try:
+        envelope = _envelope_decoder.decode(raw)
+    except (msgspec.DecodeError, RecursionError):
+        return error
+    if bytes(envelope.get("datacontenttype", _JSON)) != _JSON:
+        return InvalidEvent(
+            "datacontenttype",
+            Reason.INVALID_FIELD,
+            "the data is not JSON",
+            "Send the data as JSON, and leave this attribute out.",
+        )
+    if error.reason is Reason.MISSING_FIELD and "data_base64" in envelope:
         return InvalidEvent(
             "data_base64", Reason.INVALID_FIELD, "binary data is not supported", "Send a JSON object in `data`."
         )
-    if error.field == "datacontenttype":
-        return InvalidEvent(
-            error.field, error.reason, "the data is not JSON", "Send the data as JSON, and leave this attribute out."
-        )
     return error
-
-
-def _has_base64(raw: bytes) -> bool:
-    """Whether the envelope itself has the member, not some value below it."""
-    try:
-        return "data_base64" in msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
-    except (msgspec.DecodeError, RecursionError):
-        return False
 
 
 def _readable_id(raw: bytes) -> str | None:

@@ -7,7 +7,6 @@ Source: RFC 9457 (problem details), RFC 9110 §15 (status codes).
 """
 
 from collections.abc import Sequence
-from typing import Literal
 
 import msgspec
 from msgspec import Struct
@@ -40,15 +39,14 @@ class Answer(Struct, frozen=True):
     headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
-class AcceptedResult(Struct, frozen=True, gc=False):
+class AcceptedResult(Struct, frozen=True, gc=False, tag_field="status", tag="accepted"):
     """An event that is on the log. `index` counts the request's events from 0."""
 
     index: int
     id: str
-    status: Literal["accepted"] = "accepted"
 
 
-class RejectedResult(Struct, frozen=True):
+class RejectedResult(Struct, frozen=True, tag_field="status", tag="rejected"):
     """An event that was not taken; `id` is null where it could not be read."""
 
     index: int
@@ -57,7 +55,6 @@ class RejectedResult(Struct, frozen=True):
     reason: Reason
     detail: str
     fix: str
-    status: Literal["rejected"] = "rejected"
 
 
 class Results(Struct, frozen=True):

@@ -1,0 +1,167 @@
+"""Does every request on disk decode to what it must, and does nothing a sender writes break the decoder?"""
+
+import contextlib
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingest.decode import media
+from ingest.decode.cloudevents import BATCH_EVENTS_MAX, Decoder, Outcome, Refused, Taken
+from ingest.decode.media import Mode
+from schemas import codec
+from schemas.errors import InvalidBody, InvalidEvent
+from tests.ingest.vector import RECEIVED_AT, SITE, body_of, event, headers_of, vectors
+
+DECODER = Decoder(SITE.areas)
+_CE_HEADERS = [(f"ce-{name}".encode(), str(value).encode()) for name, value in event(data=None).items()]
+
+
+def decode(headers: list[tuple[bytes, bytes]], body: bytes) -> list[Outcome]:
+    return DECODER.decode(media.mode_of(headers), headers, body, RECEIVED_AT)
+
+
+@pytest.mark.parametrize("vector", vectors())
+def test_vector(vector: dict[str, Any]) -> None:
+    expected = vector["expect"]
+    if refused := expected.get("body_refused"):
+        with pytest.raises(InvalidBody) as caught:
+            decode(headers_of(vector), body_of(vector))
+        error = caught.value
+        assert {"field": error.field, "reason": error.reason} == refused
+        assert error.detail
+        assert error.fix
+    else:
+        outcomes = decode(headers_of(vector), body_of(vector))
+        assert [_described(outcome) for outcome in outcomes] == expected["outcomes"]
+
+
+@pytest.mark.parametrize("vector", vectors())
+def test_what_is_written_reads_back_as_what_was_sent(vector: dict[str, Any]) -> None:
+    try:
+        outcomes = decode(headers_of(vector), body_of(vector))
+    except InvalidBody:
+        return
+    for outcome in outcomes:
+        if isinstance(outcome, Taken):
+            written = codec.decode(outcome.value)
+            assert written.id == outcome.event_id
+            assert written.received_at == RECEIVED_AT
+            assert written.area_list == "vn-test"
+
+
+@pytest.mark.parametrize(
+    ("value", "subject"),
+    [
+        pytest.param(b"plain", "plain", id="plain"),
+        pytest.param(b"a%20b%22%C3%BC", 'a b"ü', id="percent-encoded"),
+        pytest.param(b'"a \\"b\\" \\\\"', 'a "b" \\', id="quoted with escapes"),
+        pytest.param(b'"%25"', "%", id="quoted, then percent-encoded"),
+        pytest.param(b"100%", "100%", id="a percent sign alone stays"),
+        pytest.param("Phường".encode(), "Phường", id="raw UTF-8 is forgiven"),
+        pytest.param(b'"', '"', id="one quote is no quoting"),
+        pytest.param(b'x","id":"stolen', 'x","id":"stolen', id="quotes cannot break out"),
+    ],
+)
+def test_binary_header_value(value: bytes, subject: str) -> None:
+    headers = [(b"content-type", b"application/json"), *_CE_HEADERS, (b"ce-subject", value)]
+    (outcome,) = decode(headers, json.dumps(event()["data"]).encode())
+    assert isinstance(outcome, Taken)
+    assert codec.decode(outcome.value).subject == subject
+    assert outcome.event_id == "n-1"
+
+
+def test_a_batch_at_its_bound_is_taken() -> None:
+    body = json.dumps([event()] * BATCH_EVENTS_MAX).encode()
+    assert all(isinstance(one, Taken) for one in DECODER.decode(Mode.BATCHED, [], body, RECEIVED_AT))
+
+
+_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+_mutated = st.dictionaries(
+    st.sampled_from([*event(), "subject", "place", "arealist", "exercise", "receivedat", "data_base64", "note"]),
+    st.one_of(_json, st.just("2025-07-01T00:00:00Z"), st.text(max_size=300)),
+    max_size=3,
+).map(lambda changes: {**event(), **changes})
+_headers = st.lists(
+    st.tuples(st.sampled_from([b"ce-id", b"ce-subject", b"ce-area", b"ce-x", b"ce-", b"ce-\xff"]), st.binary()),
+    max_size=4,
+)
+
+
+def judged(mode: Mode, headers: list[tuple[bytes, bytes]], body: bytes) -> list[Outcome]:
+    """Decodes; anything but the declared error fails the test. What is taken must read back."""
+    try:
+        outcomes = DECODER.decode(mode, headers, body, RECEIVED_AT)
+    except InvalidBody:
+        return []
+    for outcome in outcomes:
+        if isinstance(outcome, Taken):
+            written = codec.decode(outcome.value)
+            assert (written.id, type(written)) == (outcome.event_id, outcome.kind)
+            assert (written.received_at, written.area_list) == (RECEIVED_AT, "vn-test")
+        else:
+            assert isinstance(outcome.error, InvalidEvent)
+    return outcomes
+
+
+@given(mode=st.sampled_from(Mode), headers=_headers, body=st.binary())
+def test_any_bytes(mode: Mode, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+    judged(mode, headers, body)
+
+
+@given(mode=st.sampled_from(Mode), headers=_headers, value=_json)
+def test_any_json(mode: Mode, headers: list[tuple[bytes, bytes]], value: object) -> None:
+    judged(mode, [*_CE_HEADERS, *headers], json.dumps(value).encode())
+
+
+@given(value=_mutated, cut=st.integers(min_value=0, max_value=400), flip=st.integers(min_value=0, max_value=255))
+def test_mutated_events(value: dict[str, Any], cut: int, flip: int) -> None:
+    body = json.dumps(value).encode()
+    judged(Mode.STRUCTURED, [], body)
+    judged(Mode.STRUCTURED, [], body[:cut] + bytes([flip]) + body[cut + 1 :])
+
+
+@given(values=st.lists(_mutated, max_size=5))
+def test_a_batch_is_judged_as_its_events_are_alone(values: list[dict[str, Any]]) -> None:
+    raws = [json.dumps(value).encode() for value in values]
+    together = judged(Mode.BATCHED, [], b"[" + b",".join(raws) + b"]")
+    # Where half a surrogate pair or NaN makes the whole batch malformed there is nothing to compare.
+    if len(together) == len(raws):
+        for raw, outcome in zip(raws, together, strict=True):
+            (alone,) = judged(Mode.BATCHED, [], b"[" + raw + b"]")
+            assert _described(alone) == _described(outcome)
+
+
+@given(value=_mutated)
+def test_the_log_holds_the_senders_event_and_what_the_centre_adds(value: dict[str, Any]) -> None:
+    raw = json.dumps(value).encode()
+    for outcome in judged(Mode.STRUCTURED, [], raw):
+        if isinstance(outcome, Taken):
+            sent = codec.decode(raw)
+            sealed = codec.decode(outcome.value)
+            assert msgspec.structs.replace(sent, received_at=RECEIVED_AT, area_list="vn-test") == sealed
+
+
+@given(content_type=st.binary(), encoding=st.none() | st.binary())
+def test_any_content_type(content_type: bytes, encoding: bytes | None) -> None:
+    headers = [(b"content-type", content_type), *_CE_HEADERS]
+    if encoding is not None:
+        headers.append((b"content-encoding", encoding))
+    with contextlib.suppress(InvalidBody):
+        assert media.mode_of(headers) in Mode
+
+
+def _described(outcome: Outcome) -> dict[str, Any]:
+    if isinstance(outcome, Refused):
+        error = outcome.error
+        assert error.detail
+        assert error.fix
+        return {"refused": {"id": outcome.event_id, "field": error.field, "reason": error.reason}}
+    return {"taken": outcome.event_id}
