@@ -2,17 +2,32 @@
 
 import logging
 import socket
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
 
+import uvicorn
+
+from dashboard_api import app as dashboard_app
+from dashboard_api.config import DashboardConfig
+from deploy.front import Room, create_front
 from deploy.settings import Settings
 from deploy.site import load_site
+from ingest.gateway import app as ingest_app
 from schemas.errors import OperatorError
 from streams.agents import StreamsConfig, Worker
+
+WEB_PORT = 8080
+"""Where the web listens when nobody says otherwise."""
+
+STOP_GRACE_S = 5
+"""How long requests may take to end when the web process is told to stop; then their connections are closed."""
 
 
 def streams(settings: Settings) -> None:
     """Runs one worker until a signal comes."""
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    kafka, database_url = addresses(settings)
+    kafka, database_url = _addresses(settings)
     config = StreamsConfig(
         kafka=kafka,
         database_url=database_url,
@@ -24,7 +39,40 @@ def streams(settings: Settings) -> None:
     Worker(config).run()
 
 
-def addresses(settings: Settings) -> tuple[str, str]:
+def web(settings: Settings) -> None:
+    """Runs `ingest` and `dashboard_api` behind one origin until a signal comes."""
+    kafka, database_url = _addresses(settings)
+    site = load_site(settings.site)
+    ingest = ingest_app.create_app(
+        ingest_app.IngestConfig(kafka=kafka, topic_prefix=settings.topic_prefix, site=site, now=_now)
+    )
+    dashboard = dashboard_app.create_app(DashboardConfig(database_url=database_url, site=site, now=_now))
+
+    async def ingest_readiness() -> Mapping[str, Mapping[str, Any]]:
+        return (await ingest_app.readiness(ingest))["dependencies"]
+
+    async def dashboard_readiness() -> Mapping[str, Mapping[str, Any]]:
+        return await dashboard_app.readiness(dashboard)
+
+    uvicorn.run(
+        create_front(Room(ingest, ingest_readiness), Room(dashboard, dashboard_readiness)),
+        host=settings.host,
+        port=settings.port or WEB_PORT,
+        log_level=settings.log_level.lower(),
+        access_log=False,
+        loop="uvloop",
+        http="httptools",
+        timeout_graceful_shutdown=STOP_GRACE_S,
+        server_header=False,
+        **dashboard_app.SERVER_OPTIONS,
+    )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _addresses(settings: Settings) -> tuple[str, str]:
     """Where Kafka and the database are. Raises OperatorError when the environment does not say."""
     if settings.kafka is None or settings.database_url is None:
         raise OperatorError(

@@ -162,8 +162,8 @@ def of(
         units.append(Unit("feed", 3, program("feed", ("replay", "--demo"), chosen.metrics[-1])))
     addresses = {
         "board": f"{origin}/",
-        "API docs": f"{origin}/docs",
-        "ingest": f"{origin}/events",
+        "API": f"{origin}/openapi.json",
+        "ingest": f"{origin}/v1/events",
         "metrics": " ".join([f"{origin}/metrics", *metrics[1 : 1 + settings.workers]]),
         "Kafka": kafka_address,
         "database": f"{ports.LOOPBACK}:{chosen.postgres}" if settings.database_url is None else "IOC_DATABASE_URL",

@@ -1,0 +1,95 @@
+"""Which room answers a request? One origin, by method and path.
+
+| request            | answered by                       |
+| ------------------ | --------------------------------- |
+| `POST /v1/…`       | `ingest`: all writes come in there |
+| `GET /readyz`      | both: what is away on either side |
+| `GET /metrics`     | the process's Prometheus registry |
+| `GET /openapi.json`| both documents as one             |
+| anything else      | `dashboard_api`: REST, live feed, board |
+
+One process on one machine; in a cluster an ingress holds the same table.
+"""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, MutableMapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Mount, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+Readiness = Callable[[], Awaitable[Mapping[str, Mapping[str, Any]]]]
+"""What a room depends on, each with its `state`: `up` or `away`."""
+
+
+class Room:
+    """An app of the origin, with what it depends on."""
+
+    def __init__(self, app: FastAPI, readiness: Readiness) -> None:
+        """Holds both; the app's lifespan is run by the front."""
+        self.app = app
+        self.readiness = readiness
+
+
+def create_front(ingest: Room, dashboard: Room) -> Starlette:
+    """Both rooms behind one origin, with one lifespan."""
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncGenerator[None]:
+        async with AsyncExitStack() as stack:
+            for room in (ingest, dashboard):
+                await stack.enter_async_context(room.app.router.lifespan_context(room.app))
+            yield
+
+    async def readyz(_: Request) -> Response:
+        dependencies = {**await ingest.readiness(), **await dashboard.readiness()}
+        ready = all(dependency["state"] == "up" for dependency in dependencies.values())
+        return JSONResponse({"ready": ready, "dependencies": dependencies}, status_code=200 if ready else 503)
+
+    async def metrics(_: Request) -> Response:
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+    async def openapi(_: Request) -> Response:
+        return JSONResponse(_merged(dashboard.app.openapi(), ingest.app.openapi()))
+
+    return Starlette(
+        lifespan=lifespan,
+        routes=[
+            Route("/readyz", readyz),
+            Route("/metrics", metrics),
+            Route("/openapi.json", openapi),
+            Mount("/", _ByMethod(ingest.app, dashboard.app)),
+        ],
+    )
+
+
+class _ByMethod:
+    """Writes to one app, everything else to the other."""
+
+    def __init__(self, writes: ASGIApp, reads: ASGIApp) -> None:
+        self._writes = writes
+        self._reads = reads
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_write = scope["type"] == "http" and scope["method"] == "POST" and scope["path"].startswith("/v1/")
+        await (self._writes if is_write else self._reads)(scope, receive, send)
+
+
+def _merged(base: MutableMapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Two OpenAPI documents as one. Operations on the same path stand side by side; `base` names the whole."""
+    document = {**base, "info": {**base["info"], "title": "Intelligent Operations Center"}}
+    document["paths"] = {
+        path: {**other["paths"].get(path, {}), **base["paths"].get(path, {})}
+        for path in sorted({*base["paths"], *other["paths"]})
+    }
+    parts: dict[str, Any] = {}
+    for source in (other, base):
+        for kind, named in source.get("components", {}).items():
+            parts[kind] = {**parts.get(kind, {}), **named}
+    document["components"] = parts
+    return document
