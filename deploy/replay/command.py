@@ -46,7 +46,7 @@ def replay_command(
     from deploy.replay.clock import SystemClock
     from deploy.replay.connection import run
     from deploy.replay.demo import load_demo, play_demo
-    from deploy.replay.file_replay import Options, replay_file
+    from deploy.replay.file_replay import Options, read_all, replay_file, tell_unmapped
     from deploy.replay.options import check_url, parse_length, parse_speed
     from deploy.replay.recorded_file import choose_mapping, load_mappings
     from deploy.site import load_site
@@ -76,10 +76,11 @@ def replay_command(
     if options.speed is None and options.lead:
         raise OperatorError("--lead says nothing at --speed max, where all lies in the past.", "Leave one out.")
     chosen = choose_mapping(file, load_mappings(folder, pack), mapping)
-    recording = file
+    reading = read_all(file, chosen)
+    tell_unmapped(reading, say)
     outcome = run(
         address,
-        lambda sender: replay_file(recording, chosen, options, settings.data_dir, sender, clock, say),
+        lambda sender: replay_file(reading, options, settings.data_dir, sender, clock, say),
         clock,
         say,
     )

@@ -33,6 +33,8 @@ class Options(Struct, frozen=True, kw_only=True):
 class Reading(Struct, frozen=True):
     """A file as it lies in memory: its events in the order of time, and what gave none."""
 
+    file: Path
+    mapping: RecordingMapping | None
     steps: list[Step]
     unmapped: int
     left_out: int
@@ -64,26 +66,25 @@ def read_all(file: Path, mapping: RecordingMapping | None) -> Reading:
             unmapped += 1
             if len(first_unmapped) < TOLD_MAX:
                 first_unmapped.append(row)
-    return Reading(in_time_order(found), unmapped, left_out, first_unmapped)
+    return Reading(file, mapping, in_time_order(found), unmapped, left_out, first_unmapped)
 
 
-async def replay_file(
-    file: Path,
-    mapping: RecordingMapping | None,
-    options: Options,
-    data_dir: Path,
-    sender: EventSender,
-    clock: Clock,
-    say: Say,
-) -> Outcome:
-    """Plays the file from its stored position on. Raises RecordingError or Refused."""
-    reading = read_all(file, mapping)
+def tell_unmapped(reading: Reading, say: Say) -> None:
+    """Names the first rows that give no event, and counts them all."""
+    file = reading.file
     for row in reading.first_unmapped:
         say(f"{file.name}, line {row.line}: no event: {row.reason}")
     if reading.unmapped:
         say(f"{file.name}: {reading.unmapped} rows give no event; the first {len(reading.first_unmapped)} are above.")
     if reading.left_out:
         say(f"{file.name}: {reading.left_out} rows are left out by the mapping.")
+
+
+async def replay_file(
+    reading: Reading, options: Options, data_dir: Path, sender: EventSender, clock: Clock, say: Say
+) -> Outcome:
+    """Plays the file from its stored position on. Raises RecordingError or Refused."""
+    file, mapping = reading.file, reading.mapping
     steps = reading.steps[: options.limit]
     if not steps:
         raise RecordingError(file, "the file", "it gives no events", "Correct its mapping or choose one with --as.")

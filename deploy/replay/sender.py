@@ -20,7 +20,7 @@ CONTENT_TYPE = "application/cloudevents-batch+json"
 BATCH_EVENTS_MAX = 500  # more become the next request
 BATCH_BYTES_MAX = 512 * 1024  # likewise; an event alone is at most 64 KiB
 REQUEST_TIMEOUT_S = 30.0  # then it is sent again
-BACKOFF_FIRST_S = 0.5
+BACKOFF_FIRST_S = 0.5  # also the least, where the centre asks for less
 BACKOFF_MAX_S = 15.0
 RETRY_AFTER_MAX_S = 60.0  # a centre that asks for more is asked again after this
 
@@ -86,7 +86,7 @@ class EventSender:
                 wait_s = _retry_after_s(response.headers.get("Retry-After"), self._clock.now())
             failures += 1
             self._is_away(why)
-            await self._clock.sleep(backoff_s(failures) if wait_s is None else wait_s)
+            await self._clock.sleep(backoff_s(failures) if wait_s is None else max(wait_s, BACKOFF_FIRST_S))
 
     def _is_away(self, why: str) -> None:
         if self._away_since is None:

@@ -10,10 +10,15 @@ import httpx
 import msgspec
 import pytest
 
-from deploy.replay.file_replay import Options, Outcome, replay_file
+from deploy.replay import sender
+from deploy.replay.file_replay import Options, Outcome, read_all, replay_file, tell_unmapped
 from deploy.replay.player import VOLLEY_EVENTS_MAX
 from deploy.replay.recorded_file import RecordingError
 from deploy.replay.sender import BATCH_BYTES_MAX, BATCH_EVENTS_MAX, EventSender, Refused, backoff_s, batches, poster
+from ingest.decode import cloudevents
+from ingest.gateway import answer, app, body
+from schemas.errors import Reason
+from schemas.event import EVENT_BYTES_MAX
 from tests.replay.cases import write_cases
 from tests.replay.jumping_clock import JumpingClock
 from tests.replay.recorder import (
@@ -43,7 +48,9 @@ class Replays:
         self.sender = EventSender(poster(client, recorder.url), self.clock, self.said.append)
 
     async def run(self, file: Path, options: Options = FASTEST) -> Outcome:
-        return await replay_file(file, None, options, self.folder, self.sender, self.clock, self.said.append)
+        reading = read_all(file, None)
+        tell_unmapped(reading, self.said.append)
+        return await replay_file(reading, options, self.folder, self.sender, self.clock, self.said.append)
 
     def positions(self) -> list[Path]:
         return list((self.folder / "replay").glob("*"))
@@ -290,6 +297,18 @@ async def test_a_batch_that_is_refused_whole_is_counted(tmp_path: Path) -> None:
 
     (refused,) = await EventSender(post, JumpingClock(), lambda line: None).send([b"{}"])
     assert (refused.index, refused.field) == (0, "id")
+
+
+def test_the_centre_and_the_sender_mean_the_same() -> None:
+    assert sender.EVENTS_PATH == app.EVENTS_PATH
+    assert sender.BATCH_EVENTS_MAX <= cloudevents.BATCH_EVENTS_MAX
+    # The brackets, and the largest event at the end.
+    assert sender.BATCH_BYTES_MAX + EVENT_BYTES_MAX + 2 <= body.BODY_BYTES_MAX
+    refused = answer.RejectedResult(0, None, "id", Reason.MISSING_FIELD, "the field is missing", "Add `id`.")
+    said = answer.Results(1, 1, [refused, answer.AcceptedResult(1, "a")])
+    first, second = msgspec.json.decode(msgspec.json.encode(said), type=sender.Answer).results
+    assert (first.status, first.as_line()) == (sender.REJECTED, "id: the field is missing (missing_field). Add `id`.")
+    assert second.status != sender.REJECTED
 
 
 @pytest.mark.parametrize(
