@@ -119,13 +119,16 @@ class Producer:
                 clock_s=self._clock_s,
             )
             try:
-                self._why_away = await self._live(session)
+                why_away = await self._live(session)
             finally:
-                self._session = None
                 metrics.KAFKA_UP.set(0)
                 # In the background, because the next session need not wait for the last one's dead connections.
                 self._in_background(self._close(session))
-            _log.warning("Kafka is away: %s", self._why_away)
+            # Once for each reason, not once for each attempt.
+            if why_away != self._why_away:
+                _log.warning("Kafka is away: %s", why_away)
+            self._why_away = why_away
+            self._session = None
             await asyncio.sleep(REOPEN_AFTER_S)
 
     async def _live(self, session: Session) -> str:
@@ -134,7 +137,7 @@ class Producer:
             async with asyncio.timeout(OPEN_TIMEOUT_S):
                 await session.open()
         except (KafkaError, OSError, DependencyUnavailable) as error:
-            return f"{type(error).__name__}: {error}"
+            return str(error) or type(error).__name__
         except Exception as error:
             # Whatever a client library raises while it connects, the next attempt may succeed.
             _log.exception("Unexpected error while connecting to Kafka")
@@ -142,17 +145,21 @@ class Producer:
         self._session = session
         metrics.KAFKA_UP.set(1)
         _log.info("Kafka is up: %s", self._bootstrap)
-        watchers = [asyncio.create_task(watch) for watch in (self._watch_acks(session), self._watch_broker(session))]
+        watches = (session.wait_ended(), self._watch_acks(session), self._watch_broker(session))
+        watchers = [asyncio.create_task(watch) for watch in watches]
         try:
-            await session.wait_ended()
+            # Each returns only when the session has ended; one that raises must not leave it unwatched.
+            await asyncio.wait(watchers, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for watcher in watchers:
                 watcher.cancel()
-            await asyncio.wait(watchers)
-        return session.failure or "the session is over"
+            for result in await asyncio.gather(*watchers, return_exceptions=True):
+                if isinstance(result, Exception):
+                    _log.error("A watch over the session with Kafka failed", exc_info=result)
+        return session.failure or "the watch over the session failed"
 
     async def _watch_acks(self, session: Session) -> None:
-        while True:
+        while session.failure is None:
             await asyncio.sleep(WATCH_EVERY_S)
             oldest_s = session.oldest_s()
             if oldest_s is not None and self._clock_s() - oldest_s >= self._ack_wait_s:
@@ -160,7 +167,7 @@ class Producer:
 
     async def _watch_broker(self, session: Session) -> None:
         """Notices an absence while nobody writes: readiness tells the truth, and the next event need not wait."""
-        while True:
+        while session.failure is None:
             await asyncio.sleep(PROBE_EVERY_S)
             try:
                 async with asyncio.timeout(self._ack_wait_s):
