@@ -8,7 +8,9 @@ value.
 GAP_MIN_S = 0.02
 GAP_MAX_S = 0.2
 
-_CLIENT_COST_S = 0.0002  # a message costs 80 µs of a core (tests/dashboard/latency.py), so all take 40 % of it at most
+_CLIENT_COST_S = (
+    0.0002  # a message costs 80 µs of a core (tests/dashboard/latency.py), so all take 40 % of it at most
+)
 _VALUE_COST_S = 0.0005  # with a few hundred values at a time the gap is at its longest
 
 

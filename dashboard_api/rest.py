@@ -4,7 +4,6 @@ Times need a zone; a naive one is refused. Every answer is what the database had
 """
 
 import base64
-import binascii
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
@@ -366,7 +365,7 @@ def _cursor(text: str | None) -> tuple[int, events.EventCursor] | None:
     position = parse_position(position_text)
     try:
         raw = base64.b64decode(key + "=" * (-len(key) % 4), altchars=b"-_", validate=True).decode()
-    except (binascii.Error, UnicodeError):
+    except ValueError:  # as binascii.Error and UnicodeError are
         raw = "\x00"
     if position is None or "\x00" in raw:
         fix = "Send `next` of the page before as it came."

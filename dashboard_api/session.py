@@ -145,7 +145,7 @@ class LiveSession:
         self._on_ready()
 
     def offer_value(self, point: Point, xid: int, text: str, now_s: float) -> bool:
-        """A touched bucket's value as of `xid`. False when the client has it or its board does not reach so far back."""
+        """A touched bucket's value as of `xid`. False when the client has it or shows nothing so old."""
         assert self.subscription is not None, "the hub offers only what was subscribed to"
         if xid <= self._covered_xid or point.bucket_s < oldest_shown_s(now_s, point.tier, self.subscription.points):
             return False

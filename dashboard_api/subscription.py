@@ -1,6 +1,6 @@
 """What does a live client want to see?"""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -9,6 +9,7 @@ from dashboard_api.config import Bounds
 from dashboard_api.position import Position, parse_position
 from dashboard_api.refusal import RefusalReason, Refused
 from schemas.codec import explain
+from schemas.errors import Reason
 from schemas.event import AreaCode
 from schemas.kpi import Kpi
 from schemas.site import Site
@@ -40,9 +41,10 @@ class Subscription(Struct, frozen=True, kw_only=True):
         return [Series(kpi, area, self.tier) for kpi in self.kpis for area in self.areas]
 
 
-class Subscribe(Struct, frozen=True, kw_only=True, tag_field="op", tag="subscribe", forbid_unknown_fields=True):
+class Subscribe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The message as it comes in. Without `kpis` all of them are meant, without `areas` the root."""
 
+    op: Literal["subscribe"]
     kpis: list[str] | None = None
     areas: list[str] | None = None
     tier: Tier = Tier.MINUTE
@@ -129,8 +131,8 @@ def _refused(error: Exception) -> Refused:
     """A decoder's error in our own words. The codec already knows how to read field and fix off it."""
     known = explain(error)
     if isinstance(error, msgspec.ValidationError):
-        detail = known.detail
-        reason = RefusalReason.UNKNOWN_FIELD if "unknown field" in detail else RefusalReason.INVALID
-        field = "op" if "`op`" in detail or known.field == "op" else known.field
-        return Refused(field, reason, detail, _FORM)
+        if known.reason is Reason.MISSING_FIELD:
+            return Refused(known.field, RefusalReason.MISSING, known.detail, _FORM)
+        reason = RefusalReason.UNKNOWN_FIELD if "unknown field" in known.detail else RefusalReason.INVALID
+        return Refused(known.field, reason, known.detail, _FORM)
     return Refused("$", RefusalReason.MALFORMED, known.detail, _FORM)

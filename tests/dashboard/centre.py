@@ -204,6 +204,7 @@ class Running(msgspec.Struct, frozen=True):
 
     address: str
     server: uvicorn.Server
+    task: "asyncio.Task[None]"
 
     @property
     def http(self) -> str:
@@ -232,7 +233,7 @@ async def dashboard(database_url: str, port: int = 0, **bounds: Any) -> AsyncGen
         async with asyncio.timeout(WAIT_S):
             while not server.started:  # noqa: ASYNC110  # uvicorn offers no event
                 await asyncio.sleep(0.01)
-        yield Running(f"127.0.0.1:{listener.getsockname()[1]}", server)
+        yield Running(f"127.0.0.1:{listener.getsockname()[1]}", server, task)
     finally:
         server.should_exit = True
         with contextlib.suppress(asyncio.CancelledError):

@@ -1,7 +1,7 @@
 """How long after its commit is a change on a client's socket?
 
-Four writers in a process of their own commit 100 transactions a second in all, and live clients note when they hear of
-each. Run it as `python -m tests.dashboard.latency DATABASE_URL [clients] [transactions a second]`.
+Four writers in a process of their own commit 100 transactions a second in all, and live clients note when they hear
+of each. Run it as `python -m tests.dashboard.latency DATABASE_URL [clients] [transactions a second]`.
 """
 
 import asyncio
@@ -53,18 +53,16 @@ async def _listen(running: Running, until_s: float, waits_s: list[float]) -> int
             now_s = time.time()
             if message["op"] != "change":
                 continue
-            for event in message["events"]:
-                waits_s.append(now_s - msgspec.convert(event["committed_at"], datetime).timestamp())
+            commits = [msgspec.convert(event["committed_at"], datetime) for event in message["events"]]
+            waits_s += [now_s - commit.timestamp() for commit in commits]
             seen += len(message["events"]) + message["events_skipped"]
     return seen
 
 
 async def _clients(address: str, clients: int) -> None:
     waits_s: list[float] = []
-    running = Running(address, None)  # type: ignore[arg-type]
-    seen = await asyncio.gather(
-        *(_listen(running, time.monotonic() + SECONDS, waits_s) for _ in range(clients))
-    )
+    running = Running(address, None, None)  # type: ignore[arg-type]
+    seen = await asyncio.gather(*(_listen(running, time.monotonic() + SECONDS, waits_s) for _ in range(clients)))
     cuts = statistics.quantiles(waits_s, n=100)
     print(
         f"{clients} clients, {max(seen) / SECONDS:.0f} events/s each: commit to client "

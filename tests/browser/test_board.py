@@ -1,0 +1,193 @@
+"""Does the board, in a real browser, show what is committed, and say so when it does not?"""
+
+import asyncio
+import os
+import shutil
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from playwright.async_api import Browser, Page, async_playwright, expect
+
+from deploy.migrate import migrate_schema
+from tests.conftest import unavailable
+from tests.dashboard.centre import Report, Running, Sample, dashboard, writer
+
+SLOW_MS = 20_000
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+RECEIVED = '[data-kpi="feedback_received"]'
+
+
+class Watched:
+    """A page, and what went wrong on it."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.errors: list[str] = []
+        self.elsewhere: list[str] = []
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
+        page.on("request", lambda request: self._note(request.url))
+        page.on("websocket", lambda socket: self._note(socket.url))
+
+    def _note(self, url: str) -> None:
+        if not url.startswith(("http://127.0.0.1:", "ws://127.0.0.1:", "data:")):
+            self.elsewhere.append(url)
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    """Chromium without a window."""
+    program = os.environ.get("IOC_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    if program is None:
+        unavailable("There is no Chromium on this machine: apt-get install chromium")
+    async with async_playwright() as playwright:
+        chromium = await playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
+        yield chromium
+        await chromium.close()
+
+
+@pytest.fixture
+async def tables(database_url: str) -> str:
+    """The address of a fresh database with all tables."""
+    await migrate_schema(database_url)
+    return database_url
+
+
+@asynccontextmanager
+async def board(browser: Browser, running: Running, query: str = "", **options: object) -> AsyncGenerator[Watched]:
+    """The board in a browser profile of its own."""
+    context = await browser.new_context(**options)  # type: ignore[arg-type]
+    watched = Watched(await context.new_page())
+    await watched.page.goto(f"{running.http}/{query}")
+    yield watched
+    await context.close()
+
+
+async def test_the_board_shows_what_is_committed_when_it_is_committed(browser: Browser, tables: str) -> None:
+    now_s = int(time.time())
+    async with dashboard(tables) as running, writer(tables) as stream, board(browser, running) as watched:
+        page = watched.page
+        await expect(page.locator("#connection-text")).to_have_text("Trực tiếp", timeout=SLOW_MS)
+        await expect(page.locator(f"{RECEIVED} .when")).to_have_text("Chưa có dữ liệu trong khoảng này")
+        await stream.commit(
+            [Sample(kpi="feedback_received", area="01", time_s=now_s)] * 7, [Report(id="r", area="01", text="Ổ gà")]
+        )
+        await expect(page.locator(f"{RECEIVED} .number")).to_have_text("7", timeout=SLOW_MS)
+        await expect(page.locator(f"{RECEIVED} .news")).to_have_text("Có tin trong phút này")
+        await expect(page.locator("#events .event-text").first).to_have_text("Ổ gà")
+        await expect(page.locator("#sources li").nth(0)).to_have_attribute("data-state", "fresh")
+        await expect(page.locator("#sources li").nth(1).locator(".simulated")).to_have_text("Mô phỏng")
+        await page.get_by_label("English").check()
+        await expect(page.locator("h1")).to_have_text("Test province")
+        await expect(page.locator(f"{RECEIVED} .name")).to_have_text("Reports received")
+        await page.locator("#area").select_option("02")
+        await expect(page.locator(f"{RECEIVED} .when")).to_have_text("No data in this period")
+        await page.reload()
+        await expect(page.locator("h1")).to_have_text("Test province")
+        await expect(page.locator("#area")).to_have_value("02")
+        assert watched.errors == []
+        assert watched.elsewhere == []
+
+
+async def test_what_citizens_write_is_text_and_nothing_else(browser: Browser, tables: str) -> None:
+    attack = '<img src=x onerror="document.title=\'owned\'"><script>document.title="owned"</script>'
+    async with dashboard(tables) as running, writer(tables) as stream, board(browser, running) as watched:
+        await expect(watched.page.locator("body")).to_have_attribute("data-connection", "live", timeout=SLOW_MS)
+        await stream.commit(reports=[Report(id=attack, area="01", text=attack, source=attack, subject=attack)])
+        await expect(watched.page.locator("#events .event-text")).to_have_text(attack, timeout=SLOW_MS)
+        await expect(watched.page.locator("#sources .source-name").last).to_have_text(attack)
+        assert await watched.page.locator("main img, main script").count() == 0
+        assert await watched.page.title() == "Tỉnh thử"
+        assert watched.errors == []
+        # The policy holds even where a script tries on purpose.
+        refused = await watched.page.evaluate(
+            """() => new Promise((done) => {
+                addEventListener("securitypolicyviolation", (event) => done(event.effectiveDirective));
+                const script = document.createElement("script");
+                script.textContent = "document.title = 'owned'";
+                document.body.append(script);
+            })"""
+        )
+        assert refused.startswith("script-src")
+        assert await watched.page.title() == "Tỉnh thử"
+
+
+async def test_a_lost_server_is_seen_within_five_seconds_and_its_return_too(browser: Browser, tables: str) -> None:
+    now_s = int(time.time())
+    async with writer(tables) as stream:
+        await stream.commit([Sample(kpi="feedback_received", area="01", time_s=now_s)])
+        async with dashboard(tables) as running:
+            port = int(running.address.rpartition(":")[2])
+            async with board(browser, running, "?language=en") as watched:
+                body = watched.page.locator("body")
+                await expect(body).to_have_attribute("data-connection", "live", timeout=SLOW_MS)
+                await expect(watched.page.locator(f"{RECEIVED} .number")).to_have_text("1")
+                running.server.should_exit = True
+                await asyncio.wait_for(asyncio.shield(running.task), SLOW_MS / 1000)
+                started_s = time.monotonic()
+                await expect(body).to_have_attribute("data-connection", "stale", timeout=SLOW_MS)
+                assert time.monotonic() - started_s < 5.5
+                await expect(watched.page.locator("#banner")).to_contain_text("may have changed")
+                await expect(watched.page.locator(f"{RECEIVED} .news")).to_contain_text("As of ")
+                await stream.commit([Sample(kpi="feedback_received", area="01", time_s=now_s)])
+                async with dashboard(tables, port):
+                    await expect(body).to_have_attribute("data-connection", "live", timeout=2 * SLOW_MS)
+                    await expect(watched.page.locator(f"{RECEIVED} .number")).to_have_text("2", timeout=SLOW_MS)
+                    await expect(watched.page.locator("#banner")).to_be_hidden()
+
+
+@pytest.mark.parametrize("width", [390, 1600])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_the_board_fits_and_its_text_has_contrast(
+    browser: Browser, tables: str, width: int, scheme: str
+) -> None:
+    async with dashboard(tables) as running, writer(tables) as stream:
+        now_s = int(time.time())
+        await stream.commit(
+            [Sample(kpi=k, area="01", time_s=now_s) for k in ("feedback_received", "closed_in_time", "response_ms")],
+            [Report(id="r", area="01", text="x" * 300)],
+        )
+        viewport = {"width": width, "height": 900}
+        async with board(browser, running, viewport=viewport, color_scheme=scheme) as watched:
+            await expect(watched.page.locator(f"{RECEIVED} .number")).to_have_text("1", timeout=SLOW_MS)
+            assert await watched.page.evaluate("document.documentElement.scrollWidth") <= width
+            for state in ("live", "stale"):
+                await watched.page.evaluate("state => { document.body.dataset.connection = state; }", state)
+                assert await watched.page.evaluate(CONTRASTS_BELOW_AA) == []
+
+
+CONTRASTS_BELOW_AA = """() => {
+    const numbers = (color) => color.match(/[\\d.]+/g).map(Number);
+    const light = ([r, g, b]) => {
+        const part = (v) => ((v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+        return 0.2126 * part(r) + 0.7152 * part(g) + 0.0722 * part(b);
+    };
+    const ground = (node) => {
+        for (let at = node; at; at = at.parentElement) {
+            const color = numbers(getComputedStyle(at).backgroundColor);
+            if (color[3] === undefined || color[3] > 0) return color;
+        }
+        return [255, 255, 255];
+    };
+    document.getAnimations().forEach((animation) => animation.finish());
+    const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    const bad = [];
+    for (let text = walker.nextNode(); text; text = walker.nextNode()) {
+        const node = text.parentElement;
+        const seen = text.textContent.trim() && node.getClientRects().length;
+        if (!seen || node.closest("noscript, option, [hidden]")) continue;
+        const [a, b] = [light(numbers(getComputedStyle(node).color)), light(ground(node))].sort((x, y) => y - x);
+        if ((a + 0.05) / (b + 0.05) < 4.5) bad.push(`${node.className} ${text.textContent.trim().slice(0, 20)}`);
+    }
+    return bad;
+}"""
