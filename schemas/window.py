@@ -30,9 +30,19 @@ def minute_start(epoch_s: float) -> int:
 
 
 def hour_start(epoch_s: int, zone: ZoneInfo) -> int:
-    """The start of the local clock hour that holds this moment."""
+    """The first moment at which the local clock shows the hour that it shows at this moment.
+
+    An hour that is repeated as a whole counts as another one. Where clocks change by half an hour, one hour of that
+    day has 30 or 90 minutes.
+    """
     offset_s = _offset_s(epoch_s, zone)
-    return (epoch_s + offset_s) // HOUR_S * HOUR_S - offset_s
+    start = (epoch_s + offset_s) // HOUR_S * HOUR_S - offset_s
+    if _offset_s(start, zone) == offset_s:
+        return start
+    change = _change_between(start, epoch_s, zone)
+    before = change - 1 + _offset_s(change - 1, zone)
+    same_hour = before // HOUR_S == (change + offset_s) // HOUR_S
+    return hour_start(change - 1, zone) if same_hour else change
 
 
 def day_start(epoch_s: int, zone: ZoneInfo) -> int:
@@ -68,11 +78,27 @@ def _next_start(bucket_s: int, tier: Tier, zone: ZoneInfo) -> int:
         case Tier.MINUTE:
             return bucket_s + MINUTE_S
         case Tier.HOUR:
-            return bucket_s + HOUR_S
+            # No hour is longer than two, but where clocks change within it an hour may last a minute.
+            following = hour_start(bucket_s + 2 * HOUR_S, zone)
+            while (earlier := hour_start(following - 1, zone)) > bucket_s:
+                following = earlier
+            return following
         case Tier.DAY:
             # Noon of the next date is in that date in every zone, whatever the clocks do at midnight.
             noon = datetime.combine(datetime.fromtimestamp(bucket_s, zone).date(), time(12), tzinfo=zone)
             return day_start(int((noon + timedelta(days=1)).timestamp()), zone)
+
+
+def _change_between(before_s: int, after_s: int, zone: ZoneInfo) -> int:
+    """The first second with the offset of `after_s`, which differs from that of `before_s`."""
+    offset_s = _offset_s(after_s, zone)
+    while after_s - before_s > 1:
+        middle = (before_s + after_s) // 2
+        if _offset_s(middle, zone) == offset_s:
+            after_s = middle
+        else:
+            before_s = middle
+    return after_s
 
 
 def _offset_s(epoch_s: int, zone: ZoneInfo) -> int:
