@@ -1,6 +1,6 @@
 """Which area lies in which, and in what time zone?"""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from typing import NewType
 from zoneinfo import ZoneInfo
 
@@ -43,6 +43,11 @@ class AreaTree:
 
     def __getitem__(self, code: AreaCode) -> Area:
         return self._areas[code]
+
+    @property
+    def codes(self) -> Set[AreaCode]:
+        """Every area's code."""
+        return self._areas.keys()
 
     @property
     def root(self) -> Area:

@@ -24,14 +24,15 @@ Label = Annotated[str, Meta(min_length=1, max_length=128)]
 Text = Annotated[str, Meta(max_length=4000)]
 GeoUri = Annotated[str, Meta(pattern=r"^geo:-?\d{1,2}(\.\d+)?,-?\d{1,3}(\.\d+)?(;u=\d+(\.\d+)?)?$", max_length=96)]
 
-TIME_YEARS = range(1970, 2200)
-"""The years in which an event can lie. Every zone and every table can hold them, with room on both sides."""
+TIME_END_S = 7_258_118_400
+"""Events lie in [1970, 2200), here in seconds since the epoch. Every zone and table can hold that, with room."""
 
 EVENT_BYTES_MAX = 64 * 1024
 """An event's size on the wire. A larger one is refused: CloudEvents 1.0 §3.2.2 promises no more to anyone."""
 
 
-class Event(Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=True):
+# Events hold no cycles, and a worker holds many: the garbage collector need not look at them (`gc=False`).
+class Event(Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=True, gc=False):
     """The envelope. `source` + `id` is the identity: two events with the same pair are the same event.
 
     `subject`      what the event is about: the case reference, the camera, the service
@@ -60,7 +61,7 @@ class Event(Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=T
     withdraws: Name | None = None
 
 
-class Feedback(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Feedback(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A citizen's report. `due_at` is the target that the handling agency has been given."""
 
     category: Label
@@ -71,7 +72,7 @@ class Feedback(Struct, frozen=True, kw_only=True, omit_defaults=True):
     due_at: Instant | None = None
 
 
-class FeedbackOutcome(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class FeedbackOutcome(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """The end of a report's handling. It was in time when the event's `time` is not after `due_at`."""
 
     category: Label
@@ -82,7 +83,7 @@ class FeedbackOutcome(Struct, frozen=True, kw_only=True, omit_defaults=True):
     result: Text | None = None
 
 
-class Detection(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Detection(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What a camera saw at one moment: `count` objects of one `kind`, with the detector's `score` in [0, 1]."""
 
     camera: Label
@@ -91,7 +92,7 @@ class Detection(Struct, frozen=True, kw_only=True, omit_defaults=True):
     score: Annotated[float, Meta(ge=0, le=1)] | None = None
 
 
-class Incident(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Incident(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Something at a camera that needs a person. The event's `time` is its start."""
 
     camera: Label
@@ -101,7 +102,7 @@ class Incident(Struct, frozen=True, kw_only=True, omit_defaults=True):
     text: Text | None = None
 
 
-class Measurement(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Measurement(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One sample of a service's metric, in `unit` (UCUM where it has one)."""
 
     service: Label
@@ -110,31 +111,31 @@ class Measurement(Struct, frozen=True, kw_only=True, omit_defaults=True):
     unit: Annotated[str, Meta(max_length=32)] | None = None
 
 
-class FeedbackReceived(Event, frozen=True, kw_only=True, tag="ioc.feedback.received.v1"):
+class FeedbackReceived(Event, frozen=True, kw_only=True, gc=False, tag="ioc.feedback.received.v1"):
     """A citizen's report came in. `subject` is the case reference that later events repeat."""
 
     data: Feedback
 
 
-class FeedbackClosed(Event, frozen=True, kw_only=True, tag="ioc.feedback.closed.v1"):
+class FeedbackClosed(Event, frozen=True, kw_only=True, gc=False, tag="ioc.feedback.closed.v1"):
     """A citizen's report was closed."""
 
     data: FeedbackOutcome
 
 
-class CameraDetection(Event, frozen=True, kw_only=True, tag="ioc.camera.detection.v1"):
+class CameraDetection(Event, frozen=True, kw_only=True, gc=False, tag="ioc.camera.detection.v1"):
     """A camera counted objects."""
 
     data: Detection
 
 
-class CameraIncident(Event, frozen=True, kw_only=True, tag="ioc.camera.incident.v1"):
+class CameraIncident(Event, frozen=True, kw_only=True, gc=False, tag="ioc.camera.incident.v1"):
     """A camera system raised an incident."""
 
     data: Incident
 
 
-class ServiceMetric(Event, frozen=True, kw_only=True, tag="ioc.service.metric.v1"):
+class ServiceMetric(Event, frozen=True, kw_only=True, gc=False, tag="ioc.service.metric.v1"):
     """A service was measured."""
 
     data: Measurement

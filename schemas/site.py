@@ -8,7 +8,9 @@ import csv
 import io
 import tomllib
 from collections.abc import Mapping
-from typing import Any, TypeVar, cast, get_type_hints
+from datetime import datetime
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
@@ -71,7 +73,11 @@ def parse_areas(text: str, header: Header) -> AreaTree:
     lines: dict[AreaCode, int] = {}
     for row in reader:
         where = f"line {reader.line_num}"
-        code = AreaCode(row["code"] or "")
+        # The reader fills a short row with None, and puts what a long one has too many under None.
+        if None in row or None in row.values():
+            reason = "the row has not as many columns as the header"
+            raise SiteError(AREAS_FILE, where, reason, "Mind the commas; put a name that holds one in quotes.")
+        code = AreaCode(row["code"])
         if not code:
             raise SiteError(AREAS_FILE, where, "the code is empty", "Give every area a code.")
         if code in areas:
@@ -81,7 +87,7 @@ def parse_areas(text: str, header: Header) -> AreaTree:
         areas[code] = Area(
             code=code,
             parent=AreaCode(row["parent"]) if row["parent"] else None,
-            kind=row["kind"] or "",
+            kind=row["kind"],
             names={"vi": row["name_vi"] or code, "en": row["name_en"] or row["name_vi"] or code},
             zone=zone,
         )
@@ -122,10 +128,28 @@ def _check_kpi(kpi: Kpi, where: str) -> None:
         if name is not None and name not in fields:
             fix = f"Use one of: {', '.join(sorted(fields))}."
             raise SiteError(KPIS_FILE, where, f"`{key}` names {name!r}, which {kpi.event} does not have", fix)
+    hints = get_type_hints(data)
+    for key, name, wanted, is_called in (
+        ("value", kpi.value, (int, float), "a number"),
+        ("due", kpi.due, (datetime,), "a time"),
+        *(("where", w, (str,), "a text") for w in kpi.where),
+    ):
+        if name is not None and not _holds(hints[name], wanted):
+            raise SiteError(
+                KPIS_FILE, where, f"`{key}` names {name!r}, which is not {is_called}", "Name another field."
+            )
     if kpi.measure is Measure.IN_TIME and kpi.due is None:
         raise SiteError(KPIS_FILE, where, "measure in_time needs `due`", "Name the field that holds the target.")
     if kpi.measure is Measure.DISTRIBUTION and kpi.value is None:
         raise SiteError(KPIS_FILE, where, "measure distribution needs `value`", "Name the field to measure.")
+
+
+def _holds(hint: object, wanted: tuple[type, ...]) -> bool:
+    """Whether a field of this type, when it is given at all, holds one of the wanted ones."""
+    given = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    return all(
+        kind is NoneType or kind in wanted or (get_origin(kind) is Literal and str in wanted) for kind in given
+    )
 
 
 def _check_tree(areas: Mapping[AreaCode, Area], lines: Mapping[AreaCode, int]) -> None:

@@ -8,6 +8,7 @@ Ids are kept as 64-bit hashes. Two different ids of one horizon share a hash onc
 million ids; then one detection is not counted.
 """
 
+from array import array
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -23,11 +24,6 @@ IDS_MAX = 5_000_000
 """Ids that one worker remembers. Beyond it the oldest generation of the fullest partition is forgotten early."""
 
 
-def identity(source: str, event_id: str) -> int:
-    """A 64-bit hash of the event's identity, the same within one process."""
-    return hash((source, event_id))
-
-
 class SeenIds:
     """What one partition has brought within the horizon. Grows by `remember`, shrinks as the log moves on."""
 
@@ -35,47 +31,52 @@ class SeenIds:
         """Remembers nothing yet."""
         self._generation_ms = generation_ms
         self._kept = max(1, horizon_ms // generation_ms)
-        self._generations: dict[int, set[int]] = {}
+        self._seen: set[int] = set()
+        self._generations: dict[int, array[int]] = {}
 
     def __len__(self) -> int:
-        return sum(len(ids) for ids in self._generations.values())
+        return len(self._seen)
 
-    def fresh(self, arrivals: Sequence[Arrival]) -> list[Arrival]:
+    def fresh(self, arrivals: Sequence[Arrival]) -> Sequence[Arrival]:
         """Those not seen before, in order; of several with one identity the first. Remembers nothing."""
-        known = tuple(self._generations.values())
-        here: set[int] = set()
+        identities = {arrival.identity for arrival in arrivals}
+        if len(identities) == len(arrivals) and identities.isdisjoint(self._seen):
+            return arrivals
+        identities -= self._seen
         kept: list[Arrival] = []
         for arrival in arrivals:
-            event = arrival.event
-            id_ = hash((event.source, event.id))
-            if id_ in here or any(id_ in ids for ids in known):
-                continue
-            here.add(id_)
-            kept.append(arrival)
+            if arrival.identity in identities:
+                identities.remove(arrival.identity)
+                kept.append(arrival)
         return kept
 
     def remember(self, arrivals: Sequence[Arrival]) -> None:
-        """Adds what has been committed, in log order, and forgets what lies beyond the horizon."""
+        """Adds what `fresh` gave and the database has, and forgets what lies beyond the horizon."""
         for first, last in _runs(arrivals, self._generation_ms):
             number = arrivals[first].logged_ms // self._generation_ms
-            ids = self._generations.setdefault(number, set())
-            ids.update(hash((a.event.source, a.event.id)) for a in arrivals[first:last])
+            identities = [arrival.identity for arrival in arrivals[first:last]]
+            self._seen.update(identities)
+            self._generations.setdefault(number, array("q")).extend(identities)
         if self._generations:
             newest = max(self._generations)
             for number in [n for n in self._generations if n <= newest - self._kept]:
-                del self._generations[number]
+                self._seen.difference_update(self._generations.pop(number))
 
     def forget_oldest(self) -> int:
         """Drops the oldest generation before its time. Returns how many ids that were."""
         if not self._generations:
             return 0
-        return len(self._generations.pop(min(self._generations)))
+        oldest = self._generations.pop(min(self._generations))
+        self._seen.difference_update(oldest)
+        return len(oldest)
 
 
 def _runs(arrivals: Sequence[Arrival], generation_ms: int) -> list[tuple[int, int]]:
     """Where the log's time passes from one generation to the next, as [first, last) index pairs."""
     if not arrivals:
         return []
+    if arrivals[0].logged_ms // generation_ms == arrivals[-1].logged_ms // generation_ms:
+        return [(0, len(arrivals))]  # the log's time does not go back
     numbers = [arrival.logged_ms // generation_ms for arrival in arrivals]
     marks = [0, *(index for index in range(1, len(numbers)) if numbers[index] != numbers[index - 1])]
     return list(pairwise([*marks, len(arrivals)]))

@@ -1,12 +1,14 @@
 """What do these events add to the KPIs?
 
-Events are folded into one cell for each (KPI, area, dimension, sketch bin, minute); the cells of a batch are then
-rolled up to hours, days and ancestors, so the price of tiers and levels is paid per cell, not per event.
+Events are counted by the few attributes that a KPI looks at before anything is measured, then added up in one cell
+for each (KPI, area, dimension, sketch bin, minute); the cells of a batch are rolled up to hours, days and ancestors.
+So the price of measures, tiers and levels is paid per distinct value and per cell, not per event.
 """
 
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -26,7 +28,17 @@ Cell = list[Any]
 """[n, total, low, high]: mutable, because a fold touches each thousands of times."""
 
 Cells = dict[Key, Cell]
-Contribute = Callable[[Cells, AnyEvent, int], None]
+
+Measured = tuple[str, int, float]
+"""Dimension value, sketch bin and value of one event."""
+
+
+class Plan(NamedTuple):
+    """A KPI, compiled: which attributes to take off an event, and what they measure (None: nothing)."""
+
+    kpi: str
+    attributes: Callable[[AnyEvent], tuple[Any, ...]]
+    measure: Callable[[tuple[Any, ...]], Measured | None]
 
 
 class SourceSeen(Struct, frozen=True, kw_only=True):
@@ -52,39 +64,28 @@ class Fold:
     def __init__(self, catalogue: Catalogue, areas: AreaTree) -> None:
         """Compiles every KPI once."""
         self._areas = areas
-        self._plan: dict[type[Event], list[Contribute]] = {
+        self._plans: dict[type[Event], list[Plan]] = {
             cls: [_compile(kpi) for kpi in catalogue.fed_by(type_name)] for type_name, cls in EVENT_TYPES.items()
         }
 
-    def __call__(self, arrivals: Iterable[Arrival]) -> Folded:
+    def __call__(self, arrivals: Sequence[Arrival]) -> Folded:
         """Adds the arrivals up. Drills and corrections of earlier events are kept, but not counted as new ones."""
-        minutes: Cells = {}
-        sources: dict[str, list[Any]] = {}
-        plan = self._plan
-        for event, _, logged_ms in arrivals:
-            time_s = event.time.timestamp()
-            received_s = logged_ms / 1000
-            seen = sources.get(event.source)
-            if seen is None:
-                sources[event.source] = [1, time_s, received_s]
-            else:
-                seen[0] += 1
-                seen[1] = max(seen[1], time_s)
-                seen[2] = received_s
+        by_type: dict[type[Event], tuple[list[AnyEvent], list[int]]] = {
+            cls: ([], []) for cls in {arrival.event.__class__ for arrival in arrivals}
+        }
+        for arrival in arrivals:
+            event = arrival.event
             if event.exercise or event.withdraws or event.supersedes:
                 continue
-            minute_s = int(time_s // MINUTE_S) * MINUTE_S
-            for contribute in plan[event.__class__]:
-                contribute(minutes, event, minute_s)
-        cells, touched = self._roll_up(minutes)
-        return Folded(
-            cells=cells,
-            touched=touched,
-            sources=[
-                SourceSeen(source=source, n=n, time_s=time_s, received_s=received_s)
-                for source, (n, time_s, received_s) in sources.items()
-            ],
-        )
+            events, minutes = by_type[event.__class__]
+            events.append(event)
+            minutes.append(int(arrival.time_s // MINUTE_S) * MINUTE_S)
+        leaves: Cells = {}
+        for cls, (events, minutes) in by_type.items():
+            for plan in self._plans[cls]:
+                _measure(plan, events, minutes, leaves)
+        cells, touched = self._roll_up(leaves)
+        return Folded(cells=cells, touched=touched, sources=_sources(arrivals))
 
     def _roll_up(self, minutes: Cells) -> tuple[dict[Tier, Cells], dict[tuple[str, int], set[AreaCode]]]:
         cells: dict[Tier, Cells] = {tier: {} for tier in TIERS}
@@ -120,85 +121,66 @@ def _add(cells: Cells, key: Key, addend: Cell) -> None:
     cell[3] = max(cell[3], addend[3])
 
 
-def _compile(kpi: Kpi) -> Contribute:
-    """A KPI as a function that adds one event to its cell."""
-    dim_of = _dimension(kpi)
-    counts = _filter(kpi)
-    measure = _measure(kpi)
-    kpi_id = kpi.id
+def _sources(arrivals: Sequence[Arrival]) -> list[SourceSeen]:
+    names = [arrival.event.source for arrival in arrivals]
+    newest: dict[str, float] = {}
+    for name, arrival in zip(names, arrivals, strict=True):
+        if arrival.time_s > newest.get(name, -1.0):
+            newest[name] = arrival.time_s
+    # Later ones overwrite earlier ones, and the log's time does not go back.
+    logged = dict(zip(names, (arrival.logged_ms for arrival in arrivals), strict=True))
+    return [
+        SourceSeen(source=name, n=n, time_s=newest[name], received_s=logged[name] / 1000)
+        for name, n in Counter(names).items()
+    ]
 
-    def contribute(cells: Cells, event: AnyEvent, minute_s: int) -> None:
-        data = event.data
-        if counts is not None and not counts(data):
-            return
-        measured = measure(event)
+
+def _measure(plan: Plan, events: Sequence[AnyEvent], minutes: Sequence[int], cells: Cells) -> None:
+    """Adds what a KPI sees in events of its type. Equal attributes in one minute are measured once."""
+    alike = Counter(zip(map(plan.attributes, events), minutes, strict=True))
+    for ((area, *attributes), minute_s), n in alike.items():
+        measured = plan.measure(tuple(attributes))
         if measured is None:
-            return
-        bin_, value = measured
-        key = (kpi_id, event.area, dim_of(data), bin_, minute_s)
-        cell = cells.get(key)
-        if cell is None:
-            cells[key] = [1, value, value, value]
-            return
-        cell[0] += 1
-        cell[1] += value
-        if value < cell[2]:
-            cell[2] = value
-        elif value > cell[3]:
-            cell[3] = value
-
-    return contribute
+            continue
+        dim, bin_, value = measured
+        _add(cells, (plan.kpi, area, dim, bin_, minute_s), [n, value * n, value, value])
 
 
-def _dimension(kpi: Kpi) -> Callable[[Any], str]:
-    if kpi.dimension is None:
-        return lambda _: ALL_DIM
-    get = attrgetter(kpi.dimension)
+def _compile(kpi: Kpi) -> Plan:
+    """A KPI as the attributes it needs, the area first, and a function of the others."""
+    wanted = tuple(kpi.where.values())
+    dimension = [] if kpi.dimension is None else [f"data.{kpi.dimension}"]
+    measured, value_of = _value(kpi)
+    # The last one is there because `attrgetter` gives no tuple for a single name.
+    names = ["area", *(f"data.{name}" for name in kpi.where), *dimension, *measured, "specversion"]
+    first = len(wanted)
 
-    def dimension(data: Any) -> str:  # noqa: ANN401 (any of the data structs)
-        value = get(data)
-        return ALL_DIM if value is None else str(value)
+    def measure(attributes: tuple[Any, ...]) -> Measured | None:
+        if attributes[:first] != wanted:
+            return None
+        valued = value_of(attributes[first + len(dimension) :])
+        if valued is None:
+            return None
+        dim = attributes[first] if dimension else None
+        return ALL_DIM if dim is None else str(dim), *valued
 
-    return dimension
-
-
-def _filter(kpi: Kpi) -> Callable[[Any], bool] | None:
-    if not kpi.where:
-        return None
-    wanted = [(attrgetter(name), value) for name, value in kpi.where.items()]
-    return lambda data: all(get(data) == value for get, value in wanted)
+    return Plan(kpi.id, attrgetter(*names), measure)
 
 
-def _measure(kpi: Kpi) -> Callable[[AnyEvent], tuple[int, float] | None]:
-    """What an event gives: a sketch bin and a value; None when it has nothing to measure."""
+def _value(kpi: Kpi) -> tuple[list[str], Callable[[tuple[Any, ...]], tuple[int, float] | None]]:
+    """The attributes that the measure needs, and how they become a sketch bin and a value."""
     match kpi.measure:
+        case Measure.COUNT if kpi.value is None:
+            return [], lambda _: (ZERO_BIN, 1.0)
         case Measure.COUNT:
-            if kpi.value is None:
-                one = (ZERO_BIN, 1.0)
-                return lambda _: one
-            weight = attrgetter(kpi.value)
-
-            def count(event: AnyEvent) -> tuple[int, float] | None:
-                value = weight(event.data)
-                return None if value is None else (ZERO_BIN, float(value))
-
-            return count
+            return [f"data.{kpi.value}"], lambda at: None if at[0] is None else (ZERO_BIN, float(at[0]))
         case Measure.IN_TIME:
-            due = attrgetter(kpi.due or "")
-
-            def in_time(event: AnyEvent) -> tuple[int, float] | None:
-                due_at = due(event.data)
-                return None if due_at is None else (ZERO_BIN, 1.0 if event.time <= due_at else 0.0)
-
-            return in_time
+            return [
+                "time",
+                f"data.{kpi.due}",
+            ], lambda at: None if at[1] is None else (ZERO_BIN, 1.0 if at[0] <= at[1] else 0.0)
         case Measure.DISTRIBUTION:
-            sample = attrgetter(kpi.value or "")
-
-            def distribution(event: AnyEvent) -> tuple[int, float] | None:
-                value = sample(event.data)
-                return None if value is None else (bin_of(value), float(value))
-
-            return distribution
+            return [f"data.{kpi.value}"], lambda at: None if at[0] is None else (bin_of(at[0]), float(at[0]))
 
 
 def touched_json(folded: Folded, events: int) -> bytes:
