@@ -1,0 +1,56 @@
+"""Does what belongs together keep its order?"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import pytest
+
+from schemas import codec, topics
+from schemas.event import EVENT_TYPES, AnyEvent, Event
+from schemas.topics import ALL, CASES, DEAD, DETECTIONS, INPUTS, METRICS, Dedupe, Topic
+from tests.schemas.test_codec import GOOD, raw
+
+
+def event(type_: str, **given: Any) -> AnyEvent:
+    """A valid event."""
+    return codec.decode(raw(type=type_, data=GOOD[type_], **given))
+
+
+@pytest.mark.parametrize(
+    ("type_", "topic", "key"),
+    [
+        pytest.param("ioc.feedback.received.v1", CASES, b"s#case-7", id="report"),
+        pytest.param("ioc.feedback.closed.v1", CASES, b"s#case-7", id="its end has the same key"),
+        pytest.param("ioc.camera.incident.v1", CASES, b"s#case-7", id="incident"),
+        pytest.param("ioc.camera.detection.v1", DETECTIONS, b"s", id="detection"),
+        pytest.param("ioc.service.metric.v1", METRICS, b"s", id="metric"),
+    ],
+)
+def test_topic_and_key(type_: str, topic: Topic, key: bytes) -> None:
+    made = event(type_, subject="case-7")
+    assert topics.topic_of(made) is topic
+    assert topics.key_of(made) == key
+
+
+def test_a_case_without_reference_is_its_own() -> None:
+    assert topics.key_of(event("ioc.feedback.received.v1", id="r-1")) == b"s#r-1"
+
+
+@pytest.mark.parametrize("type_", EVENT_TYPES)
+def test_a_resend_has_the_same_key(type_: str) -> None:
+    made = event(type_, subject="Vụ 7")
+    again = codec.decode(codec.seal(msgspec.json.encode(made), datetime(2026, 1, 1, tzinfo=UTC), "list"))
+    assert topics.key_of(again) == topics.key_of(made)
+
+
+def test_every_type_has_one_topic() -> None:
+    carried: list[type[Event]] = [cls for topic in ALL for cls in topic.types]
+    assert sorted(cls.__name__ for cls in carried) == sorted(cls.__name__ for cls in EVENT_TYPES.values())
+
+
+def test_names_differ_and_the_dead_are_no_input() -> None:
+    assert len({topic.name for topic in ALL}) == len(ALL)
+    assert DEAD not in INPUTS
+    # What is remembered for ever must be on disk before a sender is told that it is safe.
+    assert all(topic.flush_each for topic in ALL if topic.dedupe is Dedupe.FOREVER)
