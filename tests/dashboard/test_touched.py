@@ -1,0 +1,88 @@
+"""Which points are read again, how soon, and what is a position?"""
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dashboard_api.pace import GAP_MAX_S, GAP_MIN_S, gap_s
+from dashboard_api.position import Position, parse_position
+from dashboard_api.statements import parse_statements
+from dashboard_api.touched import AHEAD_S, Change, Point, Touched, Wanted, decode_touched, touched_points
+from schemas.event import AreaCode
+from schemas.window import Tier
+from tests.dashboard.centre import site
+
+NOW_S = int(datetime(2026, 3, 28, 17, 5, tzinfo=UTC).timestamp())
+"""00:05 on 29 March in Ho Chi Minh City, and 07:05 in Kiritimati."""
+
+PROVINCE, ISLAND = AreaCode("00"), AreaCode("03")
+
+
+def found(minute_s: int, tier: Tier, area: AreaCode, oldest_s: int = 0) -> dict[Point, int]:
+    """What one change in this minute makes to be read again, when one tier of one area is shown."""
+    change = Change(1, datetime.now(UTC), Touched([("k", minute_s, [PROVINCE, ISLAND]), ("other", minute_s, [])]))
+    wanted = Wanted({"k": {area: {tier}}}, dict.fromkeys(Tier, oldest_s), False, False)
+    return touched_points([change], wanted, site().areas, NOW_S)
+
+
+@pytest.mark.parametrize(
+    ("tier", "area", "start"),
+    [
+        pytest.param(Tier.MINUTE, PROVINCE, "2026-03-28T17:05:00Z", id="minutes are the same everywhere"),
+        pytest.param(Tier.HOUR, PROVINCE, "2026-03-28T17:00:00Z", id="hour"),
+        pytest.param(Tier.DAY, PROVINCE, "2026-03-28T17:00:00Z", id="a province's day"),
+        pytest.param(Tier.DAY, ISLAND, "2026-03-28T10:00:00Z", id="an area in another zone has its own day"),
+    ],
+)
+def test_a_minute_touches_the_bucket_of_the_areas_own_zone(tier: Tier, area: AreaCode, start: str) -> None:
+    bucket_s = int(datetime.fromisoformat(start).timestamp())
+    assert found(NOW_S, tier, area) == {Point("k", area, tier, bucket_s): NOW_S}
+
+
+@pytest.mark.parametrize(
+    ("minute_s", "oldest_s", "is_read"),
+    [
+        pytest.param(NOW_S - 3600, NOW_S - 3600, True, id="the oldest that is shown"),
+        pytest.param(NOW_S - 3660, NOW_S - 3600, False, id="older than anybody shows"),
+        pytest.param(NOW_S + AHEAD_S, 0, True, id="as far ahead as a clock may be wrong"),
+        pytest.param(NOW_S + AHEAD_S + 60, 0, False, id="further ahead"),
+    ],
+)
+def test_what_nobody_shows_is_not_read(minute_s: int, oldest_s: int, is_read: bool) -> None:
+    assert bool(found(minute_s, Tier.MINUTE, PROVINCE, oldest_s)) is is_read
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        pytest.param(b"", id="nothing"),
+        pytest.param(b"\xff", id="no UTF-8"),
+        pytest.param(b"[]", id="no object"),
+        pytest.param(b'{"kpis":[["k"]]}', id="half an entry"),
+    ],
+)
+def test_what_cannot_be_read_is_known_as_such(raw: bytes) -> None:
+    assert decode_touched(raw) is None
+
+
+@given(epoch=st.integers(0, 10**18 - 1), xid=st.integers(0, 10**18 - 1))
+def test_a_position_is_read_as_it_was_written(epoch: int, xid: int) -> None:
+    assert parse_position(str(Position(epoch, xid))) == Position(epoch, xid)
+
+
+@given(text=st.text(max_size=30))
+def test_what_is_no_position_is_none_or_means_the_same(text: str) -> None:
+    position = parse_position(text)
+    assert position is None or parse_position(str(position)) == position
+
+
+@given(clients=st.integers(0, 100_000), values=st.integers(0, 100_000))
+def test_more_clients_or_values_never_make_the_gap_shorter(clients: int, values: int) -> None:
+    assert GAP_MIN_S <= gap_s(clients, values) <= gap_s(clients + 1, values + 1) <= GAP_MAX_S
+
+
+def test_statements_are_found_by_name_with_their_description() -> None:
+    text = "-- The file.\n\n-- one --\n-- Gives 1.\nSELECT 1\n\n-- two --\n-- Gives 2.\nSELECT 2\n"
+    assert parse_statements(text) == {"one": "-- Gives 1.\nSELECT 1", "two": "-- Gives 2.\nSELECT 2"}
