@@ -4,14 +4,18 @@ The Faust app is built in a function, so a process holds one that belongs to its
 """
 
 import asyncio
+import gc
 import logging
 import os
+import signal
 import sys
+import threading
 import time
 from datetime import UTC, datetime
 from uuid import UUID
 
 import faust
+import uvloop
 from faust.types import TP
 from msgspec import Struct
 
@@ -27,14 +31,15 @@ from streams.lanes import Lanes
 from streams.log import KafkaLog
 from streams.store.timescale import TimescaleWriter
 from streams.store.writer import Lane
+from streams.topic_id import topic_ids
 
 EXIT_HALTED = 70
 """The exit code of a worker that stopped rather than count wrongly."""
 
-FETCH_BYTES_MAX = 2 * 1024 * 1024
+FETCH_BYTES_MAX = 4 * 1024 * 1024
 """A partition's share of one fetch, and so the size of a batch."""
 
-BATCHES_QUEUED_MAX = 16
+BATCHES_QUEUED_MAX = 8
 """Batches that wait for an agent. At the bound Faust stops fetching the partition."""
 
 SESSION_TIMEOUT_S = 10.0
@@ -43,7 +48,16 @@ SESSION_TIMEOUT_S = 10.0
 POLL_INTERVAL_MAX_S = 24 * 60 * 60.0
 """A database that is away for hours must not cost the worker its place in the group."""
 
+GC_ALLOCATIONS = 50_000
+"""Allocations between two runs of the garbage collector; Python's own 700 cost a tenth of the throughput."""
+
 TOPIC_CHECK_S = 5.0
+
+KAFKA_CHECK_S = 1.0
+"""Between two looks for Kafka and its topics before the start."""
+
+STOP_GRACE_S = 5.0
+"""A worker that has to end is gone after this, whatever it still waits for; what it has not committed comes again."""
 
 _log = logging.getLogger("ioc.streams")
 
@@ -80,8 +94,31 @@ class Worker:
         """Counts until a signal comes. Does not return: Faust's worker ends the process."""
         if self.config.metrics_port:
             serve(self.health, self.config.metrics_host, self.config.metrics_port)
-        worker = faust.Worker(self.app, loglevel="WARNING", redirect_stdouts=False, loop=asyncio.new_event_loop())
+        # The consumer's thread makes a loop of its own, so the policy has to be set, not only this loop.
+        asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+        # A batch is tens of thousands of objects that all end with it: collecting among them finds nothing.
+        gc.freeze()
+        gc.set_threshold(GC_ALLOCATIONS, 20, 20)
+        asyncio.run(self._wait_for_kafka())
+        worker = _FaustWorker(self.app, loglevel="WARNING", redirect_stdouts=False, loop=asyncio.new_event_loop())
         worker.execute_from_commandline()
+
+    async def _wait_for_kafka(self) -> None:
+        """Returns when all topics are there. Faust itself would end with a traceback."""
+        said = ""
+        while True:
+            try:
+                found = await topic_ids(self.config.kafka, list(self._topics))
+                missing = [name for name in self._topics if name not in found]
+                if not missing:
+                    return
+                why = f"topics are missing: {', '.join(missing)}; `ioc migrate` makes them"
+            except DependencyUnavailable as error:
+                why = str(error)
+            if why != said:
+                _log.warning("waiting to start: %s", why)
+                said = why
+            await asyncio.sleep(KAFKA_CHECK_S)
 
     def halt(self, error: BaseException) -> None:
         """Ends the process at once: nothing may be acknowledged after an error that was not foreseen."""
@@ -178,6 +215,32 @@ class Worker:
             else:
                 metrics.KAFKA_UP.set(1)
             await asyncio.sleep(TOPIC_CHECK_S)
+
+
+class _FaustWorker(faust.Worker):
+    """Ends within a bound. Faust's own stop waits for Kafka, also for one that is away."""
+
+    def _schedule_shutdown(self, signal: signal.Signals) -> None:
+        _end_after(STOP_GRACE_S, 0)
+        super()._schedule_shutdown(signal)
+
+    def on_worker_shutdown(self) -> None:
+        # Also reached when Faust itself fails; after a signal the first of the two timers ends the process.
+        _end_after(STOP_GRACE_S, 1)
+        super().on_worker_shutdown()
+
+
+def _end_after(grace_s: float, code: int) -> None:
+    """Ends the process from a thread of its own, since the event loop may be what is stuck."""
+
+    def end() -> None:
+        _log.warning("not stopped within %.0f s: ending at once", grace_s)
+        sys.stderr.flush()
+        os._exit(code)
+
+    timer = threading.Timer(grace_s, end)
+    timer.daemon = True
+    timer.start()
 
 
 class _Whole(faust.Schema):

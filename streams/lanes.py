@@ -4,7 +4,7 @@ While one lane waits for the database another decodes and folds, so neither the 
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from streams import metrics
@@ -29,22 +29,41 @@ class _Runner:
         self, counting: Counting, halt: Callable[[BaseException], None], counted: Callable[[], None]
     ) -> None:
         self.counting = counting
-        self.queue: asyncio.Queue[_Job | None] = asyncio.Queue(QUEUED_MAX)
+        self.queue: asyncio.Queue[_Job] = asyncio.Queue(QUEUED_MAX)
         self.counted = counted
         self.task = asyncio.create_task(self._run())
         self.task.add_done_callback(lambda task: self._ended(task, halt))
 
     async def _run(self) -> None:
-        while (job := await self.queue.get()) is not None:
-            await self.counting.count(job.batch)
-            job.batch.committed = True
-            job.done()
-            self.counted()
+        while True:
+            jobs = [await self.queue.get()]
+            # What has piled up goes in one transaction: the same rows are then written once, not once a batch.
+            while not self.queue.empty():
+                jobs.append(self.queue.get_nowait())
+            for batch, merged in _merged(jobs):
+                await self.counting.count(batch)
+                for job in merged:
+                    job.batch.committed = True
+                    job.done()
+                self.counted()
 
     @staticmethod
     def _ended(task: asyncio.Task[None], halt: Callable[[BaseException], None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
             halt(error)
+
+
+def _merged(jobs: Sequence[_Job]) -> Iterator[tuple[Batch, Sequence[_Job]]]:
+    """Joins batches that follow on each other. One that does not, as after a rebalance, stands by itself."""
+    first = 0
+    for end in range(1, len(jobs) + 1):
+        if end < len(jobs) and jobs[end].batch.first_offset == jobs[end - 1].batch.next_offset:
+            continue
+        run = jobs[first:end]
+        records = [record for job in run for record in job.batch.records] if len(run) > 1 else run[0].batch.records
+        last = run[-1].batch
+        yield Batch(last.topic, last.partition, records, last.log_end), run
+        first = end
 
 
 class Lanes:
