@@ -101,7 +101,13 @@ class Worker:
         gc.set_threshold(GC_ALLOCATIONS, 20, 20)
         asyncio.run(self._wait_for_kafka())
         worker = _FaustWorker(self.app, loglevel="WARNING", redirect_stdouts=False, loop=asyncio.new_event_loop())
-        worker.execute_from_commandline()
+        try:
+            worker.execute_from_commandline()
+        finally:
+            if worker.asked_to_stop:
+                # How Faust takes leave of a Kafka that is away says nothing about this worker.
+                logging.shutdown()
+                os._exit(0)
 
     async def _wait_for_kafka(self) -> None:
         """Returns when all topics are there. Faust itself would end with a traceback."""
@@ -220,7 +226,10 @@ class Worker:
 class _FaustWorker(faust.Worker):
     """Ends within a bound. Faust's own stop waits for Kafka, also for one that is away."""
 
+    asked_to_stop = False
+
     def _schedule_shutdown(self, signal: signal.Signals) -> None:
+        self.asked_to_stop = True
         _end_after(STOP_GRACE_S, 0)
         super()._schedule_shutdown(signal)
 
