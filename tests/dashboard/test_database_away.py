@@ -1,6 +1,7 @@
 """What do people see while the database is away, and is anything missing when it is back?"""
 
 import asyncio
+import shutil
 import time
 import uuid
 from collections.abc import Iterator
@@ -19,13 +20,17 @@ from tests.dashboard.centre import WAIT_S, Report, Running, Sample, dashboard, h
 @pytest.fixture
 def postgres(cache_dir: Path) -> Iterator[LocalPostgres]:
     """A server of this test's own, to be hurt."""
-    server = LocalPostgres(ROOT / ".ioc" / "test" / uuid.uuid4().hex[:12] / "postgres", cache_dir)
+    folder = ROOT / ".ioc" / "test" / uuid.uuid4().hex[:12]
+    server = LocalPostgres(folder / "postgres", cache_dir)
     try:
-        server.start()
-    except OperatorError as error:
-        unavailable(str(error))
-    yield server
-    server.kill()
+        try:
+            server.start()
+        except OperatorError as error:
+            unavailable(str(error))
+        yield server
+    finally:
+        server.kill()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 async def status(running: Running, path: str) -> tuple[int, float]:
