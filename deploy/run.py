@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import uvicorn
+from starlette.applications import Starlette
 
 from dashboard_api import app as dashboard_app
 from dashboard_api.config import DashboardConfig
@@ -15,6 +16,7 @@ from deploy.settings import Settings
 from deploy.site import load_site
 from ingest.gateway import app as ingest_app
 from schemas.errors import OperatorError
+from schemas.site import Site
 from streams.agents import StreamsConfig, Worker
 
 WEB_PORT = 8080
@@ -42,9 +44,18 @@ def streams(settings: Settings) -> None:
 def web(settings: Settings) -> None:
     """Runs `ingest` and `dashboard_api` behind one origin until a signal comes."""
     kafka, database_url = _addresses(settings)
-    site = load_site(settings.site)
+    serve_web(
+        web_app(kafka, database_url, load_site(settings.site), settings.topic_prefix),
+        host=settings.host,
+        port=settings.port or WEB_PORT,
+        log_level=settings.log_level,
+    )
+
+
+def web_app(kafka: str, database_url: str, site: Site, topic_prefix: str) -> Starlette:
+    """Both rooms as one app."""
     ingest = ingest_app.create_app(
-        ingest_app.IngestConfig(kafka=kafka, topic_prefix=settings.topic_prefix, site=site, now=_now)
+        ingest_app.IngestConfig(kafka=kafka, topic_prefix=topic_prefix, site=site, now=_now)
     )
     dashboard = dashboard_app.create_app(DashboardConfig(database_url=database_url, site=site, now=_now))
 
@@ -54,11 +65,16 @@ def web(settings: Settings) -> None:
     async def dashboard_readiness() -> Mapping[str, Mapping[str, Any]]:
         return await dashboard_app.readiness(dashboard)
 
+    return create_front(Room(ingest, ingest_readiness), Room(dashboard, dashboard_readiness))
+
+
+def serve_web(app: Starlette, *, host: str, port: int, log_level: str) -> None:
+    """Serves the app until a signal comes."""
     uvicorn.run(
-        create_front(Room(ingest, ingest_readiness), Room(dashboard, dashboard_readiness)),
-        host=settings.host,
-        port=settings.port or WEB_PORT,
-        log_level=settings.log_level.lower(),
+        app,
+        host=host,
+        port=port,
+        log_level=log_level.lower(),
         access_log=False,
         loop="uvloop",
         http="httptools",
