@@ -108,8 +108,8 @@ class KafkaLog:
                     request_timeout_ms=REQUEST_TIMEOUT_MS,
                     max_request_size=2 * 1024 * 1024,
                 )
-                await producer.start()
                 self._producer = producer
+                await producer.start()
             sent = [
                 await self._producer.send(
                     self._dead_topic,

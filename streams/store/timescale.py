@@ -28,6 +28,9 @@ COMMAND_TIMEOUT_S = 30.0
 
 CONNECT_TIMEOUT_S = 5.0
 
+TRANSACTION_IDLE_S = 10
+"""The server ends a transaction whose worker says nothing for so long: a frozen one must not keep its lane's row."""
+
 _TABLES: dict[Tier, str] = {Tier.MINUTE: "kpi_minute", Tier.HOUR: "kpi_hour", Tier.DAY: "kpi_day"}
 
 
@@ -137,7 +140,11 @@ class TimescaleWriter:
                     max_size=CONNECTIONS_MAX,
                     command_timeout=COMMAND_TIMEOUT_S,
                     timeout=CONNECT_TIMEOUT_S,
-                    server_settings={"application_name": "ioc-streams", "jit": "off"},
+                    server_settings={
+                        "application_name": "ioc-streams",
+                        "jit": "off",
+                        "idle_in_transaction_session_timeout": f"{TRANSACTION_IDLE_S}s",
+                    },
                 )
             async with self._pool.acquire(timeout=COMMAND_TIMEOUT_S) as connection:
                 yield connection
