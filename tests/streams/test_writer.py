@@ -1,0 +1,321 @@
+"""Does the state keep the Writer's promises? The fake that other tests trust keeps the same ones."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
+from uuid import UUID
+
+import asyncpg
+import msgspec
+import pytest
+
+from deploy.migrate import migrate_schema
+from schemas.errors import DependencyUnavailable
+from schemas.window import TIERS, Tier
+from streams.core.batch import Arrival
+from streams.core.fold import Fold, Folded
+from streams.store.timescale import TimescaleWriter
+from streams.store.writer import Lane, Outcome, Position, PositionMoved, Writer
+from tests.streams import naive
+from tests.streams.memory import MemoryWriter
+from tests.streams.world import SITE, arrival, arrivals_of, raw, some_events
+
+TOPIC_ID = UUID(int=1)
+OTHER_ID = UUID(int=2)
+LANE = Lane("t.cases.v1", 3)
+OTHER_LANE = Lane("t.cases.v1", 4)
+FOLD = Fold(SITE.kpis, SITE.areas)
+RECEIVED = "ioc.feedback.received.v1"
+
+
+class State(Protocol):
+    """A Writer, and what a test can see of the state behind it."""
+
+    writer: Writer
+
+    async def sums(self) -> naive.Sums:
+        """Every bucket of the KPI tables."""
+        ...
+
+    async def bodies(self) -> dict[tuple[str, str], bytes]:
+        """The event table."""
+        ...
+
+
+def reports(*ids: str) -> list[Arrival]:
+    """Low-rate events."""
+    return [arrival(raw(RECEIVED, id=id_)) for id_ in ids]
+
+
+def truth(arrivals: Sequence[Arrival]) -> naive.Sums:
+    """What these must have added."""
+    return naive.sums([one.event for one in arrivals], SITE)
+
+
+async def commit(state: State, at: int, to: int, arrivals: Sequence[Arrival], *, unique: bool = True) -> Outcome:
+    """Counts on the lane of the tests."""
+    return await state.writer.commit(LANE, Position(TOPIC_ID, at), to, arrivals, FOLD, unique=unique)
+
+
+class WriterContract:
+    """What every Writer does."""
+
+    async def test_a_new_lane_begins_at_the_start_of_its_topic(self, state: State) -> None:
+        assert await state.writer.position(LANE, TOPIC_ID) == Position(TOPIC_ID, 0)
+
+    async def test_the_first_topic_id_is_kept(self, state: State) -> None:
+        await state.writer.position(LANE, TOPIC_ID)
+        assert await state.writer.position(LANE, OTHER_ID) == Position(TOPIC_ID, 0)
+
+    async def test_two_may_ask_for_a_new_lane_at_once(self, state: State) -> None:
+        found = await asyncio.gather(*(state.writer.position(LANE, TOPIC_ID) for _ in range(6)))
+        assert set(found) == {Position(TOPIC_ID, 0)}
+
+    async def test_a_commit_counts_and_advances(self, state: State) -> None:
+        await state.writer.position(LANE, TOPIC_ID)
+        arrivals = arrivals_of(some_events(200, seed=1))
+        assert await commit(state, 0, 250, arrivals) == Outcome(counted=200, duplicates=0)
+        assert await state.writer.position(LANE, TOPIC_ID) == Position(TOPIC_ID, 250)
+        assert await state.sums() == truth(arrivals)
+        assert await state.bodies() == {(a.event.source, a.event.id): a.raw for a in arrivals}
+
+    async def test_commits_add_up(self, state: State) -> None:
+        await state.writer.position(LANE, TOPIC_ID)
+        arrivals = arrivals_of(some_events(200, seed=2))
+        for begin in range(0, 200, 50):
+            await commit(state, begin, begin + 50, arrivals[begin : begin + 50], unique=False)
+        assert await state.sums() == truth(arrivals)
+        assert await state.bodies() == {}
+
+    async def test_lanes_add_up(self, state: State) -> None:
+        arrivals = arrivals_of(some_events(100, seed=3))
+        for lane, part in ((LANE, arrivals[:50]), (OTHER_LANE, arrivals[50:])):
+            position = await state.writer.position(lane, TOPIC_ID)
+            await state.writer.commit(lane, position, 50, part, FOLD, unique=True)
+        assert await state.sums() == truth(arrivals)
+
+    @pytest.mark.parametrize(
+        ("expected", "why"),
+        [
+            pytest.param(Position(TOPIC_ID, 0), "behind", id="behind"),
+            pytest.param(Position(TOPIC_ID, 2), "ahead", id="ahead"),
+            pytest.param(Position(OTHER_ID, 1), "another topic", id="another topic"),
+        ],
+    )
+    async def test_another_position_changes_nothing(self, state: State, expected: Position, why: str) -> None:
+        del why
+        await state.writer.position(LANE, TOPIC_ID)
+        await commit(state, 0, 1, reports("1"))
+        before = (await state.sums(), await state.bodies())
+        with pytest.raises(PositionMoved):
+            await state.writer.commit(LANE, expected, 9, reports("2"), FOLD, unique=True)
+        assert (await state.sums(), await state.bodies()) == before
+        assert await state.writer.position(LANE, TOPIC_ID) == Position(TOPIC_ID, 1)
+
+    async def test_a_lane_that_nobody_asked_for_cannot_be_advanced(self, state: State) -> None:
+        with pytest.raises(PositionMoved):
+            await commit(state, 0, 1, reports("1"))
+
+    async def test_of_two_at_one_position_one_counts(self, state: State) -> None:
+        await state.writer.position(LANE, TOPIC_ID)
+        outcomes = await asyncio.gather(
+            *(commit(state, 0, 1, reports("1"), unique=False) for _ in range(4)), return_exceptions=True
+        )
+        assert sum(isinstance(one, Outcome) for one in outcomes) == 1
+        assert sum(isinstance(one, PositionMoved) for one in outcomes) == 3
+        assert await state.sums() == truth(reports("1"))
+
+    async def test_what_the_table_holds_does_not_count_again(self, state: State) -> None:
+        await state.writer.position(LANE, TOPIC_ID)
+        await commit(state, 0, 2, reports("1", "2"))
+        assert await commit(state, 2, 5, reports("2", "3", "3")) == Outcome(counted=1, duplicates=2)
+        assert await state.sums() == truth(reports("1", "2", "3"))
+
+    async def test_of_two_in_one_batch_the_first_counts(self, state: State) -> None:
+        await state.writer.position(LANE, TOPIC_ID)
+        first = arrival(raw(RECEIVED, id="1", area="0101"))
+        later = arrival(raw(RECEIVED, id="1", area="0202"))
+        await commit(state, 0, 2, [first, later])
+        assert await state.sums() == truth([first])
+        assert await state.bodies() == {("s", "1"): first.raw}
+
+    async def test_the_same_id_of_another_source_is_another_event(self, state: State) -> None:
+        await state.writer.position(LANE, TOPIC_ID)
+        both = [arrival(raw(RECEIVED, id="1", source="a")), arrival(raw(RECEIVED, id="1", source="b"))]
+        assert await commit(state, 0, 2, both) == Outcome(counted=2, duplicates=0)
+
+    async def test_without_arrivals_the_lane_advances(self, state: State) -> None:
+        await state.writer.position(LANE, TOPIC_ID)
+        assert await commit(state, 0, 7, []) == Outcome(counted=0, duplicates=0)
+        assert await state.writer.position(LANE, TOPIC_ID) == Position(TOPIC_ID, 7)
+
+    async def test_a_fold_that_fails_changes_nothing(self, state: State) -> None:
+        await state.writer.position(LANE, TOPIC_ID)
+
+        def fails(_: Sequence[Arrival]) -> Folded:
+            raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            await state.writer.commit(LANE, Position(TOPIC_ID, 0), 1, reports("1"), fails, unique=True)
+        assert await state.writer.position(LANE, TOPIC_ID) == Position(TOPIC_ID, 0)
+        assert await state.bodies() == {}
+        assert (await commit(state, 0, 1, reports("1"))).counted == 1
+
+
+class _Memory:
+    def __init__(self) -> None:
+        self.writer = MemoryWriter()
+
+    async def sums(self) -> naive.Sums:
+        found: naive.Sums = {}
+        for tier, cells in self.writer.cells.items():
+            for (kpi, area, dim, _bin, start_s), cell in cells.items():
+                key = (tier.value, kpi, area, dim, start_s)
+                n, total = found.get(key, (0, 0.0))
+                found[key] = (n + cell[0], total + cell[1])
+        return found
+
+    async def bodies(self) -> dict[tuple[str, str], bytes]:
+        return {identity: kept.raw for identity, kept in self.writer.events.items()}
+
+
+class _Timescale:
+    def __init__(self, writer: TimescaleWriter, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+        self.writer = writer
+        self.connection = connection
+
+    async def sums(self) -> naive.Sums:
+        found: naive.Sums = {}
+        for tier in TIERS:
+            for row in await self.rows(tier):
+                key = (tier.value, row["kpi"], row["area"], row["dim"], int(row["bucket"].timestamp()))
+                n, total = found.get(key, (0, 0.0))
+                found[key] = (n + row["n"], total + row["total"])
+        return found
+
+    async def rows(self, tier: Tier) -> list[Any]:
+        return await self.connection.fetch(f"SELECT * FROM kpi_{tier.value}")
+
+    async def bodies(self) -> dict[tuple[str, str], bytes]:
+        rows = await self.connection.fetch("SELECT source, id, body FROM event")
+        return {(row["source"], row["id"]): row["body"] for row in rows}
+
+
+class TestMemoryWriter(WriterContract):
+    """The fake."""
+
+    @pytest.fixture
+    def state(self) -> State:
+        return _Memory()
+
+
+class TestTimescaleWriter(WriterContract):
+    """The real one, and what only it has."""
+
+    @pytest.fixture
+    async def state(self, database_url: str) -> AsyncIterator[_Timescale]:
+        await migrate_schema(database_url)
+        writer = TimescaleWriter(database_url, "group")
+        connection = await asyncpg.connect(database_url)
+        try:
+            yield _Timescale(writer, connection)
+        finally:
+            await writer.close()
+            await connection.close()
+
+    async def test_every_column_of_a_bucket(self, state: _Timescale) -> None:
+        await state.writer.position(LANE, TOPIC_ID)
+        scores = [arrival(raw(id=str(n), data={"score": score})) for n, score in enumerate((0.5, 0.25, 0.5, 0.0))]
+        await commit(state, 0, 2, scores[:2], unique=False)
+        await commit(state, 2, 4, scores[2:], unique=False)
+        rows = [row for row in await state.rows(Tier.MINUTE) if (row["kpi"], row["area"]) == ("scores", "0101")]
+        assert {row["shard"] for row in rows} == {LANE.partition}
+        assert {row["bucket"] for row in rows} == {datetime(2025, 7, 1, 1, 0, tzinfo=UTC)}
+        by_value = sorted((row["low"], row["n"], row["total"], row["high"], row["bin"] > 0) for row in rows)
+        assert by_value == [(0.0, 1, 0.0, 0.0, False), (0.25, 1, 0.25, 0.25, True), (0.5, 2, 1.0, 0.5, True)]
+
+    async def test_the_event_table_holds_what_came(self, state: _Timescale) -> None:
+        await state.writer.position(LANE, TOPIC_ID)
+        text = 'Đường "ngập" \\ 🌧'
+        whole = raw(RECEIVED, id="é", subject="case-1", area="0202", data={"text": text})
+        await commit(state, 0, 1, [arrival(whole)])
+        row = await state.connection.fetchrow("SELECT * FROM event")
+        assert row is not None
+        assert (row["type"], row["subject"], row["area"], row["area_list"]) == (
+            RECEIVED,
+            "case-1",
+            "0202",
+            "test-2025",
+        )
+        assert row["time"] == datetime(2025, 7, 1, 1, 0, tzinfo=UTC)
+        assert msgspec.json.decode(row["body"])["data"]["text"] == text
+
+    async def test_one_change_row_says_what_was_touched(self, state: _Timescale) -> None:
+        await state.writer.position(LANE, TOPIC_ID)
+        await commit(state, 0, 1, reports("1"))
+        touched = msgspec.json.decode(await state.connection.fetchval("SELECT touched FROM change"))
+        assert touched == {
+            "kpis": [["received", 1_751_331_600, ["00", "01", "0101"]]],
+            "events": 1,
+            "sources": ["s"],
+        }
+
+    async def test_who_was_heard_and_when(self, state: _Timescale) -> None:
+        await state.writer.position(LANE, TOPIC_ID)
+        early, late = "2025-07-01T08:00:00+07:00", "2025-07-01T09:00:00+07:00"
+        await commit(state, 0, 1, [arrival(raw(RECEIVED, id="1", time=late), 2_000)])
+        await commit(state, 1, 2, [arrival(raw(RECEIVED, id="2", time=early), 3_000)])
+        row = await state.connection.fetchrow("SELECT * FROM source_seen")
+        assert row is not None
+        assert (row["source"], row["topic"], row["shard"], row["n"]) == ("s", LANE.topic, LANE.partition, 2)
+        # Event time may go back; what is shown is the newest.
+        assert row["time"] == datetime(2025, 7, 1, 2, 0, tzinfo=UTC)
+
+    async def test_groups_have_positions_of_their_own(self, state: _Timescale, database_url: str) -> None:
+        await state.writer.position(LANE, TOPIC_ID)
+        await commit(state, 0, 1, reports("1"))
+        other = TimescaleWriter(database_url, "another")
+        try:
+            assert await other.position(LANE, TOPIC_ID) == Position(TOPIC_ID, 0)
+        finally:
+            await other.close()
+
+    async def test_sums_are_as_exact_as_a_double_whatever_the_order(self, state: _Timescale) -> None:
+        await state.writer.position(LANE, TOPIC_ID)
+        arrivals = arrivals_of(some_events(300, seed=5))
+        at = 0
+        for begin in range(0, 300, 7):
+            part = arrivals[begin : begin + 7]
+            await commit(state, at, at + len(part), part, unique=False)
+            at += len(part)
+        assert await state.sums() == truth(arrivals)
+
+    async def test_old_changes_are_swept_a_bounded_number_at_a_time(self, state: _Timescale) -> None:
+        await state.connection.executemany(
+            "INSERT INTO change (xid, committed_at, touched) VALUES ($1::text::xid8, now() - $2::interval, '')",
+            [(str(n), timedelta(hours=2) if n < 5 else timedelta(0)) for n in range(8)],
+        )
+        assert [await state.writer.forget_changes(3600, 3) for _ in range(3)] == [3, 2, 0]
+        assert await state.connection.fetchval("SELECT count(*) FROM change") == 3
+
+    async def test_a_beat_says_who_lives(self, state: _Timescale) -> None:
+        begun = datetime(2025, 7, 1, tzinfo=UTC)
+        await state.writer.beat("host/0", "starting", "", begun)
+        await state.writer.beat("host/0", "halted", "TopicReplaced: …", begun)
+        rows = await state.connection.fetch("SELECT id, state, detail, started_at FROM worker")
+        assert [tuple(row) for row in rows] == [("host/0", "halted", "TopicReplaced: …", begun)]
+
+    async def test_the_server_ends_a_transaction_whose_worker_hangs(self, state: _Timescale) -> None:
+        # The fault tests show what it is for: a frozen worker would hold its lane's row for ever.
+        async with state.writer._connection() as connection:
+            bound = await connection.fetchval("SHOW idle_in_transaction_session_timeout")
+        assert bound == "10s"
+
+
+async def test_a_database_that_is_away_is_said_so() -> None:
+    writer = TimescaleWriter("postgresql://ioc@127.0.0.1:9/none", "group")
+    with pytest.raises(DependencyUnavailable, match="database is away"):
+        await writer.position(LANE, TOPIC_ID)
+    with pytest.raises(DependencyUnavailable):
+        await writer.beat("w", "starting", "", datetime.now(UTC))
