@@ -36,10 +36,10 @@ from streams.topic_id import topic_ids
 EXIT_HALTED = 70
 """The exit code of a worker that stopped rather than count wrongly."""
 
-FETCH_BYTES_MAX = 4 * 1024 * 1024
+FETCH_BYTES_MAX = 2 * 1024 * 1024
 """A partition's share of one fetch, and so the size of a batch."""
 
-BATCHES_QUEUED_MAX = 8
+BATCHES_QUEUED_MAX = 4
 """Batches that wait for an agent. At the bound Faust stops fetching the partition."""
 
 SESSION_TIMEOUT_S = 10.0
