@@ -33,6 +33,9 @@ TRANSACTION_IDLE_S = 10
 
 _TABLES: dict[Tier, str] = {Tier.MINUTE: "kpi_minute", Tier.HOUR: "kpi_hour", Tier.DAY: "kpi_day"}
 
+# The last is what asyncpg says of a connection on which the server has just said that it crashed.
+_AWAY = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+
 
 def statements() -> dict[str, str]:
     """The named statements of this package."""
@@ -148,7 +151,7 @@ class TimescaleWriter:
                 )
             async with self._pool.acquire(timeout=COMMAND_TIMEOUT_S) as connection:
                 yield connection
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except (OSError, TimeoutError, *_AWAY) as error:
             # Whatever the database says, nothing was committed: trying again is always right and never counts twice.
             raise DependencyUnavailable("database", f"{type(error).__name__}: {error}") from error
 
