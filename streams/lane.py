@@ -93,7 +93,7 @@ class Counting:
         outcome = await self._commit(position, batch.next_offset, fresh)
         self._position = Position(position.topic_id, batch.next_offset)
         if self._dedupe is Dedupe.HORIZON:
-            self.seen.remember(fresh)
+            self.seen.remember(reading.arrivals)
         self._observe(batch, len(records), len(reading.arrivals), outcome)
 
     async def _take_over(self) -> Position:
@@ -130,7 +130,7 @@ class Counting:
     async def _remember_tail(self, position: Position) -> SeenIds:
         seen = SeenIds()
         async for records in self._log.tail(self._lane, position.next_offset, HORIZON_MS):
-            seen.remember(seen.fresh(read(self._lane.topic, self._lane.partition, records, self._areas).arrivals))
+            seen.remember(read(self._lane.topic, self._lane.partition, records, self._areas).arrivals)
         return seen
 
     async def _bury(self, reading: Reading) -> None:

@@ -1,6 +1,6 @@
 """Was this high-rate event seen within the horizon?
 
-The answer is a function of the log alone: an id is remembered from its record until the log's time has moved on
+The answer is a function of the log alone: an id is remembered from its last record until the log's time has moved on
 by the horizon. So a worker that takes a partition over rebuilds the same memory from the log's tail and decides
 the same.
 
@@ -9,7 +9,7 @@ million ids; then one detection is not counted.
 """
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import pairwise
 
 from streams.core.batch import Arrival
@@ -33,6 +33,8 @@ class SeenIds:
         self._kept = max(1, horizon_ms // generation_ms)
         self._seen: set[int] = set()
         self._generations: dict[int, array[int]] = {}
+        # Of ids that came again, the newest generation: the older ones do not forget them.
+        self._again: dict[int, int] = {}
 
     def __len__(self) -> int:
         return len(self._seen)
@@ -51,24 +53,35 @@ class SeenIds:
         return kept
 
     def remember(self, arrivals: Sequence[Arrival]) -> None:
-        """Adds what `fresh` gave and the database has, and forgets what lies beyond the horizon."""
+        """Adds what the database has passed, fresh or not, and forgets what lies beyond the horizon."""
         for first, last in _runs(arrivals, self._generation_ms):
             number = arrivals[first].logged_ms // self._generation_ms
-            identities = [arrival.identity for arrival in arrivals[first:last]]
-            self._seen.update(identities)
+            identities = {arrival.identity for arrival in arrivals[first:last]}
+            if again := identities & self._seen:
+                identities -= {identity for identity in again if self._again.get(identity, -1) >= number}
+                self._again.update(dict.fromkeys(again & identities, number))
+            self._seen |= identities
             self._generations.setdefault(number, array("q")).extend(identities)
         if self._generations:
             newest = max(self._generations)
             for number in [n for n in self._generations if n <= newest - self._kept]:
-                self._seen.difference_update(self._generations.pop(number))
+                self._forget(number)
 
     def forget_oldest(self) -> int:
         """Drops the oldest generation before its time. Returns how many ids that were."""
         if not self._generations:
             return 0
-        oldest = self._generations.pop(min(self._generations))
-        self._seen.difference_update(oldest)
-        return len(oldest)
+        return self._forget(min(self._generations))
+
+    def _forget(self, number: int) -> int:
+        gone: Collection[int] = self._generations.pop(number)
+        if self._again:
+            gone = [identity for identity in gone if self._again.get(identity, number) <= number]
+            for identity in gone:
+                self._again.pop(identity, None)
+        before = len(self._seen)
+        self._seen.difference_update(gone)
+        return before - len(self._seen)
 
 
 def _runs(arrivals: Sequence[Arrival], generation_ms: int) -> list[tuple[int, int]]:
