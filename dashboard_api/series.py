@@ -11,13 +11,14 @@ from typing import Any
 from msgspec import Struct
 
 from dashboard_api.database import Reader
-from dashboard_api.statements import for_tier, load_statements
+from dashboard_api.statements import load_statements
 from dashboard_api.subscription import Series
 from dashboard_api.touched import Point, oldest_shown_s
 from schemas.area import AreaTree
 from schemas.event import AreaCode
 from schemas.kpi import Kpi, Measure, Partial, Value, value_of
 from schemas.site import Site
+from schemas.statements import for_tier
 from schemas.window import TIERS, Tier, bucket_starts
 
 LOOKBACK_S = 7 * 24 * 3600

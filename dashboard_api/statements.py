@@ -1,28 +1,10 @@
-"""Where is the SQL, and how is a statement called?
+"""Where is the dashboard's SQL?"""
 
-Each `.sql` file holds the statements of one concept. A line `-- name --` begins one; the comment lines after it say
-what it gives.
-"""
-
-import re
 from importlib.resources import files
 
-from schemas.window import Tier
-
-_NAME = re.compile(r"^-- (\w+) --$", re.MULTILINE)
-
-
-def parse_statements(text: str) -> dict[str, str]:
-    """The statements of a file by name. What stands before the first name is the file's own comment."""
-    _, *parts = _NAME.split(text)
-    return {name: body.strip() for name, body in zip(parts[::2], parts[1::2], strict=True)}
+from schemas.statements import parse_statements
 
 
 def load_statements(concept: str) -> dict[str, str]:
     """The statements of `<concept>.sql`."""
     return parse_statements((files("dashboard_api") / f"{concept}.sql").read_text())
-
-
-def for_tier(statement: str, tier: Tier) -> str:
-    """The statement on the table of one tier; the three tables have the same columns."""
-    return statement.replace("kpi_tier", f"kpi_{tier.value}")

@@ -30,7 +30,7 @@ def decode(raw: bytes) -> AnyEvent:
         event = _decoder.decode(raw)
     except (msgspec.DecodeError, RecursionError) as error:
         raise explain(error) from error
-    _check_time(event)
+    check_time(event)
     return event
 
 
@@ -47,7 +47,7 @@ def decode_all(raws: Sequence[bytes]) -> list[AnyEvent]:
     except (msgspec.DecodeError, RecursionError) as error:
         raise explain(error) from error
     for event in events:
-        _check_time(event)
+        check_time(event)
     return events
 
 
@@ -119,7 +119,8 @@ def _check_text(text: bytes, event_bytes: int) -> None:
         raise explain(error) from error
 
 
-def _check_time(event: AnyEvent) -> None:
+def check_time(event: AnyEvent) -> None:
+    """Raises InvalidEvent for a time that a table or a zone may not hold; `decode_plain` leaves it to its caller."""
     if not 0 <= event.time.timestamp() < TIME_END_S:
         detail = f"{event.time.isoformat()} is not in the years 1970 to 2199"
         raise InvalidEvent("time", Reason.INVALID_FIELD, detail, "Send the moment at which it happened.")

@@ -1,15 +1,16 @@
 """What did one fetch bring of one partition, and what in it can be read?"""
 
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple, Protocol
 
+import msgspec
 from msgspec import Struct
 
 from schemas.area import AreaTree
-from schemas.codec import decode, decode_plain, is_plain
+from schemas.codec import check_time, decode, decode_plain, explain, is_plain
 from schemas.errors import InvalidEvent, Reason
-from schemas.event import TIME_END_S, AnyEvent, AreaCode
+from schemas.event import AnyEvent
 
 
 class Record(Protocol):
@@ -109,18 +110,20 @@ def read(topic: str, partition: int, records: Sequence[Record], areas: AreaTree)
         value = record.value or b""
         try:
             event = event_of(value)
-            time_s = event.time.timestamp()
-            if event.area not in codes or not 0 <= time_s < TIME_END_S:
-                raise ValueError
-        except (InvalidEvent, ValueError, RecursionError):
-            dead.append(_dead_letter(topic, partition, record, codes))
+            check_time(event)
+            if event.area not in codes:
+                raise InvalidEvent("area", Reason.UNKNOWN_AREA, f"area {event.area!r} is not known", "Correct it.")
+        except InvalidEvent as error:
+            dead.append(_dead_letter(topic, partition, record, error))
+        except (msgspec.DecodeError, RecursionError) as error:
+            dead.append(_dead_letter(topic, partition, record, explain(error)))
         else:
-            arrivals.append(Arrival(event, value, record.timestamp, time_s, hash((event.source, event.id))))
+            identity = hash((event.source, event.id))
+            arrivals.append(Arrival(event, value, record.timestamp, event.time.timestamp(), identity))
     return Reading(arrivals, dead)
 
 
-def _dead_letter(topic: str, partition: int, record: Record, codes: Set[AreaCode]) -> DeadLetter:
-    refusal = _refusal(record.value or b"", codes)
+def _dead_letter(topic: str, partition: int, record: Record, refusal: InvalidEvent) -> DeadLetter:
     return DeadLetter(
         topic=topic,
         partition=partition,
@@ -130,13 +133,3 @@ def _dead_letter(topic: str, partition: int, record: Record, codes: Set[AreaCode
         key=record.key,
         value=record.value,
     )
-
-
-def _refusal(value: bytes, codes: Set[AreaCode]) -> InvalidEvent:
-    """Why a record that cannot be counted cannot be."""
-    try:
-        event = decode(value)
-    except InvalidEvent as error:
-        return error
-    assert event.area not in codes
-    return InvalidEvent("area", Reason.UNKNOWN_AREA, f"area {event.area!r} is not known", "Correct it.")

@@ -34,8 +34,8 @@ WITH given AS (
 SELECT min(ordinal) AS ordinal FROM given JOIN kept USING (source, id) GROUP BY source, id;
 
 -- add_to_kpi --
--- Adds cells to what the buckets of one tier hold. {table} is one of the kpi tables.
-INSERT INTO {table} AS kept (kpi, area, bucket, dim, bin, shard, n, total, low, high)
+-- Adds cells to what the buckets of one tier hold.
+INSERT INTO kpi_tier AS kept (kpi, area, bucket, dim, bin, shard, n, total, low, high)
 SELECT kpi, area, to_timestamp(bucket), dim, bin, $1, n, total, low, high
 FROM unnest($2::text[], $3::text[], $4::bigint[], $5::text[], $6::integer[], $7::bigint[],
             $8::double precision[], $9::double precision[], $10::double precision[])

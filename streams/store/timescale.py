@@ -1,6 +1,5 @@
 """How does a batch become one transaction in TimescaleDB?"""
 
-import re
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -13,6 +12,7 @@ from asyncpg.pool import PoolConnectionProxy
 
 from schemas.errors import DependencyUnavailable
 from schemas.event import type_of
+from schemas.statements import for_tier, parse_statements
 from schemas.window import Tier
 from streams.core.batch import Arrival
 from streams.core.fold import Cells, Folded, SourceSeen, touched_json
@@ -31,21 +31,11 @@ CONNECT_TIMEOUT_S = 5.0
 TRANSACTION_IDLE_S = 10
 """The server ends a transaction whose worker says nothing for so long: a frozen one must not keep its lane's row."""
 
-_TABLES: dict[Tier, str] = {Tier.MINUTE: "kpi_minute", Tier.HOUR: "kpi_hour", Tier.DAY: "kpi_day"}
-
 # The last is what asyncpg says of a connection on which the server has just said that it crashed.
 _AWAY = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
-
-def statements() -> dict[str, str]:
-    """The named statements of this package."""
-    text = (files("streams.store") / "statements.sql").read_text()
-    parts = re.split(r"^-- (\w+) --$", text, flags=re.MULTILINE)
-    return dict(zip(parts[1::2], (sql.strip() for sql in parts[2::2]), strict=True))
-
-
-_SQL = statements()
-_ADD = {tier: _SQL["add_to_kpi"].replace("{table}", table) for tier, table in _TABLES.items()}
+_SQL = parse_statements((files("streams.store") / "statements.sql").read_text())
+_ADD = {tier: for_tier(_SQL["add_to_kpi"], tier) for tier in Tier}
 
 
 class TimescaleWriter:

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from dashboard_api.pace import GAP_MAX_S, GAP_MIN_S, gap_s
 from dashboard_api.position import Position, parse_position
-from dashboard_api.statements import parse_statements
 from dashboard_api.touched import AHEAD_S, Change, Point, Touched, Wanted, decode_touched, touched_points
 from schemas.event import AreaCode
+from schemas.statements import parse_statements
 from schemas.window import Tier
 from tests.dashboard.centre import site
 
