@@ -14,7 +14,6 @@ from schemas.window import TIERS, Tier
 from streams.core.batch import Arrival, DeadLetter, Record
 from streams.core.fold import Cell, Cells
 from streams.store.writer import FoldArrivals, Lane, Outcome, Position, PositionMoved
-from tests.streams.world import StoredRecord
 
 Trouble = Callable[[], None]
 
@@ -106,11 +105,11 @@ class MemoryLog:
     def __init__(self) -> None:
         """There are no topics."""
         self.ids: dict[str, UUID] = {}
-        self.records: dict[Lane, list[StoredRecord]] = {}
+        self.records: dict[Lane, list[Record]] = {}
         self.dead: list[DeadLetter] = []
         self.trouble: deque[Trouble] = deque()
 
-    def append(self, lane: Lane, records: Sequence[StoredRecord]) -> None:
+    def append(self, lane: Lane, records: Sequence[Record]) -> None:
         """Puts records on a partition."""
         self.records.setdefault(lane, []).extend(records)
 

@@ -139,10 +139,16 @@ def arrival(bytes_: bytes, logged_ms: int = LOGGED_MS) -> Arrival:
     return read("t", 0, [StoredRecord(0, logged_ms, b"k", bytes_)], SITE.areas).arrivals[0]
 
 
-def batch(values: Sequence[bytes | None], first_offset: int = 0, topic: str = "t", partition: int = 0) -> Batch:
+def batch(
+    values: Sequence[bytes | None],
+    first_offset: int = 0,
+    topic: str = "t",
+    partition: int = 0,
+    logged_ms: int = LOGGED_MS,
+) -> Batch:
     """Consecutive records, a millisecond apart."""
     records = [
-        StoredRecord(first_offset + index, LOGGED_MS + first_offset + index, b"k", value)
+        StoredRecord(first_offset + index, logged_ms + first_offset + index, b"k", value)
         for index, value in enumerate(values)
     ]
     return Batch(topic, partition, records, first_offset + len(values))

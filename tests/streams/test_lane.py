@@ -1,0 +1,310 @@
+"""Does a lane count each record once, whatever goes wrong between the log and the database?"""
+
+import asyncio
+from collections.abc import Sequence
+from uuid import UUID
+
+import pytest
+
+from schemas.errors import BrokenInvariant, LogTruncated, PositionGap, TopicReplaced
+from schemas.topics import Dedupe
+from schemas.window import Tier
+from streams import lane as lane_module
+from streams.core.batch import Batch
+from streams.core.fold import Fold
+from streams.lane import Counting
+from streams.store.writer import Lane, Position
+from tests.streams import naive
+from tests.streams.memory import MemoryLog, MemoryWriter, answer_lost, away, works
+from tests.streams.world import LOGGED_MS, SITE, arrivals_of, batch, raw, some_events
+
+TOPIC_ID = UUID(int=1)
+LANE = Lane("t", 0)
+FOLD = Fold(SITE.kpis, SITE.areas)
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lane_module, "RETRY_FIRST_S", 0.001)
+
+
+class World:
+    """A log with some records, a database, and workers that count from the one to the other."""
+
+    def __init__(self, dedupe: Dedupe = Dedupe.FOREVER) -> None:
+        self.dedupe = dedupe
+        self.writer = MemoryWriter()
+        self.log = MemoryLog()
+        self.log.ids[LANE.topic] = TOPIC_ID
+        self.counting = self.worker()
+
+    def worker(self) -> Counting:
+        """A worker that knows nothing yet."""
+        return Counting(
+            LANE,
+            dedupe=self.dedupe,
+            areas=SITE.areas,
+            fold=FOLD,
+            writer=self.writer,
+            log=self.log,
+            wall_clock_s=lambda: LOGGED_MS / 1000,
+        )
+
+    def append(self, values: Sequence[bytes | None], minutes: int = 0) -> Batch:
+        """Puts records on the log, so many minutes after the first ones; they are the next batch."""
+        stored = self.log.records.get(LANE, [])
+        first = stored[-1].offset + 1 if stored else 0
+        made = batch(values, first, *LANE, logged_ms=LOGGED_MS + minutes * 60_000)
+        self.log.append(LANE, made.records)
+        return made
+
+    def check(self, counted: Sequence[bytes], next_offset: int) -> None:
+        """Each of these events has counted once, and the position is there."""
+        found: naive.Sums = {}
+        for tier, cells in self.writer.cells.items():
+            for (kpi, area, dim, _bin, start_s), cell in cells.items():
+                n, total = found.get((tier.value, kpi, area, dim, start_s), (0, 0.0))
+                found[tier.value, kpi, area, dim, start_s] = (n + cell[0], total + cell[1])
+        assert found == naive.sums([a.event for a in arrivals_of(counted)], SITE)
+        assert self.writer.positions[LANE] == Position(TOPIC_ID, next_offset)
+
+
+@pytest.fixture(params=list(Dedupe), ids=str)
+def world(request: pytest.FixtureRequest) -> World:
+    """Each law holds for both ways of dedupe."""
+    return World(request.param)
+
+
+async def test_batches_count_in_order(world: World) -> None:
+    values = some_events(60, seed=1)
+    for begin in range(0, 60, 20):
+        await world.counting.count(world.append(values[begin : begin + 20]))
+    world.check(values, 60)
+    assert world.writer.commits == 3
+
+
+async def test_what_was_counted_is_skipped(world: World) -> None:
+    values = some_events(60, seed=2)
+    first, second = world.append(values[:30]), world.append(values[30:])
+    await world.counting.count(first)
+    await world.counting.count(first)
+    await world.counting.count(batch(values[10:50], 10, *LANE))
+    await world.counting.count(second)
+    world.check(values, 60)
+    assert world.writer.commits == 3
+
+
+async def test_a_worker_that_takes_over_goes_on(world: World) -> None:
+    values = some_events(40, seed=3)
+    first, second = world.append(values[:20]), world.append(values[20:])
+    await world.counting.count(first)
+    other = world.worker()
+    await other.count(first)
+    await other.count(second)
+    world.check(values, 40)
+
+
+async def test_a_zombie_finds_the_position_moved_and_adds_nothing(world: World) -> None:
+    values = some_events(60, seed=4)
+    batches = [world.append(values[begin : begin + 20]) for begin in range(0, 60, 20)]
+    zombie, other = world.counting, world.worker()
+    await zombie.count(batches[0])
+    await other.count(batches[1])
+    await zombie.count(batches[1])
+    world.check(values[:40], 40)
+    # It has read the position anew, and is as good as the other.
+    await zombie.count(batches[2])
+    await other.count(batches[2])
+    world.check(values, 60)
+
+
+async def test_two_workers_that_believe_to_own_a_lane(world: World) -> None:
+    values = some_events(100, seed=5)
+    batches = [world.append(values[begin : begin + 10]) for begin in range(0, 100, 10)]
+
+    async def count_all(worker: Counting) -> None:
+        for one in batches:
+            await worker.count(one)
+
+    await asyncio.gather(*(count_all(world.worker()) for _ in range(3)))
+    world.check(values, 100)
+
+
+async def test_a_commit_whose_answer_was_lost_counts_once(world: World) -> None:
+    values = some_events(40, seed=6)
+    first, second = world.append(values[:20]), world.append(values[20:])
+    world.writer.trouble.extend([works, answer_lost])
+    await world.counting.count(first)
+    world.check(values[:20], 20)
+    assert world.writer.commits == 1
+    await world.counting.count(second)
+    world.check(values, 40)
+
+
+@pytest.mark.parametrize("failures", [1, 3, 8])
+async def test_a_database_that_is_away_costs_time_only(world: World, failures: int) -> None:
+    values = some_events(20, seed=7)
+    # At the take-over, at the commit, and an answer lost in between.
+    world.writer.trouble.extend([away()] * failures + [works] + [away()] * failures + [answer_lost])
+    await world.counting.count(world.append(values))
+    world.check(values, 20)
+    assert not world.writer.trouble
+
+
+async def test_a_kafka_that_is_away_costs_time_only(world: World) -> None:
+    values = some_events(20, seed=8)
+    world.log.trouble.extend([away("kafka")] * 5)
+    await world.counting.count(world.append([*values[:10], b"bad", *values[10:]]))
+    world.check(values, 21)
+
+
+async def test_a_topic_that_is_not_there_yet_is_waited_for(world: World) -> None:
+    values = some_events(5, seed=9)
+    made = world.append(values)
+    del world.log.ids[LANE.topic]
+    counting = asyncio.create_task(world.counting.count(made))
+    await asyncio.sleep(0.01)
+    assert not counting.done()
+    world.log.ids[LANE.topic] = TOPIC_ID
+    await counting
+    world.check(values, 5)
+
+
+async def halts(world: World, made: Batch, error: type[BrokenInvariant], worker: Counting | None = None) -> str:
+    """The worker must stop, and must not have changed anything."""
+    before = (dict(world.writer.positions), world.writer.commits)
+    with pytest.raises(error) as reason:
+        await (worker or world.counting).count(made)
+    assert (dict(world.writer.positions), world.writer.commits) == before
+    assert LANE.topic in str(reason.value)
+    return str(reason.value)
+
+
+async def test_a_gap_halts(world: World) -> None:
+    values = some_events(30, seed=10)
+    await world.counting.count(world.append(values[:10]))
+    world.append(values[10:20])
+    said = await halts(world, world.append(values[20:]), PositionGap)
+    assert "10 are missing" in said
+
+
+async def test_a_log_that_begins_beyond_nothing_counted_halts(world: World) -> None:
+    made = batch(some_events(5, seed=11), 7, *LANE)
+    world.log.append(LANE, made.records)
+    await world.writer.position(LANE, TOPIC_ID)
+    await halts(world, made, PositionGap)
+
+
+@pytest.mark.parametrize("fresh_worker", [False, True], ids=["running", "restarted"])
+async def test_a_log_that_was_cut_halts(world: World, fresh_worker: bool) -> None:
+    values = some_events(20, seed=12)
+    await world.counting.count(world.append(values))
+    world.log.records[LANE] = []
+    made = world.append(some_events(5, seed=13))
+    worker = world.worker() if fresh_worker else world.counting
+    said = await halts(world, made, LogTruncated, worker)
+    assert "ends at 5, but 20 records" in said
+
+
+@pytest.mark.parametrize("fresh_worker", [False, True], ids=["running", "restarted"])
+@pytest.mark.parametrize("refilled", [5, 20, 50], ids=["below the position", "up to it", "beyond it"])
+async def test_a_topic_that_was_made_anew_halts(world: World, fresh_worker: bool, refilled: int) -> None:
+    await world.counting.count(world.append(some_events(20, seed=14)))
+    world.log.ids[LANE.topic] = UUID(int=2)
+    world.log.records[LANE] = []
+    made = world.append(some_events(refilled, seed=15))
+    await halts(world, made, TopicReplaced, world.worker() if fresh_worker else world.counting)
+
+
+async def test_a_fold_that_fails_is_not_tried_again(world: World) -> None:
+    def fails(_: object) -> None:
+        raise ZeroDivisionError
+
+    worker = world.worker()
+    worker._fold = fails  # type: ignore[assignment]
+    with pytest.raises(ZeroDivisionError):
+        await worker.count(world.append(some_events(3, seed=16)))
+    assert world.writer.commits == 0
+
+
+async def test_dead_letters_are_buried_before_the_commit(world: World) -> None:
+    values = some_events(10, seed=17)
+    made = world.append([b"bad", *values, None])
+    world.writer.trouble.append(works)
+    world.writer.trouble.append(lambda: buried_first(world))
+    await world.counting.count(made)
+    world.check(values, 12)
+    assert [letter.offset for letter in world.log.dead] == [0, 11]
+
+
+def buried_first(world: World) -> None:
+    """To be met by the commit."""
+    assert len(world.log.dead) == 2
+
+
+async def test_a_batch_of_dead_letters_advances_the_position(world: World) -> None:
+    await world.counting.count(world.append([b"bad", b"worse"]))
+    world.check([], 2)
+    assert len(world.log.dead) == 2
+
+
+async def test_a_crash_after_the_burial_buries_again_under_the_same_key(world: World) -> None:
+    made = world.append([b"bad"])
+    world.writer.trouble.extend([works, lambda: (_ for _ in ()).throw(SystemExit)])
+    with pytest.raises(SystemExit):
+        await world.counting.count(made)
+    await world.worker().count(made)
+    assert [(letter.partition, letter.offset) for letter in world.log.dead] == [(0, 0), (0, 0)]
+    world.check([], 1)
+
+
+class TestResends:
+    """An event that comes again as another record."""
+
+    async def test_within_a_batch(self, world: World) -> None:
+        values = some_events(20, seed=18)
+        await world.counting.count(world.append(values + values))
+        world.check(values, 40)
+
+    async def test_in_a_later_batch(self, world: World) -> None:
+        values = some_events(20, seed=19)
+        await world.counting.count(world.append(values))
+        await world.counting.count(world.append(values[::-1]))
+        world.check(values, 40)
+
+    async def test_after_another_worker_took_over(self, world: World) -> None:
+        values = some_events(20, seed=20)
+        await world.counting.count(world.append(values[:15]))
+        await world.worker().count(world.append(values[5:]))
+        world.check(values, 30)
+
+    async def test_behind_a_dead_letter_in_the_tail(self, world: World) -> None:
+        values = some_events(20, seed=21)
+        await world.counting.count(world.append([*values[:10], b"bad"]))
+        await world.worker().count(world.append([b"bad", *values]))
+        world.check(values, 32)
+
+    async def test_after_a_commit_whose_answer_was_lost(self, world: World) -> None:
+        values = some_events(20, seed=22)
+        world.writer.trouble.extend([works, answer_lost])
+        await world.counting.count(world.append(values))
+        await world.counting.count(world.append(values))
+        world.check(values, 40)
+
+    async def test_beyond_the_horizon_only_the_table_knows(self, world: World) -> None:
+        one, other = raw(id="1"), raw(id="2")
+        await world.counting.count(world.append([one]))
+        await world.counting.count(world.append([other], minutes=31))
+        await world.counting.count(world.append([one, other], minutes=40))
+        days = world.writer.cells[Tier.DAY]
+        (counted,) = [cell[0] for key, cell in days.items() if key[:2] == ("objects", "00")]
+        assert counted == (2 if world.dedupe is Dedupe.FOREVER else 3)
+
+    async def test_who_took_over_forgets_what_the_other_would_have(self) -> None:
+        world = World(Dedupe.HORIZON)
+        numbers = [raw(id=str(number)) for number in range(4)]
+        for minutes, values in ((0, numbers[:2]), (20, numbers[1:3]), (40, numbers[3:])):
+            await world.counting.count(world.append(values, minutes))
+        other = world.worker()
+        await other.count(world.append(numbers, minutes=41))
+        world.check([*numbers, numbers[0]], 9)
