@@ -33,37 +33,50 @@ WITH given AS (
 )
 SELECT min(ordinal) AS ordinal FROM given JOIN kept USING (source, id) GROUP BY source, id;
 
--- add_to_kpi --
--- Adds cells to what the buckets of one tier hold.
-INSERT INTO kpi_tier AS kept (kpi, area, bucket, dim, bin, shard, n, total, low, high)
-SELECT kpi, area, to_timestamp(bucket), dim, bin, $1, n, total, low, high
-FROM unnest($2::text[], $3::text[], $4::bigint[], $5::text[], $6::integer[], $7::bigint[],
-            $8::double precision[], $9::double precision[], $10::double precision[])
-    AS cell (kpi, area, bucket, dim, bin, n, total, low, high)
-ON CONFLICT (kpi, area, bucket, dim, bin, shard) DO UPDATE
-SET n = kept.n + excluded.n,
-    total = kept.total + excluded.total,
-    low = least(kept.low, excluded.low),
-    high = greatest(kept.high, excluded.high);
-
--- see_sources --
--- Notes who was heard. Event time may go back; what is kept is the newest.
-INSERT INTO source_seen AS kept (source, topic, shard, n, time, received_at)
-SELECT source, $1, $2, n, to_timestamp(time_s), to_timestamp(received_s)
-FROM unnest($3::text[], $4::bigint[], $5::double precision[], $6::double precision[])
-    AS seen (source, n, time_s, received_s)
-ON CONFLICT (source, topic, shard) DO UPDATE
-SET n = kept.n + excluded.n,
-    time = greatest(kept.time, excluded.time),
-    received_at = greatest(kept.received_at, excluded.received_at);
-
--- note_change --
--- One row a transaction for the change feed.
-INSERT INTO change (touched) VALUES ($1);
-
--- wake_feed --
--- Wakes the feed's readers at commit. Without payload, once a transaction: it takes a lock that all commits share.
-NOTIFY ioc_change;
+-- add --
+-- Adds a batch's cells to the buckets of each tier, notes who was heard, and writes the row of the change feed: one
+-- statement, because on a small batch it is the round trips that cost. Cells come as one array per column and tier.
+-- A source's event time may go back; what is kept is the newest. The feed's readers are woken at commit, once a
+-- transaction and without payload: NOTIFY takes a lock that all commits share.
+WITH minutes AS (
+    INSERT INTO kpi_minute AS kept (kpi, area, bucket, dim, bin, shard, n, total, low, high)
+    SELECT kpi, area, to_timestamp(bucket), dim, bin, $1, n, total, low, high
+    FROM unnest($6::text[], $7::text[], $8::text[], $9::integer[], $10::bigint[], $11::bigint[],
+                $12::double precision[], $13::double precision[], $14::double precision[])
+        AS cell (kpi, area, dim, bin, bucket, n, total, low, high)
+    ON CONFLICT (kpi, area, bucket, dim, bin, shard) DO UPDATE
+    SET n = kept.n + excluded.n, total = kept.total + excluded.total,
+        low = least(kept.low, excluded.low), high = greatest(kept.high, excluded.high)
+), hours AS (
+    INSERT INTO kpi_hour AS kept (kpi, area, bucket, dim, bin, shard, n, total, low, high)
+    SELECT kpi, area, to_timestamp(bucket), dim, bin, $1, n, total, low, high
+    FROM unnest($15::text[], $16::text[], $17::text[], $18::integer[], $19::bigint[], $20::bigint[],
+                $21::double precision[], $22::double precision[], $23::double precision[])
+        AS cell (kpi, area, dim, bin, bucket, n, total, low, high)
+    ON CONFLICT (kpi, area, bucket, dim, bin, shard) DO UPDATE
+    SET n = kept.n + excluded.n, total = kept.total + excluded.total,
+        low = least(kept.low, excluded.low), high = greatest(kept.high, excluded.high)
+), days AS (
+    INSERT INTO kpi_day AS kept (kpi, area, bucket, dim, bin, shard, n, total, low, high)
+    SELECT kpi, area, to_timestamp(bucket), dim, bin, $1, n, total, low, high
+    FROM unnest($24::text[], $25::text[], $26::text[], $27::integer[], $28::bigint[], $29::bigint[],
+                $30::double precision[], $31::double precision[], $32::double precision[])
+        AS cell (kpi, area, dim, bin, bucket, n, total, low, high)
+    ON CONFLICT (kpi, area, bucket, dim, bin, shard) DO UPDATE
+    SET n = kept.n + excluded.n, total = kept.total + excluded.total,
+        low = least(kept.low, excluded.low), high = greatest(kept.high, excluded.high)
+), sources AS (
+    INSERT INTO source_seen AS kept (source, topic, shard, n, time, received_at)
+    SELECT source, $33, $1, n, to_timestamp(time_s), to_timestamp(received_s)
+    FROM unnest($2::text[], $3::bigint[], $4::double precision[], $5::double precision[])
+        AS seen (source, n, time_s, received_s)
+    ON CONFLICT (source, topic, shard) DO UPDATE
+    SET n = kept.n + excluded.n, time = greatest(kept.time, excluded.time),
+        received_at = greatest(kept.received_at, excluded.received_at)
+), changed AS (
+    INSERT INTO change (touched) VALUES ($34)
+)
+SELECT pg_notify('ioc_change', '');
 
 -- beat --
 -- Says that this worker is alive, and what it is doing.

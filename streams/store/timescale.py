@@ -12,8 +12,8 @@ from asyncpg.pool import PoolConnectionProxy
 
 from schemas.errors import DependencyUnavailable
 from schemas.event import type_of
-from schemas.statements import for_tier, parse_statements
-from schemas.window import Tier
+from schemas.statements import parse_statements
+from schemas.window import TIERS
 from streams.core.batch import Arrival
 from streams.core.fold import Cells, Folded, SourceSeen, touched_json
 from streams.store.writer import FoldArrivals, Lane, Outcome, Position, PositionMoved
@@ -35,7 +35,6 @@ TRANSACTION_IDLE_S = 10
 _AWAY = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 _SQL = parse_statements((files("streams.store") / "statements.sql").read_text())
-_ADD = {tier: for_tier(_SQL["add_to_kpi"], tier) for tier in Tier}
 
 
 class TimescaleWriter:
@@ -115,12 +114,14 @@ class TimescaleWriter:
         return [arrivals[ordinal - 1] for ordinal in sorted(row["ordinal"] for row in rows)]
 
     async def _add(self, connection: Connection, lane: Lane, folded: Folded, events: int) -> None:
-        for tier, cells in folded.cells.items():
-            if cells:
-                await connection.execute(_ADD[tier], lane.partition, *_columns(cells))
-        await connection.execute(_SQL["see_sources"], lane.topic, lane.partition, *_source_columns(folded.sources))
-        await connection.execute(_SQL["note_change"], touched_json(folded, events))
-        await connection.execute(_SQL["wake_feed"])
+        await connection.execute(
+            _SQL["add"],
+            lane.partition,
+            *_source_columns(folded.sources),
+            *(column for tier in TIERS for column in _columns(folded.cells[tier])),
+            lane.topic,
+            touched_json(folded, events),
+        )
 
     @asynccontextmanager
     async def _connection(self) -> AsyncGenerator[Connection]:
@@ -146,11 +147,11 @@ class TimescaleWriter:
             raise DependencyUnavailable("database", f"{type(error).__name__}: {error}") from error
 
 
-def _columns(cells: Cells) -> tuple[list[object], ...]:
-    """Cells as one array per column, in the order of `add_to_kpi`."""
-    kpi, area, dim, bin_, bucket = zip(*cells, strict=True)
-    n, total, low, high = zip(*cells.values(), strict=True)
-    return list(kpi), list(area), list(bucket), list(dim), list(bin_), list(n), list(total), list(low), list(high)
+def _columns(cells: Cells) -> Sequence[Sequence[object]]:
+    """Cells as one array per column: those of the key, then those of the value."""
+    if not cells:
+        return [()] * 9
+    return [*zip(*cells, strict=True), *zip(*cells.values(), strict=True)]
 
 
 def _source_columns(sources: Sequence[SourceSeen]) -> tuple[list[object], ...]:
