@@ -100,7 +100,9 @@ class Worker:
         gc.freeze()
         gc.set_threshold(GC_ALLOCATIONS, 20, 20)
         asyncio.run(self._wait_for_kafka())
-        worker = _FaustWorker(self.app, loglevel="WARNING", redirect_stdouts=False, loop=asyncio.new_event_loop())
+        worker = _FaustWorker(
+            self.app, quiet=True, loglevel="WARNING", redirect_stdouts=False, loop=asyncio.new_event_loop()
+        )
         try:
             worker.execute_from_commandline()
         finally:
@@ -184,7 +186,7 @@ class Worker:
         ]
 
     async def _on_assigned(self, _app: faust.App, assigned: set[TP], **_: object) -> None:
-        self._lanes.keep_only(Lane(tp.topic, tp.partition) for tp in assigned)
+        self._lanes.assign(Lane(tp.topic, tp.partition) for tp in assigned)
         self.health.state = State.COUNTING
         metrics.DATABASE_UP.set(1)
 
