@@ -26,12 +26,16 @@ class SettingError(OperatorError):
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """All that a process of the centre is told from outside. `None` for an address means: run it locally."""
+    """All that a process of the centre is told from outside. `None` for an address means: run it locally.
+
+    `url` is a centre elsewhere that events are sent to; `None` means the one on the data folder.
+    """
 
     data_dir: Path
     cache_dir: Path
     kafka: str | None
     database_url: str | None
+    url: str | None
     site: Path
     host: str
     port: int | None
@@ -53,6 +57,7 @@ class Settings(msgspec.Struct, frozen=True):
             cache_dir=_cache_dir(text),
             kafka=_kafka(text("IOC_KAFKA")),
             database_url=_database_url(text("IOC_DATABASE_URL")),
+            url=_url(text("IOC_URL")),
             site=_site(text("IOC_SITE")),
             host=text("IOC_HOST", "127.0.0.1"),
             port=_port(port) if (port := text("IOC_PORT")) else None,
@@ -114,6 +119,21 @@ def _database_url(value: str) -> str | None:
             "…",
             "is not the address of a PostgreSQL database",
             "Set postgresql://user:password@host:5432/database.",
+        )
+    return value
+
+
+def _url(value: str) -> str | None:
+    if not value:
+        return None
+    try:
+        parts = urlsplit(value)
+        fits = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        fits = False
+    if not fits:
+        raise SettingError(
+            "IOC_URL", value, "is not the address of a centre", "Set one such as http://127.0.0.1:8080."
         )
     return value
 

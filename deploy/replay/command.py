@@ -31,7 +31,9 @@ def replay_command(
     lead: Annotated[
         str, typer.Option(help="How much of the play lies in the past at its start, as 3h or 30m.")
     ] = "0",
-    url: Annotated[str | None, typer.Option(help="The centre; by default the one on the data folder.")] = None,
+    url: Annotated[
+        str | None, typer.Option(help="The centre; by default IOC_URL, or the one on the data folder.")
+    ] = None,
     mapping: Annotated[
         str | None, typer.Option("--as", help="The recording mapping; by default the one that fits the header.")
     ] = None,
@@ -47,6 +49,7 @@ def replay_command(
     from deploy.replay.connection import run
     from deploy.replay.demo import load_demo, play_demo
     from deploy.replay.file_replay import Options, read_all, replay_file, tell_unmapped
+    from deploy.replay.metrics import serve_metrics
     from deploy.replay.options import check_url, parse_length, parse_speed
     from deploy.replay.recorded_file import choose_mapping, load_mappings
     from deploy.site import load_site
@@ -56,12 +59,14 @@ def replay_command(
     settings = Settings.from_env(os.environ)
     folder = settings.site if site is None else site
     pack = load_site(folder)
-    target = None if url is None else check_url(url)
+    target = settings.url if url is None else check_url(url)
     address = target or own_address(settings)
     clock = SystemClock()
 
     if file is None:
         content = load_demo(folder, pack)
+        if settings.metrics_port:
+            serve_metrics(settings.metrics_port)
         run(address, lambda sender: play_demo(content, settings.data_dir, target, sender, clock, say), clock, say)
         return
 

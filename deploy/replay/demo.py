@@ -31,6 +31,7 @@ from schemas.topics import key_of
 
 DEMO_FOLDER = "demo"
 DEMO_FILE = "demo.toml"
+CAMERAS_FEED = "cameras"
 REJECTIONS_TOLD_MAX = 3  # of each feed; a demo runs for days, and a wrong mapping would fill its log
 _SECOND = timedelta(seconds=1)
 
@@ -115,10 +116,10 @@ async def play_demo(
     for recording in demo.recordings:
         settings = recording.settings
         file = PositionFile(Position, data_dir, f"demo-{settings.name}", recording.content, settings, target)
-        feeds.append(play_recording(recording, file, sender, clock, say))
+        feeds.append(play_recording(recording, file, sender.for_feed(settings.name), clock, say))
     if demo.cameras:
-        file = PositionFile(CameraPosition, data_dir, "demo-cameras", demo.cameras, target)
-        feeds.append(play_cameras(demo.cameras, demo.zone, file, sender, clock, say))
+        file = PositionFile(CameraPosition, data_dir, f"demo-{CAMERAS_FEED}", demo.cameras, target)
+        feeds.append(play_cameras(demo.cameras, demo.zone, file, sender.for_feed(CAMERAS_FEED), clock, say))
     await asyncio.gather(*feeds)
 
 

@@ -4,6 +4,7 @@ One request carries a batch, and is sent again with the same ids until it is ans
 however often it comes. Only an answer that would be the same the next time ends the waiting.
 """
 
+import copy
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -12,6 +13,7 @@ import httpx
 import msgspec
 from msgspec import Struct
 
+from deploy.replay import metrics
 from deploy.replay.clock import Clock
 from schemas.errors import OperatorError
 
@@ -25,6 +27,7 @@ BACKOFF_MAX_S = 15.0
 RETRY_AFTER_MAX_S = 60.0  # a centre that asks for more is asked again after this
 
 REJECTED = "rejected"
+FILE_FEED = "file"
 
 _AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 _DETAIL_CHARS_MAX = 200
@@ -65,8 +68,14 @@ class EventSender:
         """`post` sends one request's body; see `poster`."""
         self._post = post
         self._clock = clock
-        self._say = say
-        self._away_since: datetime | None = None
+        self._feed = FILE_FEED
+        self._outage = _Outage(clock, say)
+
+    def for_feed(self, feed: str) -> "EventSender":
+        """The same sender, with what goes through it counted under this name."""
+        other = copy.copy(self)
+        other._feed = feed
+        return other
 
     async def send(self, batch: Sequence[bytes]) -> list[Result]:
         """Returns what was refused of the batch, once the centre has taken it. Raises Refused."""
@@ -74,26 +83,40 @@ class EventSender:
         failures = 0
         while True:
             wait_s = None
+            metrics.SENT.labels(self._feed).inc(len(batch))
             try:
                 response = await self._post(body)
             except httpx.TransportError as error:
                 why = str(error) or type(error).__name__
             else:
                 if response.status_code not in _AGAIN:
-                    self._is_back()
-                    return _rejections(response)
+                    self._outage.ends()
+                    rejections = _rejections(response)
+                    metrics.REJECTED.labels(self._feed).inc(len(rejections))
+                    metrics.ACCEPTED.labels(self._feed).inc(len(batch) - len(rejections))
+                    return rejections
                 why = f"status {response.status_code}"
                 wait_s = _retry_after_s(response.headers.get("Retry-After"), self._clock.now())
             failures += 1
-            self._is_away(why)
+            metrics.RETRIES.labels(self._feed).inc()
+            self._outage.goes_on(why)
             await self._clock.sleep(backoff_s(failures) if wait_s is None else max(wait_s, BACKOFF_FIRST_S))
 
-    def _is_away(self, why: str) -> None:
+
+class _Outage:
+    """Since when the centre takes nothing; told once, and once when it is over."""
+
+    def __init__(self, clock: Clock, say: Say) -> None:
+        self._clock = clock
+        self._say = say
+        self._away_since: datetime | None = None
+
+    def goes_on(self, why: str) -> None:
         if self._away_since is None:
             self._away_since = self._clock.now()
             self._say(f"The centre does not take events now ({why}). Waiting; what is unanswered is sent again.")
 
-    def _is_back(self) -> None:
+    def ends(self) -> None:
         if self._away_since is not None:
             away_s = (self._clock.now() - self._away_since).total_seconds()
             self._away_since = None

@@ -47,6 +47,7 @@ def test_where_the_cache_is(environ: dict[str, str], expected: str) -> None:
         pytest.param("IOC_DATABASE_URL", "mysql://a/b", "PostgreSQL", id="another database"),
         pytest.param("IOC_DATABASE_URL", "postgresql://host", "PostgreSQL", id="no database named"),
         pytest.param("IOC_DATABASE_URL", "postgresql://h:x/d", "PostgreSQL", id="a port that is no number"),
+        pytest.param("IOC_URL", "localhost:8080", "not the address of a centre", id="centre without a scheme"),
         pytest.param("IOC_SITE", "/nowhere/at/all", "not a folder", id="no such site"),
         pytest.param("IOC_LOG_LEVEL", "loud", "log level", id="no such level"),
     ],

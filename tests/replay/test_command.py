@@ -2,32 +2,35 @@
 
 import asyncio
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 import typer
 
+from deploy.local.ports import free_port
 from deploy.replay.command import replay_command
 from schemas.errors import IocError
 from tests.replay.cases import write_cases
-from tests.replay.recorder import OK, STALL, recording
+from tests.replay.recorder import OK, STALL, UNAVAILABLE, recording
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = "import typer; from deploy.replay.command import replay_command as c; typer.run(c)"
 
 
 @asynccontextmanager
-async def command(folder: Path, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
+async def command(folder: Path, *arguments: str, **environ: str) -> AsyncIterator[asyncio.subprocess.Process]:
     """`ioc replay` as a process of its own."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",
         PROGRAM,
         *arguments,
-        env={"IOC_DATA": str(folder / "data"), "PYTHONPATH": str(ROOT)},
+        env={"IOC_DATA": str(folder / "data"), "PYTHONPATH": str(ROOT), **environ},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
@@ -69,6 +72,39 @@ async def test_a_signal_ends_it_quietly(tmp_path: Path, number: signal.Signals) 
             "cases.ndjson: 0 of 20 events",
             "cases.ndjson: stopped. The same command goes on from here.",
         ]
+
+
+async def test_the_demo_says_how_it_goes_and_finds_the_centre_by_its_address(tmp_path: Path) -> None:
+    port = str(free_port())
+    async with (
+        recording([UNAVAILABLE]) as centre,
+        command(tmp_path, "--demo", IOC_URL=centre.url, IOC_METRICS_PORT=port) as process,
+    ):
+        await centre.until_requests(12)
+        async with httpx.AsyncClient(trust_env=False) as client:
+            told = (await client.get(f"http://127.0.0.1:{port}/metrics")).text
+        process.terminate()
+        await process.wait()
+    lines = [line.rpartition(" ") for line in told.splitlines() if line.startswith("ioc_feed_")]
+    values = {name: float(value) for name, _, value in lines}
+    feeds = {name for name in values if name.startswith("ioc_feed_events_sent_total{")}
+    assert 'ioc_feed_events_sent_total{feed="cameras"}' in feeds
+    assert len(feeds) > 1
+    assert sum(value for name, value in values.items() if name.startswith("ioc_feed_retries_total{")) >= 1
+    sent, accepted = (
+        sum(value for name, value in values.items() if name.startswith(f"ioc_feed_events_{what}_total{{"))
+        for what in ("sent", "accepted")
+    )
+    assert 0 < accepted < sent
+
+
+async def test_a_metrics_port_that_is_taken_is_one_line(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        async with command(tmp_path, "--demo", IOC_URL="http://127.0.0.1:1", IOC_METRICS_PORT=port) as process:
+            output, _ = await process.communicate()
+    assert process.returncode != 0
+    assert f"IOC_METRICS_PORT={port}: that port cannot be listened on" in output.decode()
 
 
 async def test_rejections_are_told_by_the_exit_code(tmp_path: Path) -> None:
