@@ -46,7 +46,7 @@ class Counting:
         log: Log,
         wall_clock_s: Callable[[], float],
     ) -> None:
-        """Reads nothing yet; the first batch does."""
+        """Reads nothing yet; `prepare` or the first batch does."""
         self._lane = lane
         self._dedupe = dedupe
         self._areas = areas
@@ -56,6 +56,11 @@ class Counting:
         self._wall_clock_s = wall_clock_s
         self._position: Position | None = None
         self.seen = SeenIds()
+
+    async def prepare(self) -> None:
+        """Reads where the lane stands, and checks that the log is the one that was counted."""
+        if self._position is None:
+            await self._take_over()
 
     async def count(self, batch: Batch) -> None:
         """Returns when the batch is in the database; until then it is tried again, for as long as it takes.

@@ -35,6 +35,7 @@ class _Runner:
         self.task.add_done_callback(lambda task: self._ended(task, halt))
 
     async def _run(self) -> None:
+        await self.counting.prepare()
         while True:
             jobs = [await self.queue.get()]
             # What has piled up goes in one transaction: the same rows are then written once, not once a batch.
@@ -83,23 +84,39 @@ class Lanes:
 
     async def submit(self, batch: Batch, done: Callable[[], None]) -> None:
         """Queues a batch behind those of its lane; `done` is called once the database holds it."""
-        lane = Lane(batch.topic, batch.partition)
-        runner = self._runners.get(lane)
-        if runner is None:
-            runner = self._runners[lane] = _Runner(self._open_lane(lane), self._halt, self._bound_ids)
-        await runner.queue.put(_Job(batch, done))
+        await self._runner(Lane(batch.topic, batch.partition)).queue.put(_Job(batch, done))
+
+    def assign(self, lanes: Iterable[Lane]) -> None:
+        """Ends the lanes that another worker has now, and opens those that are new here.
+
+        A lane that is opened checks its log even if nothing comes: a topic that was cut or made anew is heard of.
+        """
+        wanted = set(lanes)
+        self.keep_only(wanted)
+        for lane in sorted(wanted):
+            self._runner(lane)
 
     def keep_only(self, lanes: Iterable[Lane]) -> None:
         """Ends the lanes that another worker has now. What is under way is fenced by the position."""
         kept = set(lanes)
         for lane in [lane for lane in self._runners if lane not in kept]:
-            self._runners.pop(lane).task.cancel()
+            runner = self._runners.pop(lane)
+            runner.task.cancel()
+            # An agent that waits for room in a queue which nobody empties would keep its whole topic waiting.
+            while not runner.queue.empty():
+                runner.queue.get_nowait()
 
     async def close(self) -> None:
         """Ends all lanes at once; what was not committed comes again."""
         runners = list(self._runners.values())
         self.keep_only(())
         await asyncio.gather(*(runner.task for runner in runners), return_exceptions=True)
+
+    def _runner(self, lane: Lane) -> _Runner:
+        runner = self._runners.get(lane)
+        if runner is None:
+            runner = self._runners[lane] = _Runner(self._open_lane(lane), self._halt, self._bound_ids)
+        return runner
 
     def _bound_ids(self) -> None:
         """Keeps the memory for dedupe below its bound, at the price of the oldest ids of the fullest lane."""
