@@ -64,6 +64,7 @@ def create_app(config: DashboardConfig) -> FastAPI:
         redoc_url=None,
     )
     app.state.database = database
+    app.state.feed = feed
     app.openapi = describe(app.openapi)
     answer_problems(app)
     app.include_router(routes(config, database))
@@ -85,11 +86,18 @@ def create_app(config: DashboardConfig) -> FastAPI:
     )
     async def readyz() -> JSONResponse:
         state = await readiness(app)
+        # Questions are answered also while nobody counts; a whole centre is ready only when somebody does.
         return JSONResponse(state, status_code=200 if state["database"]["state"] == "up" else 503)
 
     return app
 
 
 async def readiness(app: FastAPI) -> dict[str, Any]:
-    """`{"database": {"state": "up" | "away", "since": …, "detail": …}}`, for `/readyz` here or of a whole centre."""
-    return {"database": msgspec.to_builtins(cast("Database", app.state.database).state)}
+    """What `/readyz` says, here or of a whole centre: `database` and `streams`, each with state, since and detail.
+
+    `state` is `up` or `away`. Streams are up when at least one worker counts.
+    """
+    return {
+        "database": msgspec.to_builtins(cast("Database", app.state.database).state),
+        "streams": msgspec.to_builtins(cast("Feed", app.state.feed).streams),
+    }

@@ -21,6 +21,7 @@ class Bounds(Struct, frozen=True, kw_only=True):
     )
     buckets_max: int = 1_500  # buckets of a REST answer; a longer range is refused with 422
     sources_max: int = 1_000  # sources in an answer; beyond it those heard longest ago are left out
+    workers_max: int = 256  # workers in an answer; beyond it those heard longest ago are left out
     changes_max: int = 2_000  # change rows read at once; the feed reads on at once when there are more
     resume_changes_max: int = 20_000  # change rows behind a position; beyond it the client gets a snapshot
     resume_age_s: int = 3_600  # age of a position; beyond it the client gets a snapshot. Keep change rows for longer

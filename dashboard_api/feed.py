@@ -10,12 +10,12 @@ from datetime import datetime
 
 import asyncpg
 
-from dashboard_api import events, metrics, series, sources
+from dashboard_api import events, metrics, series, sources, workers
 from dashboard_api.answers import is_kept, read_horizon
 from dashboard_api.config import DashboardConfig
 from dashboard_api.database import AWAY_ERRORS, Connection, Database
 from dashboard_api.hub import Batch, Hub
-from dashboard_api.messages import FeedState, value_text
+from dashboard_api.messages import FeedState, StreamsState, value_text
 from dashboard_api.pace import GAP_MIN_S, gap_s
 from dashboard_api.position import Position
 from dashboard_api.session import SnapshotReason
@@ -40,6 +40,9 @@ class Feed:
         self._hub = hub
         self._wake = asyncio.Event()
         self._held_since: datetime | None = None
+        self._streams = StreamsState(
+            state="away", since=config.now(), reason="unknown", detail="the workers were not looked at yet"
+        )
         # The latest minute with events, by KPI and area: bounded by the catalogue times the area tree.
         self._last_minutes: dict[tuple[str, AreaCode], int] = {}
 
@@ -51,6 +54,16 @@ class Feed:
             return FeedState(state="away", lag_s=_since_s(database.since, now))
         lag_s = _since_s(self._held_since, now)
         return FeedState(state="held" if lag_s > HELD_AFTER_S else "live", lag_s=lag_s)
+
+    @property
+    def streams(self) -> StreamsState:
+        """Whether anybody counts, as far as the database can be asked."""
+        database = self._database.state
+        if database.state == "away":
+            return StreamsState(
+                state="away", since=database.since, reason="unknown", detail="not known while the database is away"
+            )
+        return self._streams
 
     async def run(self) -> None:
         """Never ends by itself. Whatever goes wrong, it says so, waits and goes on from its position."""
@@ -89,7 +102,11 @@ class Feed:
 
     async def _follow(self, connection: Connection) -> None:
         loop, bounds = asyncio.get_running_loop(), self._config.bounds
+        look_s = loop.time()
         while True:
+            if loop.time() >= look_s:
+                await self._look_at_workers(connection)
+                look_s = loop.time() + workers.LOOK_EVERY_S
             # Cleared before reading: what is notified meanwhile may or may not be in what is read.
             self._wake.clear()
             started_s = loop.time()
@@ -106,6 +123,16 @@ class Feed:
                     await self._wake.wait()
             except TimeoutError:
                 continue
+
+    async def _look_at_workers(self, connection: Connection) -> None:
+        """Notes whether anybody counts, and tells the boards at once when that changes."""
+        found = await workers.read_all(connection, self._config.bounds.workers_max)
+        for state in metrics.WORKER_STATES:
+            metrics.WORKERS.labels(state).set(sum(worker.state == state for worker in found))
+        state = workers.streams_state(found, self._streams, self._config.now())
+        if state != self._streams:
+            self._streams = state
+            self._hub.wake()
 
     async def _read(self, connection: Connection) -> tuple[int, bool]:
         """Reads and publishes one batch. Returns how many values it had, and whether there is more at once."""

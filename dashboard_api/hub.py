@@ -103,6 +103,11 @@ class Hub:
         for session in self._sessions:
             session.tell_status(database)
 
+    def wake(self) -> None:
+        """Lets every client look whether it has to be told something."""
+        for session in self._sessions:
+            session.wake()
+
     def _leave(self, session: LiveSession) -> None:
         for one in self._joined.pop(session, ()):
             sessions = self._by_series[one]

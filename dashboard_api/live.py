@@ -145,8 +145,9 @@ class _Client:
                 await self._send(text)
             if outgoing.flush is not None:
                 self._measure(outgoing.flush)
-            if loop.time() >= next_beat_s:
-                await self._send(self._session.heartbeat(self._config.now(), self._feed.state))
+            streams = self._feed.streams
+            if loop.time() >= next_beat_s or self._session.owes_heartbeat(streams):
+                await self._send(self._session.heartbeat(self._config.now(), self._feed.state, streams))
                 next_beat_s = loop.time() + heartbeat_s
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(next_beat_s):

@@ -36,6 +36,18 @@ class FeedState(Struct, frozen=True, kw_only=True):
     lag_s: float
 
 
+class StreamsState(Struct, frozen=True, kw_only=True):
+    """Whether at least one worker counts, and since when; if not, the machine-readable why, and one line for people.
+
+    It is `unknown` while the database cannot be asked.
+    """
+
+    state: Literal["up", "away"]
+    since: datetime
+    reason: Literal["halted", "silent", "starting", "none", "unknown"] | None = None
+    detail: str | None = None
+
+
 class EventItem(Struct, frozen=True):
     """An event as lists show it: its own JSON, when it was committed, and the position that covers it."""
 
@@ -109,9 +121,17 @@ def change_text(
     )
 
 
-def heartbeat_text(position: Position | None, time: datetime, feed: FeedState) -> str:
+def heartbeat_text(position: Position | None, time: datetime, feed: FeedState, streams: StreamsState) -> str:
     """A sign of life. `position` is what this client has been sent everything up to; null before its snapshot."""
-    return _text({"op": "heartbeat", "position": str(position) if position else None, "time": time, "feed": feed})
+    return _text(
+        {
+            "op": "heartbeat",
+            "position": str(position) if position else None,
+            "time": time,
+            "feed": feed,
+            "streams": streams,
+        }
+    )
 
 
 def status_text(database: DatabaseState) -> str:

@@ -15,7 +15,7 @@ from msgspec import Struct
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from dashboard_api import events, series, sources
+from dashboard_api import events, series, sources, workers
 from dashboard_api.answers import read_horizon
 from dashboard_api.config import DashboardConfig
 from dashboard_api.database import Database
@@ -25,6 +25,7 @@ from dashboard_api.problem import CONTENT_TYPE, Problem
 from dashboard_api.refusal import RefusalReason, Refused
 from dashboard_api.sources import SourceState
 from dashboard_api.subscription import area_of, kpi_of
+from dashboard_api.workers import WorkerState
 from schemas.kpi import Measure, Value
 from schemas.window import HOUR_S, MINUTE_S, Tier, bucket_starts
 
@@ -141,6 +142,12 @@ class SourceList(Struct, frozen=True):
     items: list[SourceState]
 
 
+class WorkerList(Struct, frozen=True):
+    """Workers heard within the hour, those heard last first. Figures are live only while one of them is counting."""
+
+    items: list[WorkerState]
+
+
 class AreaView(Struct, frozen=True):
     """A node of the administrative tree."""
 
@@ -169,7 +176,16 @@ class SiteView(Struct, frozen=True):
     languages: list[str]
 
 
-ANSWERS: tuple[type[Struct], ...] = (KpiList, SeriesView, EventPage, SourceList, AreaList, SiteView, Problem)
+ANSWERS: tuple[type[Struct], ...] = (
+    KpiList,
+    SeriesView,
+    EventPage,
+    SourceList,
+    WorkerList,
+    AreaList,
+    SiteView,
+    Problem,
+)
 """What OpenAPI describes."""
 
 
@@ -279,6 +295,12 @@ def routes(config: DashboardConfig, database: Database) -> APIRouter:
         now = config.now()
         async with database.reading("sources") as reader:
             return _json(SourceList(now, await sources.read_all(reader, site, now, bounds.sources_max)))
+
+    @router.get("/workers", **_described(WorkerList))
+    async def read_workers(_: Annotated[NoQuery, Query()]) -> Response:
+        """Who counts, and why who does not has stopped."""
+        async with database.reading("workers") as reader:
+            return _json(WorkerList(await workers.read_all(reader, bounds.workers_max)))
 
     return router
 

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from dashboard_api import messages
 from dashboard_api.conflation import Flush, NewEvent, Pending
-from dashboard_api.messages import DatabaseState, FeedState
+from dashboard_api.messages import DatabaseState, FeedState, StreamsState
 from dashboard_api.position import Position
 from dashboard_api.refusal import Refused
 from dashboard_api.subscription import Subscription
@@ -96,6 +96,7 @@ class LiveSession:
         self._answer: Snapshot | Resumption | None = None
         self._notices: list[str] = []
         self._waited_s = 0.0
+        self._streams: StreamsState | None = None
 
     @property
     def waiting(self) -> int:
@@ -214,9 +215,18 @@ class LiveSession:
         )
         return Outgoing(texts, flush)
 
-    def heartbeat(self, now: datetime, feed: FeedState) -> str:
+    def wake(self) -> None:
+        """Something outside the subscription may have to be said."""
+        self._on_ready()
+
+    def owes_heartbeat(self, streams: StreamsState) -> bool:
+        """Whether the client was last told otherwise: that counting stopped does not wait for the next heartbeat."""
+        return self._streams != streams
+
+    def heartbeat(self, now: datetime, feed: FeedState, streams: StreamsState) -> str:
         """A sign of life. Take first: the position that it names covers all that was taken."""
-        return messages.heartbeat_text(self.position if self.phase is Phase.LIVE else None, now, feed)
+        self._streams = streams
+        return messages.heartbeat_text(self.position if self.phase is Phase.LIVE else None, now, feed, streams)
 
     def _ask(self, reason: SnapshotReason | None) -> None:
         self._token += 1

@@ -162,16 +162,19 @@ async function start() {
     const awayMs = connection.database?.state === "away"
       ? Date.parse(connection.database.since)
       : model.now(nowMs) - connection.feed.lag_s * 1000;
+    const stoppedMs = state === "stopped" ? Date.parse(connection.streams.since) : 0;
+    const why = state === "stopped" ? t.whyStopped(connection.streams.reason ?? "", connection.streams.detail ?? "") : "";
     const words = {
       connecting: t.connecting,
       live: t.live,
       held: t.held(formatAge(connection.feed.lag_s, t.locale)),
       stale: t.stale(time(heardMs), formatAge((model.now(nowMs) - heardMs) / 1000, t.locale)),
       away: t.away(time(awayMs)),
+      stopped: t.stopped(why),
     }[state];
     document.body.dataset.connection = state;
-    const sinceMs = state === "away" ? awayMs : heardMs;
-    const isLive = state !== "stale" && state !== "away";
+    const sinceMs = state === "away" ? awayMs : state === "stopped" ? stoppedMs : heardMs;
+    const isLive = state !== "stale" && state !== "away" && state !== "stopped";
     scene.notLive = isLive ? "" : t.asOf(time(sinceMs), formatAge((model.now(nowMs) - sinceMs) / 1000, t.locale));
     // A screen reader is told of a change of state, not of every second of an age.
     const live = at("connection");
@@ -180,8 +183,10 @@ async function start() {
     at("connection-text").dataset.said = state;
     setText(at("connection-text"), connection.isOpen || state !== "live" ? words : t.reconnecting(time(heardMs)));
     const banner = at("banner");
-    banner.hidden = !(model.loaded && (state === "stale" || state === "away"));
-    if (!banner.hidden) setText(banner, state === "away" ? t.bannerAway(time(awayMs)) : t.bannerStale(time(heardMs)));
+    banner.hidden = !model.loaded || isLive;
+    if (state === "away") setText(banner, t.bannerAway(time(awayMs)));
+    else if (state === "stopped") setText(banner, t.bannerStopped(time(stoppedMs)));
+    else if (state === "stale") setText(banner, t.bannerStale(time(heardMs)));
   }
 
   function showControls() {

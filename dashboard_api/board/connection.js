@@ -12,7 +12,7 @@ const GIVE_UP_AFTER_MS = 10000;
 const RETRY_MIN_MS = 300;
 const RETRY_MAX_MS = 10000;
 
-/** @typedef {"connecting" | "live" | "held" | "stale" | "away"} ConnectionState */
+/** @typedef {"connecting" | "live" | "held" | "stale" | "away" | "stopped"} ConnectionState  `stopped`: nobody counts */
 
 export class Connection {
   /**
@@ -31,6 +31,8 @@ export class Connection {
     /** @type {{state: string, since: string} | null} */
     this.database = null;
     this.feed = { state: "live", lag_s: 0 };
+    /** Whether a worker counts. @type {{state: string, since: string, reason?: string, detail?: string}} */
+    this.streams = { state: "up", since: "" };
     this.attempts = 0;
     this.openedAtMs = 0;
     this.subscribed = false;
@@ -46,6 +48,7 @@ export class Connection {
     if (Date.now() - this.heardAtMs > STALE_AFTER_MS) return "stale";
     if (this.database?.state === "away" || this.feed.state === "away") return "away";
     if (!this.subscribed) return "connecting";
+    if (this.streams.state === "away") return "stopped";
     return this.feed.state === "held" ? "held" : "live";
   }
 
@@ -82,6 +85,7 @@ export class Connection {
     if (message.op === "status") this.database = message.database;
     if (message.op === "heartbeat") {
       this.feed = message.feed;
+      this.streams = message.streams;
       if (message.feed.state !== "away" && this.database?.state === "away") this.database = null;
     }
     if (message.op === "snapshot" || message.resumed) {

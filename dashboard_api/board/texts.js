@@ -28,11 +28,16 @@ const EN = {
   reconnecting: (/** @type {string} */ since) => `Connection lost at ${since}. Reconnecting…`,
   stale: (/** @type {string} */ since, /** @type {string} */ age) => `Not live. Last word at ${since}, ${age} ago`,
   away: (/** @type {string} */ since) => `Database away since ${since}`,
+  stopped: (/** @type {string} */ why) => `Counting has stopped: ${why}`,
+  whyStopped: (/** @type {string} */ reason, /** @type {string} */ detail) =>
+    ({ silent: "the workers give no sign of life", starting: "the workers are starting", none: "no worker runs" })[reason] ?? detail,
   held: (/** @type {string} */ age) => `Live, with a delay of ${age}`,
   bannerStale: (/** @type {string} */ since) =>
     `The figures below are from ${since} and may have changed. The board reconnects by itself.`,
   bannerAway: (/** @type {string} */ since) =>
     `The database has not answered since ${since}. The figures below are from then; they come back by themselves.`,
+  bannerStopped: (/** @type {string} */ since) =>
+    `Nothing has been counted since ${since}. The figures below are from then; what comes in waits and is counted later.`,
   failed: (/** @type {string} */ why) => `The board could not be loaded (${why}). Trying again…`,
   noData: "No data in this period",
   noNews: (/** @type {string} */ age) => `No news for ${age}`,
@@ -88,10 +93,15 @@ const VI = {
   reconnecting: (since) => `Mất kết nối lúc ${since}. Đang kết nối lại…`,
   stale: (since, age) => `Không trực tiếp. Tin cuối lúc ${since}, cách đây ${age}`,
   away: (since) => `Cơ sở dữ liệu gián đoạn từ ${since}`,
+  stopped: (why) => `Việc đếm đã dừng: ${why}`,
+  whyStopped: (reason, detail) =>
+    ({ silent: "tiến trình đếm không còn tín hiệu", starting: "tiến trình đếm đang khởi động", none: "không có tiến trình đếm nào chạy" })[reason] ?? detail,
   held: (age) => `Trực tiếp, chậm ${age}`,
   bannerStale: (since) => `Số liệu dưới đây là của lúc ${since} và có thể đã thay đổi. Bảng sẽ tự kết nối lại.`,
   bannerAway: (since) =>
     `Cơ sở dữ liệu không trả lời từ ${since}. Số liệu dưới đây là của lúc đó và sẽ tự cập nhật trở lại.`,
+  bannerStopped: (since) =>
+    `Chưa đếm thêm gì từ ${since}. Số liệu dưới đây là của lúc đó; những gì gửi đến được giữ lại và sẽ được đếm sau.`,
   failed: (why) => `Không tải được bảng (${why}). Đang thử lại…`,
   noData: "Chưa có dữ liệu trong khoảng này",
   noNews: (age) => `Chưa có tin mới trong ${age}`,

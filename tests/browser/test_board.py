@@ -12,7 +12,7 @@ from playwright.async_api import Browser, Page, async_playwright, expect
 
 from deploy.migrate import migrate_schema
 from tests.conftest import unavailable
-from tests.dashboard.centre import Report, Running, Sample, dashboard, writer
+from tests.dashboard.centre import Report, Running, Sample, counting, dashboard, writer
 
 SLOW_MS = 20_000
 ARGUMENTS = [
@@ -57,10 +57,11 @@ async def browser() -> AsyncIterator[Browser]:
 
 
 @pytest.fixture
-async def tables(database_url: str) -> str:
-    """The address of a fresh database with all tables."""
+async def tables(database_url: str) -> AsyncIterator[str]:
+    """The address of a fresh database with all tables, and a worker that counts."""
     await migrate_schema(database_url)
-    return database_url
+    async with counting(database_url):
+        yield database_url
 
 
 @asynccontextmanager
@@ -146,6 +147,42 @@ async def test_a_lost_server_is_seen_within_five_seconds_and_its_return_too(brow
                     await expect(watched.page.locator("#banner")).to_be_hidden()
 
 
+async def test_figures_that_nobody_counts_are_not_shown_as_live(browser: Browser, database_url: str) -> None:
+    await migrate_schema(database_url)
+    async with (
+        counting(database_url) as worker,
+        dashboard(database_url) as running,
+        writer(database_url) as stream,
+        board(browser, running, "?language=en") as watched,
+    ):
+        await stream.commit([Sample(kpi="feedback_received", area="01", time_s=int(time.time()))])
+        page, body = watched.page, watched.page.locator("body")
+        await expect(body).to_have_attribute("data-connection", "live", timeout=SLOW_MS)
+        await expect(page.locator(f"{RECEIVED} .number")).to_have_text("1")
+        fresh = await page.locator(f"{RECEIVED} .number").evaluate("node => getComputedStyle(node).color")
+        started_s = time.monotonic()
+        await worker.halt("TopicReplaced: the topic was made anew")
+        await expect(body).to_have_attribute("data-connection", "stopped", timeout=SLOW_MS)
+        assert time.monotonic() - started_s < 3
+        await expect(page.locator("#connection-text")).to_have_text(
+            "Counting has stopped: here/0: TopicReplaced: the topic was made anew"
+        )
+        await expect(page.locator("#banner")).to_contain_text("Nothing has been counted since")
+        await expect(page.locator(f"{RECEIVED} .news")).to_contain_text("As of ")
+        await expect(page.locator(f"{RECEIVED} .number")).not_to_have_css("color", fresh)
+        await page.get_by_label("Tiếng Việt").check()
+        await expect(page.locator("#connection-text")).to_contain_text("Việc đếm đã dừng: here/0: TopicReplaced")
+        await page.get_by_label("English").check()
+        async with counting(database_url, "here/1") as other:
+            await expect(body).to_have_attribute("data-connection", "live", timeout=SLOW_MS)
+            await expect(page.locator("#banner")).to_be_hidden()
+            await other.fall_silent()
+            started_s = time.monotonic()
+            await expect(body).to_have_attribute("data-connection", "stopped", timeout=SLOW_MS)
+            assert time.monotonic() - started_s < 8
+        assert watched.errors == []
+
+
 @pytest.mark.parametrize("width", [390, 1600])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_the_board_fits_and_its_text_has_contrast(
@@ -161,7 +198,7 @@ async def test_the_board_fits_and_its_text_has_contrast(
         async with board(browser, running, viewport=viewport, color_scheme=scheme) as watched:
             await expect(watched.page.locator(f"{RECEIVED} .number")).to_have_text("1", timeout=SLOW_MS)
             assert await watched.page.evaluate("document.documentElement.scrollWidth") <= width
-            for state in ("live", "stale"):
+            for state in ("live", "stale", "stopped"):
                 await watched.page.evaluate("state => { document.body.dataset.connection = state; }", state)
                 assert await watched.page.evaluate(CONTRASTS_BELOW_AA) == []
 

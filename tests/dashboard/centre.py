@@ -199,6 +199,63 @@ async def writer(database_url: str, shard: int = 0) -> AsyncGenerator[Writer]:
         connection.terminate()
 
 
+class CountingWorker:
+    """A worker as the others see it: a row that beats for as long as it lives."""
+
+    def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]", id_: str) -> None:
+        self._connection = connection
+        self._id = id_
+        self._beating = asyncio.Lock()
+        self.task: asyncio.Task[None] | None = None
+
+    async def beat(self, state: str = "counting", detail: str = "", age_s: float = 0.0) -> None:
+        """Says it once, as if it had been so many seconds ago."""
+        async with self._beating:
+            await self._connection.execute(
+                """INSERT INTO worker (id, state, detail, started_at, beat_at)
+                VALUES ($1, $2, $3, clock_timestamp(), clock_timestamp() - make_interval(secs => $4))
+                ON CONFLICT (id) DO UPDATE
+                SET state = excluded.state, detail = excluded.detail, beat_at = excluded.beat_at""",
+                self._id,
+                state,
+                detail,
+                age_s,
+            )
+
+    async def live(self) -> None:
+        """Beats until it is cancelled."""
+        while True:
+            await self.beat()
+            await asyncio.sleep(1)
+
+    async def fall_silent(self) -> None:
+        """Beats no more, as after a kill -9."""
+        assert self.task is not None
+        self.task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self.task
+
+    async def halt(self, detail: str) -> None:
+        """Says why it stops, and beats no more."""
+        await self.fall_silent()
+        await self.beat("halted", detail)
+
+
+@asynccontextmanager
+async def counting(database_url: str, id_: str = "here/0") -> AsyncGenerator[CountingWorker]:
+    """A worker that counts."""
+    connection = await asyncpg.connect(database_url)
+    worker = CountingWorker(connection, id_)
+    try:
+        await worker.beat()
+        worker.task = asyncio.create_task(worker.live())
+        yield worker
+    finally:
+        if worker.task is not None:
+            await worker.fall_silent()
+        connection.terminate()
+
+
 class Running(msgspec.Struct, frozen=True):
     """A dashboard behind a real server."""
 

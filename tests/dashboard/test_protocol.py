@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from dashboard_api.conflation import NewEvent
 from dashboard_api.hub import Batch, Hub
-from dashboard_api.messages import FeedState, series_text, value_text
+from dashboard_api.messages import FeedState, StreamsState, series_text, value_text
 from dashboard_api.position import Position, parse_position
 from dashboard_api.session import LiveSession, ReadRequest, Resumption, Snapshot
 from dashboard_api.subscription import Series, Subscription
@@ -241,7 +241,8 @@ class World:
         """The client's messages reach it."""
         for text in self.session.take(self.hub.position, NOW).texts:
             self.board.read(text)
-        beat = msgspec.json.decode(self.session.heartbeat(NOW, FeedState(state="live", lag_s=0)))
+        live, counting = FeedState(state="live", lag_s=0), StreamsState(state="up", since=NOW)
+        beat = msgspec.json.decode(self.session.heartbeat(NOW, live, counting))
         self.board.position = beat["position"] or self.board.position
 
     def settle(self) -> None:

@@ -193,9 +193,15 @@ async def test_a_cursor_of_before_a_restore_is_refused(tables: str) -> None:
 async def test_openapi_describes_every_answer_and_every_reference_resolves(tables: str) -> None:
     async with dashboard(tables) as running:
         document = (await ask(running, OPENAPI_PATH)).json()
-        assert {"/v1/kpis/{id}/series", "/v1/events", "/v1/sources", "/v1/areas", "/v1/site", "/v1/kpis"} <= set(
-            document["paths"]
-        )
+        assert {
+            "/v1/kpis/{id}/series",
+            "/v1/events",
+            "/v1/sources",
+            "/v1/workers",
+            "/v1/areas",
+            "/v1/site",
+            "/v1/kpis",
+        } <= set(document["paths"])
         assert "EventPage" in document["components"]["schemas"]
         names = set(document["components"]["schemas"])
         assert set(_references(document)) <= {f"#/components/schemas/{name}" for name in names}
