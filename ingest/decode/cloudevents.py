@@ -6,6 +6,8 @@ be taken apart is refused as a whole.
 Source: CloudEvents 1.0 HTTP protocol binding §3, JSON event format §3–4.
 """
 
+from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
@@ -16,8 +18,8 @@ from ingest.decode.media import Headers, Mode
 from schemas import codec
 from schemas.area import AreaTree
 from schemas.errors import InvalidBody, InvalidEvent, Reason
-from schemas.event import Event
-from schemas.topics import Topic, key_of, topic_of
+from schemas.event import AnyEvent, Event
+from schemas.topics import CASES, INPUTS, Topic, key_of, topic_of
 
 BATCH_EVENTS_MAX = 5_000
 """Events in one batch. A larger one is refused whole: its answer names every event, and must stay small."""
@@ -25,31 +27,34 @@ BATCH_EVENTS_MAX = 5_000
 ECHO_CHARS_MAX = 256
 """What an answer repeats of an id that breaks the rules; the rest is cut off."""
 
+_CASE_TYPES = frozenset(CASES.types)
 _BOM = b"\xef\xbb\xbf"
 _JSON = b'"application/json"'
 
 
-class Taken(Struct, frozen=True, gc=False):
-    """An event that is fit for the log: where it goes, and the bytes that are written.
+class Lot(Struct, frozen=True):
+    """Events for one place on the log: the bytes that are written, in the sender's order."""
 
-    It holds no decoded event, so that a request that waits for Kafka holds little more than the bytes.
-    """
-
-    event_id: str
-    kind: type[Event]
     topic: Topic
     key: bytes
-    value: bytes
+    values: list[bytes]
 
 
-class Refused(Struct, frozen=True):
-    """An event that is not taken, with its `id` where that can be read."""
+class Judged(Struct, frozen=True):
+    """What becomes of a request's events.
 
-    event_id: str | None
-    error: InvalidEvent
+    It holds no decoded event, so that a request that waits for Kafka holds little more than the bytes. A thing per
+    lot instead of one per event makes a batch a third cheaper.
 
+    `ids`      of all events, in the sender's order; None where an id cannot be read
+    `refused`  why, by the event's place in `ids`; all others are in the lots
+    `kinds`    how many of each type are in the lots
+    """
 
-Outcome = Taken | Refused
+    ids: Sequence[str | None]
+    lots: list[Lot]
+    refused: dict[int, InvalidEvent]
+    kinds: Counter[type[Event]]
 
 
 class _Identity(Struct):
@@ -69,8 +74,8 @@ class Decoder:
         self._codes = frozenset(area.code for area in areas)
         self._batch_events_max = batch_events_max
 
-    def decode(self, mode: Mode, headers: Headers, body: bytes, received_at: datetime) -> list[Outcome]:
-        """Judges each event of a request, in the sender's order. Raises InvalidBody when all of it is refused."""
+    def decode(self, mode: Mode, headers: Headers, body: bytes, received_at: datetime) -> Judged:
+        """Judges each event of a request. Raises InvalidBody when all of it is refused."""
         if body.startswith(_BOM):
             raise InvalidBody(
                 "$", Reason.MALFORMED_JSON, "the body begins with a byte order mark", "Send UTF-8 without one."
@@ -79,13 +84,13 @@ class Decoder:
         if mode is Mode.BATCHED:
             return self._judge_all(self._split(body), tail)
         if mode is Mode.BINARY:
-            return [self._judge_binary(headers, body, tail)]
+            return self._judge_binary(headers, body, tail)
         if not body.strip():
             raise InvalidBody("$", Reason.MALFORMED_JSON, "the body is empty", "Send one event as a JSON object.")
-        outcome = self._judge(body, tail)
-        if isinstance(outcome, Refused) and outcome.error.field == "$":
-            raise _whole(outcome.error)
-        return [outcome]
+        judged = self._judge([body], tail)
+        if judged.refused and judged.refused[0].field == "$":
+            raise _whole(judged.refused[0])
+        return judged
 
     def _split(self, body: bytes) -> list[bytes]:
         """The batch's events, each in its own bytes. An empty batch is valid (JSON event format §4.2)."""
@@ -100,46 +105,53 @@ class Decoder:
                 f"the batch has {len(raws)} events",
                 f"Send at most {self._batch_events_max} events a batch.",
             )
-        return [bytes(raw) for raw in raws]
+        return list(map(bytes, raws))
 
-    def _judge_all(self, raws: list[bytes], tail: bytes) -> list[Outcome]:
+    def _judge_all(self, raws: list[bytes], tail: bytes) -> Judged:
+        """Judges in one go what is most likely all good."""
+        codes = self._codes
         try:
             events = codec.decode_all(raws)
+            for event in [one for one in events if one.area_list is not None or one.area not in codes]:
+                self._check_area(event)
         except InvalidEvent:
             # At least one is bad. One by one is slower, and tells which.
-            return [self._judge(raw, tail) for raw in raws]
-        codes = self._codes
-        return [
-            Taken(event.id, type(event), topic_of(event), key_of(event), raw[:-1] + tail)
-            if event.area_list is None and event.area in codes
-            else self._judge(raw, tail)
-            for event, raw in zip(events, raws, strict=True)
-        ]
+            return self._judge(raws, tail)
+        return Judged([event.id for event in events], _lots(events, raws, tail), {}, Counter(map(type, events)))
 
-    def _judge(self, raw: bytes, tail: bytes) -> Outcome:
-        try:
-            event = codec.decode(raw)
-            self._check_area(event)
-        except InvalidEvent as error:
-            return Refused(_readable_id(raw), _clearer(error, raw))
-        # `codec.seal`, with the tail that all events of the request share.
-        return Taken(event.id, type(event), topic_of(event), key_of(event), raw.rstrip()[:-1] + tail)
+    def _judge(self, raws: Sequence[bytes], tail: bytes) -> Judged:
+        ids: list[str | None] = []
+        refused: dict[int, InvalidEvent] = {}
+        good: list[AnyEvent] = []
+        good_raws: list[bytes] = []
+        for index, raw in enumerate(raws):
+            try:
+                event = codec.decode(raw)
+                self._check_area(event)
+            except InvalidEvent as error:
+                ids.append(_readable_id(raw))
+                refused[index] = _clearer(error, raw)
+            else:
+                ids.append(event.id)
+                good.append(event)
+                good_raws.append(raw.rstrip())
+        return Judged(ids, _lots(good, good_raws, tail), refused, Counter(map(type, good)))
 
-    def _judge_binary(self, headers: Headers, body: bytes, tail: bytes) -> Outcome:
+    def _judge_binary(self, headers: Headers, body: bytes, tail: bytes) -> Judged:
         try:
             raw = binary.compose(headers, body)
         except InvalidBody:
             raise
         except InvalidEvent as error:
-            return Refused(None, error)
-        outcome = self._judge(raw, tail)
-        if isinstance(outcome, Taken) or outcome.error.field.startswith("data"):
-            return outcome
-        error = outcome.error
+            return Judged([None], [], {0: error}, Counter())
+        judged = self._judge([raw], tail)
+        if not judged.refused or judged.refused[0].field.startswith("data"):
+            return judged
+        error = judged.refused[0]
         if error.field == "$":
             raise _whole(error)
         where = f"{error.fix} In binary mode this is the header `ce-{error.field}`."
-        return Refused(outcome.event_id, InvalidEvent(error.field, error.reason, error.detail, where))
+        return Judged(judged.ids, [], {0: InvalidEvent(error.field, error.reason, error.detail, where)}, Counter())
 
     def _check_area(self, event: Event) -> None:
         # A code means nothing without its list, so the list comes first.
@@ -157,6 +169,26 @@ class Decoder:
                 f"the list {self._list_id!r} has no area {event.area[:ECHO_CHARS_MAX]!r}",
                 "Use an area code of that list, with its leading zeros.",
             )
+
+
+def _lots(events: Sequence[AnyEvent], raws: Sequence[bytes], tail: bytes) -> list[Lot]:
+    """Puts events that share a topic and a key together. Each of `raws` ends with the event's closing brace.
+
+    `tail` is what `codec.seal` puts in its place, the same for all events of a request.
+    """
+    lots: list[Lot] = []
+    by_topic: dict[str, dict[str | bytes, list[bytes]]] = {topic.name: {} for topic in INPUTS}
+    places = {kind: by_topic[topic.name] for topic in INPUTS for kind in topic.types}
+    for event, raw in zip(events, raws, strict=True):
+        kind = type(event)
+        # Outside the case topic the source alone makes the key, and asking for each event's key would cost a tenth.
+        mark = key_of(event) if kind in _CASE_TYPES else event.source
+        values = places[kind].get(mark)
+        if values is None:
+            values = places[kind][mark] = []
+            lots.append(Lot(topic_of(event), key_of(event), values))
+        values.append(raw[:-1] + tail)
+    return lots
 
 
 def _clearer(error: InvalidEvent, raw: bytes) -> InvalidEvent:

@@ -6,12 +6,12 @@ and `fix`.
 Source: RFC 9457 (problem details), RFC 9110 §15 (status codes).
 """
 
-from collections.abc import Sequence
+from typing import Any, cast
 
 import msgspec
 from msgspec import Struct
 
-from ingest.decode.cloudevents import Outcome, Taken
+from ingest.decode.cloudevents import Judged
 from ingest.decode.media import ACCEPTED
 from schemas.errors import DependencyUnavailable, InvalidBody, Reason
 
@@ -79,23 +79,16 @@ class Problem(Struct, frozen=True, omit_defaults=True):
     results: list[AcceptedResult | RejectedResult] | None = None
 
 
-def for_outcomes(outcomes: Sequence[Outcome]) -> Answer:
+def for_judged(judged: Judged) -> Answer:
     """202 with one result for each event; 422 with the same when none was taken."""
-    results: list[AcceptedResult | RejectedResult] = []
-    rejected = 0
-    for index, outcome in enumerate(outcomes):
-        if isinstance(outcome, Taken):
-            results.append(AcceptedResult(index, outcome.event_id))
-        else:
-            rejected += 1
-            error = outcome.error
-            results.append(
-                RejectedResult(index, outcome.event_id, error.field, error.reason, error.detail, error.fix)
-            )
+    # Nearly always all are taken, so the results begin so.
+    results: list[Any] = list(map(AcceptedResult, range(len(judged.ids)), cast("list[str]", judged.ids)))
+    for index, error in judged.refused.items():
+        results[index] = RejectedResult(index, judged.ids[index], error.field, error.reason, error.detail, error.fix)
+    rejected = len(judged.refused)
     if not rejected or rejected < len(results):
         return Answer(202, JSON, _encode(Results(len(results) - rejected, rejected, results)))
-    first = results[0]
-    assert isinstance(first, RejectedResult), "all are refused"
+    first = judged.refused[0]
     problem = Problem(TITLES[422], 422, first.detail, first.field, first.reason, first.fix, 0, rejected, results)
     return Answer(422, PROBLEM, _encode(problem))
 

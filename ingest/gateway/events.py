@@ -5,14 +5,13 @@ parameters would cost more than the events do.
 """
 
 import time
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime
 
 from starlette.types import Receive, Scope, Send
 
 from ingest.decode import media
-from ingest.decode.cloudevents import Decoder, Outcome, Taken
+from ingest.decode.cloudevents import Decoder, Judged
 from ingest.gateway import answer, metrics
 from ingest.gateway.answer import Answer
 from ingest.gateway.body import BodyReader, SenderGone
@@ -62,23 +61,20 @@ class EventsEndpoint:
         body = await self._bodies.read(headers, receive)
         try:
             received_at = self._now()
-            outcomes = self._decoder.decode(mode, headers, body, received_at)
+            judged = self._decoder.decode(mode, headers, body, received_at)
         finally:
             self._bodies.release(len(body))
-        taken = [outcome for outcome in outcomes if isinstance(outcome, Taken)]
-        if taken:
-            await self._producer.append(taken, int(received_at.timestamp() * 1000))
-        _count(taken, outcomes)
-        return answer.for_outcomes(outcomes)
+        if judged.lots:
+            await self._producer.append(judged.lots, int(received_at.timestamp() * 1000))
+        _count(judged)
+        return answer.for_judged(judged)
 
 
-def _count(taken: Sequence[Taken], outcomes: Sequence[Outcome]) -> None:
-    for kind, count in Counter([one.kind for one in taken]).items():
+def _count(judged: Judged) -> None:
+    for kind, count in judged.kinds.items():
         _ACCEPTED[kind].inc(count)
-    if len(taken) < len(outcomes):
-        for outcome in outcomes:
-            if not isinstance(outcome, Taken):
-                metrics.REFUSED.labels(outcome.error.reason.value).inc()
+    for error in judged.refused.values():
+        metrics.REFUSED.labels(error.reason.value).inc()
 
 
 async def _send(reply: Answer, send: Send) -> None:

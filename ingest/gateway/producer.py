@@ -17,7 +17,7 @@ from msgspec import Struct
 from ingest.gateway import metrics
 from ingest.gateway.kafka_producer import KafkaProducer, make_producer
 from ingest.gateway.placement import Placement
-from ingest.gateway.session import Record, Session
+from ingest.gateway.session import Lot, Session
 from schemas.errors import DependencyUnavailable
 from schemas.topics import INPUTS
 
@@ -99,14 +99,14 @@ class Producer:
         if self._closing:
             await asyncio.wait(self._closing)
 
-    def append(self, records: Sequence[Record], timestamp_ms: int) -> asyncio.Future[None]:
+    def append(self, lots: Sequence[Lot], timestamp_ms: int) -> asyncio.Future[None]:
         """Writes records. The future ends when Kafka has acknowledged all, after `ack_wait_s` at the latest.
 
         Raises DependencyUnavailable, here or in the future: then each record may or may not be on the log.
         """
         if self._session is None:
             raise DependencyUnavailable("kafka", self._why_away)
-        return self._session.append(records, timestamp_ms)
+        return self._session.append(lots, timestamp_ms)
 
     async def _keep_open(self) -> None:
         while True:

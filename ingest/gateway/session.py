@@ -26,15 +26,15 @@ _OVERHEAD_BYTES = 64  # headers, lengths, and the objects that wait with it
 _log = logging.getLogger(__name__)
 
 
-class Record(Protocol):
-    """What is written: `value` under `key` on `topic` (without the prefix)."""
+class Lot(Protocol):
+    """What is written: `values`, at least one, under `key` on `topic` (without the prefix)."""
 
     @property
     def topic(self) -> Topic: ...
     @property
     def key(self) -> bytes: ...
     @property
-    def value(self) -> bytes: ...
+    def values(self) -> Sequence[bytes]: ...
 
 
 class Receipt:
@@ -75,11 +75,13 @@ class _Batch:
         self.last_receipt: Receipt | None = None
         self.pending_bytes = 0
 
-    def add(self, receipt: Receipt) -> None:
-        """This request has an event in the batch."""
-        self.last_receipt = receipt
-        self.receipts.append(receipt)
-        receipt.expect()
+    def add(self, receipt: Receipt, size: int) -> None:
+        """This request has events of so many bytes in the batch."""
+        self.pending_bytes += size
+        if self.last_receipt is not receipt:
+            self.last_receipt = receipt
+            self.receipts.append(receipt)
+            receipt.expect()
 
 
 class _Lane:
@@ -155,31 +157,32 @@ class Session:
         firsts = (next(lane.batches(), None) for lanes in self._lanes.values() for lane in lanes)
         return min((batch.since_s for batch in firsts if batch is not None), default=None)
 
-    def append(self, records: Sequence[Record], timestamp_ms: int) -> asyncio.Future[None]:
+    def append(self, lots: Sequence[Lot], timestamp_ms: int) -> asyncio.Future[None]:
         """Puts records behind what waits already. The future ends when Kafka has acknowledged all of them.
 
         Records with one key keep their order. Raises DependencyUnavailable when the session is over or full.
         """
         if self._failure is not None:
             raise DependencyUnavailable("kafka", self._failure)
-        size = sum([len(record.key) + len(record.value) for record in records]) + _OVERHEAD_BYTES * len(records)
+        size = sum([_size(lot.key, lot.values) for lot in lots])
         if self.pending_bytes + size > self._pending_bytes_max:
             raise DependencyUnavailable("kafka", f"{self.pending_bytes} bytes wait for it already", retry_after_s=1)
         receipt = Receipt(asyncio.get_running_loop().create_future())
         now_s = self._clock_s()
         partition_of = self._placement.partition
-        for record in records:
-            key, value = record.key, record.value
-            lanes = self._lanes[record.topic.name]
-            lane = lanes[partition_of(key, len(lanes))]
+        for lot in lots:
+            lanes = self._lanes[lot.topic.name]
+            lane = lanes[partition_of(lot.key, len(lanes))]
             batch = lane.queue[-1] if lane.queue else self._queue_batch(lane, now_s)
-            if batch.builder.append(timestamp=timestamp_ms, key=key, value=value, headers=_HEADERS) is None:
+            left = lot.values
+            while True:
+                fitted = batch.builder.extend(lot.key, left, timestamp_ms=timestamp_ms, headers=_HEADERS)
+                if fitted:
+                    batch.add(receipt, _size(lot.key, left[:fitted]))
+                    left = left[fitted:]
+                if not left:
+                    break
                 batch = self._queue_batch(lane, now_s)
-                first = batch.builder.append(timestamp=timestamp_ms, key=key, value=value, headers=_HEADERS)
-                assert first is not None, "the first record of a batch always fits"
-            batch.pending_bytes += len(key) + len(value) + _OVERHEAD_BYTES
-            if batch.last_receipt is not receipt:
-                batch.add(receipt)
         self.pending_bytes += size
         metrics.PENDING_BYTES.set(self.pending_bytes)
         return receipt.done
@@ -260,3 +263,8 @@ class Session:
             self._wake.set()
         for receipt in batch.receipts:
             receipt.acknowledge()
+
+
+def _size(key: bytes, values: Sequence[bytes]) -> int:
+    """What these records hold in memory while they wait, in bytes."""
+    return sum(map(len, values)) + (len(key) + _OVERHEAD_BYTES) * len(values)

@@ -10,18 +10,55 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.decode import media
-from ingest.decode.cloudevents import BATCH_EVENTS_MAX, Decoder, Outcome, Refused, Taken
+from ingest.decode.cloudevents import BATCH_EVENTS_MAX, Decoder, Judged
 from ingest.decode.media import Mode
 from schemas import codec
 from schemas.errors import InvalidBody, InvalidEvent
+from schemas.event import Event
+from schemas.topics import key_of, topic_of
 from tests.ingest.vector import RECEIVED_AT, SITE, body_of, event, headers_of, vectors
 
 DECODER = Decoder(SITE.areas)
 _CE_HEADERS = [(f"ce-{name}".encode(), str(value).encode()) for name, value in event(data=None).items()]
 
 
+class Taken(msgspec.Struct):
+    """An event that is fit for the log, and the bytes that are written."""
+
+    event_id: str
+    kind: type[Event]
+    value: bytes
+
+
+class Refused(msgspec.Struct):
+    """An event that is not taken."""
+
+    event_id: str | None
+    error: InvalidEvent
+
+
+Outcome = Taken | Refused
+
+
 def decode(headers: list[tuple[bytes, bytes]], body: bytes) -> list[Outcome]:
-    return DECODER.decode(media.mode_of(headers), headers, body, RECEIVED_AT)
+    return outcomes_of(DECODER.decode(media.mode_of(headers), headers, body, RECEIVED_AT))
+
+
+def outcomes_of(judged: Judged) -> list[Outcome]:
+    """One outcome for each event, in the sender's order. What goes to a place must belong there."""
+    written: dict[str, list[Taken]] = {}
+    for lot in judged.lots:
+        for value in lot.values:
+            event = codec.decode(value)
+            assert (topic_of(event), key_of(event)) == (lot.topic, lot.key)
+            written.setdefault(event.id, []).append(Taken(event.id, type(event), value))
+    places = [(lot.topic.name, lot.key) for lot in judged.lots]
+    assert len(places) == len(set(places))
+    assert sum(map(len, written.values())) == len(judged.ids) - len(judged.refused) == judged.kinds.total()
+    return [
+        Refused(event_id, judged.refused[index]) if index in judged.refused else written[str(event_id)].pop(0)
+        for index, event_id in enumerate(judged.ids)
+    ]
 
 
 @pytest.mark.parametrize("vector", vectors())
@@ -76,7 +113,26 @@ def test_binary_header_value(value: bytes, subject: str) -> None:
 
 def test_a_batch_at_its_bound_is_taken() -> None:
     body = json.dumps([event()] * BATCH_EVENTS_MAX).encode()
-    assert all(isinstance(one, Taken) for one in DECODER.decode(Mode.BATCHED, [], body, RECEIVED_AT))
+    judged = DECODER.decode(Mode.BATCHED, [], body, RECEIVED_AT)
+    assert all(isinstance(one, Taken) for one in outcomes_of(judged))
+
+
+def test_events_of_a_key_keep_their_order_also_around_one_that_is_refused() -> None:
+    kinds = ["ioc.feedback.received.v1", "ioc.feedback.closed.v1", "ioc.camera.detection.v1"]
+    sent = [
+        event(id=str(n), type=kinds[n % 3], subject=f"case-{n % 2}", source=f"urn:{n % 4}", data=data)
+        for n, data in enumerate([{"category": "c"}, {"category": "c"}, {"camera": "c", "kind": "car"}] * 20)
+    ]
+    for body in (sent, [*sent[:30], event(area="nowhere"), *sent[30:]]):
+        judged = DECODER.decode(Mode.BATCHED, [], json.dumps(body).encode(), RECEIVED_AT)
+        assert len(judged.refused) == len(body) - len(sent)
+        assert sum(len(lot.values) for lot in judged.lots) == len(sent)
+        assert set(judged.kinds.values()) == {20}
+        for lot in judged.lots:
+            numbers = [int(codec.decode(value).id) for value in lot.values]
+            assert numbers == sorted(numbers)
+            assert {(topic_of(e), key_of(e)) for e in map(codec.decode, lot.values)} == {(lot.topic, lot.key)}
+        assert len({(lot.topic.name, lot.key) for lot in judged.lots}) == len(judged.lots)
 
 
 _json = st.recursive(
@@ -98,7 +154,7 @@ _headers = st.lists(
 def judged(mode: Mode, headers: list[tuple[bytes, bytes]], body: bytes) -> list[Outcome]:
     """Decodes; anything but the declared error fails the test. What is taken must read back."""
     try:
-        outcomes = DECODER.decode(mode, headers, body, RECEIVED_AT)
+        outcomes = outcomes_of(DECODER.decode(mode, headers, body, RECEIVED_AT))
     except InvalidBody:
         return []
     for outcome in outcomes:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -20,11 +21,11 @@ from schemas.topics import DETECTIONS, INPUTS, Topic
 BATCH_RECORDS = 3
 
 
-class Record(Struct, frozen=True):
-    """An event as the session sees it."""
+class Lot(Struct, frozen=True):
+    """Events as the session sees them."""
 
     key: bytes
-    value: bytes
+    values: list[bytes]
     topic: Topic = DETECTIONS
 
 
@@ -34,14 +35,12 @@ class FakeBatch:
     def __init__(self) -> None:
         self.values: list[bytes] = []
 
-    def append(
-        self, *, timestamp: int | None, key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes]]
-    ) -> object | None:
-        if len(self.values) == BATCH_RECORDS:
-            return None
-        assert value is not None
-        self.values.append(value)
-        return self
+    def extend(
+        self, key: bytes, values: Sequence[bytes], *, timestamp_ms: int, headers: list[tuple[str, bytes]]
+    ) -> int:
+        fitting = values[: BATCH_RECORDS - len(self.values)]
+        self.values += fitting
+        return len(fitting)
 
     def close(self) -> None: ...
 
@@ -124,9 +123,9 @@ async def test_records_of_a_key_keep_their_order_over_full_batches() -> None:
     producer = FakeProducer()
     session = await opened(producer)
     sent = [b"%d" % n for n in range(20)]
-    first = session.append([Record(b"k", v) for v in sent[:11]], 0)
+    first = session.append([Lot(b"k", sent[:4]), Lot(b"k", sent[4:11])], 0)
     await settle()
-    second = session.append([Record(b"k", v) for v in sent[11:]], 0)
+    second = session.append([Lot(b"k", [v]) for v in sent[11:]], 0)
     assert not first.done()
     # What came while a batch was under way filled the batches behind it.
     assert await producer.acknowledge_all() == 7
@@ -140,7 +139,7 @@ async def test_records_of_a_key_keep_their_order_over_full_batches() -> None:
 async def test_a_request_waits_for_all_its_partitions() -> None:
     producer = FakeProducer()
     session = await opened(producer)
-    done = session.append([Record(b"k%d" % n, b"v") for n in range(8)], 0)
+    done = session.append([Lot(b"k%d" % n, [b"v"]) for n in range(8)], 0)
     await settle()
     _, _, first = producer.under_way.pop(0)
     first.set_result(None)
@@ -154,7 +153,7 @@ async def test_a_request_waits_for_all_its_partitions() -> None:
 async def test_one_failed_batch_ends_the_session_for_everyone() -> None:
     producer = FakeProducer()
     session = await opened(producer)
-    waiting = [session.append([Record(b"k%d" % n, b"v")], 0) for n in range(8)]
+    waiting = [session.append([Lot(b"k%d" % n, [b"v"])], 0) for n in range(8)]
     await settle()
     producer.under_way[0][2].set_exception(MessageSizeTooLargeError())
     await settle()
@@ -164,7 +163,7 @@ async def test_one_failed_batch_ends_the_session_for_everyone() -> None:
     assert session.failure is not None
     await session.wait_ended()
     with pytest.raises(DependencyUnavailable):
-        session.append([Record(b"k", b"v")], 0)
+        session.append([Lot(b"k", [b"v"])], 0)
     # Answers that come late change nothing.
     for _, _, delivery in producer.under_way[1:]:
         delivery.set_result(None)
@@ -177,15 +176,15 @@ async def test_a_client_that_raises_leaves_nobody_waiting() -> None:
     session = await opened(producer)
     producer.refuse = RuntimeError("unforeseen")
     with pytest.raises(DependencyUnavailable, match="unforeseen"):
-        await session.append([Record(b"k", b"v")], 0)
+        await session.append([Lot(b"k", [b"v"])], 0)
 
 
 async def test_the_pending_bound_refuses_the_whole_request() -> None:
     producer = FakeProducer()
     session = await opened(producer, pending_bytes_max=300)
-    kept = session.append([Record(b"k", b"v" * 100)], 0)
+    kept = session.append([Lot(b"k", [b"v" * 100])], 0)
     with pytest.raises(DependencyUnavailable):
-        session.append([Record(b"k", b"v" * 100), Record(b"k", b"v" * 100)], 0)
+        session.append([Lot(b"k", [b"v" * 100, b"v" * 100])], 0)
     await producer.acknowledge_all()
     await kept
     assert sum(len(values) for values in producer.log.values()) == 1
