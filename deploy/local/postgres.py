@@ -6,7 +6,6 @@ import secrets
 import shutil
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import psutil
@@ -14,13 +13,11 @@ import psutil
 from deploy.local import ports, postgres_programs, unprivileged
 from deploy.local.child import Child, kill_all
 from deploy.local.errors import ServiceError
+from deploy.local.service import START_TIMEOUT_S, LocalService
 
 ROLE = "ioc"
 DATABASE = "ioc"
-START_TIMEOUT_S = 60  # crash recovery may have up to max_wal_size to read
-STOP_GRACE_S = 8
 COMMAND_TIMEOUT_S = 60
-POLL_S = 0.02
 ZONEINFO = Path("/usr/share/zoneinfo")  # Debian's build reads the system's own
 
 SETTINGS = {
@@ -45,17 +42,16 @@ SETTINGS = {
 }
 
 
-class LocalPostgres:
-    """One server with its cluster in `data_dir`, which is made at the first start.
+class LocalPostgres(LocalService):
+    """One server with its cluster in `data_dir`, which is made at the first start, with its password."""
 
-    `stop`, `kill`, `pause` and `start` may follow each other in any order; the port and the password stay.
-    """
+    title = "PostgreSQL"
 
     def __init__(self, data_dir: Path, cache_dir: Path, port: int | None = None) -> None:
+        super().__init__()
         self.data_dir = data_dir.resolve()
         self.cache_dir = cache_dir.resolve()
         self.port = port if port is not None else ports.free_port()
-        self.child: Child | None = None
         self._programs: Path | None = None
         self._account: unprivileged.Account | None = None
 
@@ -68,11 +64,6 @@ class LocalPostgres:
         """The URL of a database on this server, password included."""
         password = (self.data_dir / "password").read_text().strip()
         return f"postgresql://{ROLE}:{password}@{ports.LOOPBACK}:{self.port}/{database}"
-
-    def start(self) -> None:
-        """Starts it and returns when it accepts connections. Raises OperatorError."""
-        self.launch()
-        self.wait_ready()
 
     def launch(self) -> None:
         """Starts it without waiting, making programs and cluster where they are missing."""
@@ -101,14 +92,7 @@ class LocalPostgres:
 
     def wait_ready(self, timeout_s: float = START_TIMEOUT_S) -> None:
         """Returns when it accepts connections and the database exists. Raises ServiceError."""
-        assert self.child is not None
-        deadline_s = time.monotonic() + timeout_s
-        while not self.is_ready():
-            if self.child.exit_code() is not None:
-                raise ServiceError("PostgreSQL ended at its start.", self._why())
-            if time.monotonic() > deadline_s:
-                raise ServiceError(f"PostgreSQL did not get ready in {timeout_s:.0f} s.", self._why())
-            time.sleep(POLL_S)
+        super().wait_ready(timeout_s)
         if not (self.data_dir / "database-made").exists():
             self._make_database()
 
@@ -121,26 +105,6 @@ class LocalPostgres:
         except OSError:
             return False
         return len(lines) >= 8 and lines[0] == str(self.child.pid) and lines[7].strip() == "ready"
-
-    def stop(self, grace_s: float = STOP_GRACE_S) -> None:
-        """Shuts it down cleanly, or kills it after `grace_s`."""
-        if self.child is not None:
-            self.child.stop(grace_s)
-
-    def kill(self) -> None:
-        """Kills the server and all its sessions at once, as a crash would."""
-        if self.child is not None:
-            self.child.kill()
-
-    def pause(self) -> None:
-        """Freezes the server and all its sessions until `resume`."""
-        assert self.child is not None
-        self.child.pause()
-
-    def resume(self) -> None:
-        """Lets it go on after `pause`."""
-        assert self.child is not None
-        self.child.resume()
 
     def sql(self, statement: str, database: str = DATABASE) -> str:
         """Runs one statement outside a transaction and returns what psql prints, unaligned. Raises ServiceError."""
@@ -205,10 +169,6 @@ class LocalPostgres:
             self.sql(f"CREATE DATABASE {DATABASE}", "postgres")
         self.sql("CREATE EXTENSION IF NOT EXISTS timescaledb")
         (self.data_dir / "database-made").touch()
-
-    def _why(self) -> str:
-        assert self.child is not None
-        return "It last said: " + " / ".join(self.child.tail()[-5:])
 
 
 def end_leftovers(cluster: Path) -> int:
