@@ -11,8 +11,8 @@
 One process on one machine; in a cluster an ingress holds the same table.
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, MutableMapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, MutableMapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
@@ -20,7 +20,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Mount, Route
+from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 Readiness = Callable[[], Awaitable[Mapping[str, Mapping[str, Any]]]]
@@ -57,27 +57,34 @@ def create_front(ingest: Room, dashboard: Room) -> Starlette:
     async def openapi(_: Request) -> Response:
         return JSONResponse(_merged(dashboard.app.openapi(), ingest.app.openapi()))
 
-    return Starlette(
+    return _Front(
+        writes=ingest.app,
         lifespan=lifespan,
         routes=[
             Route("/readyz", readyz),
             Route("/metrics", metrics),
             Route("/openapi.json", openapi),
-            Mount("/", _ByMethod(ingest.app, dashboard.app)),
+            Mount("/", dashboard.app),
         ],
     )
 
 
-class _ByMethod:
-    """Writes to one app, everything else to the other."""
+class _Front(Starlette):
+    """Writes go to their app directly: a way through the routes would cost a single event a fifth of its time."""
 
-    def __init__(self, writes: ASGIApp, reads: ASGIApp) -> None:
+    def __init__(
+        self,
+        *,
+        writes: ASGIApp,
+        routes: Sequence[BaseRoute],
+        lifespan: Callable[[Starlette], AbstractAsyncContextManager[None]],
+    ) -> None:
+        super().__init__(routes=routes, lifespan=lifespan)
         self._writes = writes
-        self._reads = reads
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         is_write = scope["type"] == "http" and scope["method"] == "POST" and scope["path"].startswith("/v1/")
-        await (self._writes if is_write else self._reads)(scope, receive, send)
+        await (self._writes if is_write else super().__call__)(scope, receive, send)
 
 
 def _merged(base: MutableMapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:

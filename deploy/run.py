@@ -12,6 +12,7 @@ from starlette.applications import Starlette
 from dashboard_api import app as dashboard_app
 from dashboard_api.config import DashboardConfig
 from deploy.front import Room, create_front
+from deploy.memory import keep_freed_memory
 from deploy.settings import Settings
 from deploy.site import load_site
 from ingest.gateway import app as ingest_app
@@ -70,6 +71,7 @@ def web_app(kafka: str, database_url: str, site: Site, topic_prefix: str) -> Sta
 
 def serve_web(app: Starlette, *, host: str, port: int, log_level: str) -> None:
     """Serves the app until a signal comes."""
+    keep_freed_memory()
     uvicorn.run(
         app,
         host=host,

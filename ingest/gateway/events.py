@@ -12,14 +12,16 @@ from starlette.types import Receive, Scope, Send
 
 from ingest.decode import media
 from ingest.decode.cloudevents import Decoder, Judged
+from ingest.decode.media import Headers
 from ingest.gateway import answer, metrics
-from ingest.gateway.answer import Answer
+from ingest.gateway.answer import TITLES, Answer
 from ingest.gateway.body import BodyReader, SenderGone
 from ingest.gateway.producer import Producer
 from schemas.errors import DependencyUnavailable, InvalidBody
 from schemas.event import EVENT_TYPES
 
 _ACCEPTED = {kind: metrics.ACCEPTED.labels(event_type) for event_type, kind in EVENT_TYPES.items()}
+_REQUESTS = {status: metrics.REQUESTS.labels(str(status)) for status in (202, *TITLES)}
 
 
 class EventsEndpoint:
@@ -52,22 +54,29 @@ class EventsEndpoint:
             metrics.REQUESTS.labels("gone").inc()
             return
         await _send(reply, send)
-        metrics.REQUESTS.labels(str(reply.status)).inc()
+        _REQUESTS[reply.status].inc()
         metrics.REQUEST_SECONDS.observe(time.perf_counter() - begun_s)
 
     async def _reply(self, scope: Scope, receive: Receive) -> Answer:
-        headers: list[tuple[bytes, bytes]] = scope["headers"]
+        judged, received_at = await self._judge(scope["headers"], receive)
+        reply = answer.for_judged(judged)
+        if judged.lots:
+            acknowledged = self._producer.append(judged.lots, int(received_at.timestamp() * 1000))
+            # The producer frees the bytes when it has encoded them, unless they are held here until Kafka answers.
+            judged.lots.clear()
+            await acknowledged
+        _count(judged)
+        return reply
+
+    async def _judge(self, headers: Headers, receive: Receive) -> tuple[Judged, datetime]:
+        """What becomes of a request's events, and when they came in. Holds the body no longer than that takes."""
         mode = media.mode_of(headers)
         body = await self._bodies.read(headers, receive)
         try:
             received_at = self._now()
-            judged = self._decoder.decode(mode, headers, body, received_at)
+            return self._decoder.decode(mode, headers, body, received_at), received_at
         finally:
             self._bodies.release(len(body))
-        if judged.lots:
-            await self._producer.append(judged.lots, int(received_at.timestamp() * 1000))
-        _count(judged)
-        return answer.for_judged(judged)
 
 
 def _count(judged: Judged) -> None:

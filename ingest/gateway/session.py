@@ -1,7 +1,7 @@
 """How do events reach the log's partitions, in order, and when are they known to be there?
 
-A session is one Kafka producer from its start to its first failure. Events gather in one batch for each partition;
-the next batch leaves when the one before it is acknowledged, at once on an idle partition. So batches grow with the
+A session is one Kafka producer from its start to its first failure. Events gather for each partition; a batch of
+them leaves when the one before it is acknowledged, at once on an idle partition. So batches grow with the
 load, and nobody tunes a linger. The first failure ends the session: what aiokafka's sequence numbers are worth after
 one is doubtful, and a new producer costs some milliseconds.
 """
@@ -9,7 +9,7 @@ one is doubtful, and a new producer costs some milliseconds.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -38,68 +38,87 @@ class Lot(Protocol):
 
 
 class Receipt:
-    """What one request waits for: the acknowledgement of every batch that holds an event of it."""
+    """What one request waits for: the acknowledgement of each of its lots."""
 
-    __slots__ = ("_batches", "done")
+    __slots__ = ("_lots", "done")
 
-    def __init__(self, done: asyncio.Future[None]) -> None:
+    def __init__(self, done: asyncio.Future[None], lots: int) -> None:
         self.done = done
-        self._batches = 0
-
-    def expect(self) -> None:
-        """One more batch holds events of this request."""
-        self._batches += 1
+        self._lots = lots
 
     def acknowledge(self) -> None:
-        """One of the batches is on the log."""
-        self._batches -= 1
-        if self._batches == 0 and not self.done.done():
+        """One of the lots is on the log."""
+        self._lots -= 1
+        if self._lots == 0 and not self.done.done():
             self.done.set_result(None)
 
     def fail(self, error: DependencyUnavailable) -> None:
-        """One of the batches may or may not be on the log."""
+        """One of the lots may or may not be on the log."""
         if not self.done.done():
             self.done.set_exception(error)
 
 
+class _Waiting:
+    """A lot, or what is left of it, that is not in a batch yet."""
+
+    __slots__ = ("key", "receipt", "since_s", "timestamp_ms", "values")
+
+    def __init__(self, lot: Lot, timestamp_ms: int, receipt: Receipt, since_s: float) -> None:
+        self.key = lot.key
+        self.values = lot.values
+        self.timestamp_ms = timestamp_ms
+        self.receipt = receipt
+        self.since_s = since_s
+
+
 class _Batch:
-    """A partition's records that travel together, and who waits for them."""
+    """A partition's records that travel together, and who waits for the lots that end in it."""
 
-    __slots__ = ("builder", "last_receipt", "pending_bytes", "receipts", "sent_s", "since_s")
+    __slots__ = ("builder", "pending_bytes", "receipts", "sent_s", "since_s")
 
-    def __init__(self, builder: Builder, since_s: float) -> None:
+    def __init__(self, builder: Builder, since_s: float, sent_s: float) -> None:
         self.builder = builder
         self.since_s = since_s
-        self.sent_s = since_s
+        self.sent_s = sent_s
         self.receipts: list[Receipt] = []
-        self.last_receipt: Receipt | None = None
         self.pending_bytes = 0
 
-    def add(self, receipt: Receipt, size: int) -> None:
-        """This request has events of so many bytes in the batch."""
-        self.pending_bytes += size
-        if self.last_receipt is not receipt:
-            self.last_receipt = receipt
-            self.receipts.append(receipt)
-            receipt.expect()
+    def fill(self, waiting: deque[_Waiting]) -> None:
+        """Takes as much of what waits as there is room for."""
+        while waiting:
+            lot = waiting[0]
+            fitting = self.builder.extend(lot.key, lot.values, timestamp_ms=lot.timestamp_ms, headers=_HEADERS)
+            self.pending_bytes += _size(lot.key, lot.values[:fitting])
+            if fitting < len(lot.values):
+                lot.values = lot.values[fitting:]
+                break
+            self.receipts.append(waiting.popleft().receipt)
+        assert self.pending_bytes, "the first record of a batch always fits"
+        self.builder.close()
 
 
 class _Lane:
-    """One partition: at most one batch under way, and those behind it."""
+    """One partition: at most one batch under way, and the lots behind it."""
 
-    __slots__ = ("partition", "queue", "topic", "under_way")
+    __slots__ = ("partition", "topic", "under_way", "waiting")
 
     def __init__(self, topic: str, partition: int) -> None:
         self.topic = topic
         self.partition = partition
         self.under_way: _Batch | None = None
-        self.queue: deque[_Batch] = deque()
+        self.waiting: deque[_Waiting] = deque()
 
-    def batches(self) -> Iterator[_Batch]:
-        """All that is not acknowledged, oldest first."""
-        if self.under_way is not None:
-            yield self.under_way
-        yield from self.queue
+    def oldest_s(self) -> float | None:
+        """When the oldest lot came that is not acknowledged."""
+        oldest = self.under_way or (self.waiting[0] if self.waiting else None)
+        return None if oldest is None else oldest.since_s
+
+    def clear(self) -> list[Receipt]:
+        """Forgets all; returns who waits for it."""
+        receipts = [*(self.under_way.receipts if self.under_way else ()), *(lot.receipt for lot in self.waiting)]
+        self.under_way = None
+        self.waiting.clear()
+        return receipts
 
 
 class Session:
@@ -154,8 +173,8 @@ class Session:
 
     def oldest_s(self) -> float | None:
         """When the oldest event that is not acknowledged was appended, on `clock_s`."""
-        firsts = (next(lane.batches(), None) for lanes in self._lanes.values() for lane in lanes)
-        return min((batch.since_s for batch in firsts if batch is not None), default=None)
+        oldest = (lane.oldest_s() for lanes in self._lanes.values() for lane in lanes)
+        return min((since_s for since_s in oldest if since_s is not None), default=None)
 
     def append(self, lots: Sequence[Lot], timestamp_ms: int) -> asyncio.Future[None]:
         """Puts records behind what waits already. The future ends when Kafka has acknowledged all of them.
@@ -167,22 +186,15 @@ class Session:
         size = sum([_size(lot.key, lot.values) for lot in lots])
         if self.pending_bytes + size > self._pending_bytes_max:
             raise DependencyUnavailable("kafka", f"{self.pending_bytes} bytes wait for it already", retry_after_s=1)
-        receipt = Receipt(asyncio.get_running_loop().create_future())
+        receipt = Receipt(asyncio.get_running_loop().create_future(), len(lots))
         now_s = self._clock_s()
-        partition_of = self._placement.partition
         for lot in lots:
             lanes = self._lanes[lot.topic.name]
-            lane = lanes[partition_of(lot.key, len(lanes))]
-            batch = lane.queue[-1] if lane.queue else self._queue_batch(lane, now_s)
-            left = lot.values
-            while True:
-                fitted = batch.builder.extend(lot.key, left, timestamp_ms=timestamp_ms, headers=_HEADERS)
-                if fitted:
-                    batch.add(receipt, _size(lot.key, left[:fitted]))
-                    left = left[fitted:]
-                if not left:
-                    break
-                batch = self._queue_batch(lane, now_s)
+            lane = lanes[self._placement.partition(lot.key, len(lanes))]
+            if lane.under_way is None and not lane.waiting:
+                self._ready.append(lane)
+                self._wake.set()
+            lane.waiting.append(_Waiting(lot, timestamp_ms, receipt, now_s))
         self.pending_bytes += size
         metrics.PENDING_BYTES.set(self.pending_bytes)
         return receipt.done
@@ -195,11 +207,8 @@ class Session:
         error = DependencyUnavailable("kafka", why)
         for lanes in self._lanes.values():
             for lane in lanes:
-                for batch in lane.batches():
-                    for receipt in batch.receipts:
-                        receipt.fail(error)
-                lane.under_way = None
-                lane.queue.clear()
+                for receipt in lane.clear():
+                    receipt.fail(error)
         self._ready.clear()
         self.pending_bytes = 0
         metrics.PENDING_BYTES.set(0)
@@ -217,16 +226,8 @@ class Session:
             await asyncio.wait([self._pump])
         await give_up(self._producer)
 
-    def _queue_batch(self, lane: _Lane, now_s: float) -> _Batch:
-        if lane.under_way is None and not lane.queue:
-            self._ready.append(lane)
-            self._wake.set()
-        batch = _Batch(self._producer.create_batch(), now_s)
-        lane.queue.append(batch)
-        return batch
-
     async def _send_ready(self) -> None:
-        """Hands each ready partition's oldest batch to the producer; those handed over in one go share a request."""
+        """Hands each ready partition's next batch to the producer; those handed over in one go share a request."""
         try:
             while True:
                 await self._wake.wait()
@@ -239,9 +240,9 @@ class Session:
             self.fail(f"{type(error).__name__}: {error}")
 
     async def _send(self, lane: _Lane) -> None:
-        batch = lane.under_way = lane.queue.popleft()
-        batch.builder.close()
-        batch.sent_s = self._clock_s()
+        # Encoded here rather than as the lots come in: one batch after the other stays in the processor's cache.
+        batch = lane.under_way = _Batch(self._producer.create_batch(), lane.waiting[0].since_s, self._clock_s())
+        batch.fill(lane.waiting)
         delivery = await self._producer.send_batch(batch.builder, lane.topic, partition=lane.partition)
         delivery.add_done_callback(partial(self._settle, lane, batch))
 
@@ -258,7 +259,7 @@ class Session:
         self.pending_bytes -= batch.pending_bytes
         metrics.PENDING_BYTES.set(self.pending_bytes)
         lane.under_way = None
-        if lane.queue:
+        if lane.waiting:
             self._ready.append(lane)
             self._wake.set()
         for receipt in batch.receipts:
