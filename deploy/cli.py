@@ -92,6 +92,28 @@ def migrate() -> None:
     asyncio.run(migration.migrate(settings()))
 
 
+@app.command()
+def positions(
+    *,
+    reset: Annotated[
+        bool, typer.Option("--reset", help="After a restore: let the workers read on from where the database stands.")
+    ] = False,
+    accept: Annotated[
+        str | None,
+        typer.Option(metavar="TOPIC", help="Go on with a topic that was made anew or cut; says what that means."),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do what --accept said.")] = False,
+    new_epoch: Annotated[
+        bool, typer.Option("--new-epoch", help="After a restore: let every board take a fresh snapshot.")
+    ] = False,
+) -> None:
+    """Show how far each partition is counted, or mend it. Exits with 1 when something is wrong."""
+    from deploy import positions as command
+
+    if not command.run(settings(), reset=reset, accept=accept, yes=yes, new_epoch=new_epoch):
+        raise typer.Exit(EXIT_WRONG)
+
+
 @run_app.command("web")
 def run_web() -> None:
     """Ingest and dashboard behind one origin."""

@@ -83,9 +83,9 @@ class Counting:
             await self._check_log(position)
         if batch.first_offset > position.next_offset:
             raise PositionGap(
-                f"{self._name}: the log begins at {batch.first_offset}, but only records below "
+                f"{self._name}: reading begins at {batch.first_offset}, but only records below "
                 f"{position.next_offset} are counted: {batch.first_offset - position.next_offset} are missing. "
-                "If retention took them, see `ioc positions`."
+                "`ioc positions` says whether the log still has them, and what to do."
             )
         records = batch.from_offset(position.next_offset)
         metrics.SKIPPED.labels(self._lane.topic).inc(len(batch.records) - len(records))
@@ -123,13 +123,15 @@ class Counting:
         if topic_id != position.topic_id:
             raise TopicReplaced(
                 f"{self._name}: the topic was deleted and made anew (its id is {topic_id}, counted was "
-                f"{position.topic_id}). To count the new one from its start: `ioc positions --accept`."
+                f"{position.topic_id}). To count the new one from its start: "
+                f"`ioc positions --accept {self._lane.topic}`."
             )
         end = await self._insist(lambda: self._log.end(self._lane))
         if end < position.next_offset:
             raise LogTruncated(
                 f"{self._name}: the log ends at {end}, but {position.next_offset} records are counted. "
-                "Restore the broker's data, or see `ioc positions`."
+                "Restore the broker's data, or go on with what the log holds: "
+                f"`ioc positions --accept {self._lane.topic}`."
             )
 
     async def _remember_tail(self, position: Position) -> SeenIds:

@@ -45,12 +45,17 @@ class Centre(msgspec.Struct, frozen=True):
     addresses: dict[str, str]
 
 
+def last_ports(record: Path) -> Ports | None:
+    """The last run's ports; None when there was none, or its record is damaged."""
+    try:
+        return msgspec.json.decode(record.read_bytes(), type=Ports)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
 def choose_ports(settings: Settings, record: Path) -> Ports:
     """The last run's ports where they are still free, others where not. Raises OperatorError for a busy IOC_PORT."""
-    try:
-        last = msgspec.json.decode(record.read_bytes(), type=Ports)
-    except (OSError, msgspec.DecodeError):
-        last = None
+    last = last_ports(record)
     taken: set[int] = set()
 
     def choose(preferred: int | None, host: str = ports.LOOPBACK) -> int:

@@ -177,6 +177,21 @@ def test_external_services_are_used_and_none_is_started(centre: Centre, kafka: s
     assert centre.processes() == []
 
 
+def test_without_a_running_centre_its_services_are_started_for_the_command(centre: Centre) -> None:
+    nothing = centre.ioc("positions")
+    assert nothing.returncode == 1
+    assert "No centre was ever run on" in nothing.stderr
+    running = centre.up_and_ready()
+    # The programs of this centre are dummies, so nobody has made tables.
+    assert "The database has no tables yet" in centre.ioc("positions").stderr
+    assert running.poll() is None
+    assert centre.ioc("down").returncode == 0
+    stopped = centre.ioc("positions")
+    assert "starting its PostgreSQL" in stopped.stderr
+    assert "The database has no tables yet" in stopped.stderr
+    assert centre.processes() == []
+
+
 def test_detached_returns_when_all_is_ready_and_down_stops_it(centre: Centre) -> None:
     settings = Settings.from_env(centre.environ)
     supervisor = up.detached(settings, centre.environ, demo=False, command=(sys.executable, str(UP)))
