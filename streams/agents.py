@@ -236,8 +236,9 @@ class _FaustWorker(faust.Worker):
         super()._schedule_shutdown(signal)
 
     def on_worker_shutdown(self) -> None:
-        # Also reached when Faust itself fails; after a signal the first of the two timers ends the process.
-        _end_after(STOP_GRACE_S, 1)
+        # Reached also when Faust itself has failed, and then nobody has set the bound yet.
+        if not self.asked_to_stop:
+            _end_after(STOP_GRACE_S, 1)
         super().on_worker_shutdown()
 
 
