@@ -52,7 +52,7 @@ class Sender(asyncio.Protocol):
 
 
 async def load(url: str, content_type: str, body: bytes, connections: int, seconds: float) -> dict[str, object]:
-    """Sends for `seconds`; returns requests a second, counts by status, and waits in milliseconds."""
+    """Sends for `seconds`; returns requests a second, seconds, counts by status, and waits in milliseconds."""
     parts = urlsplit(url)
     head = (
         f"POST {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\n"
@@ -76,6 +76,7 @@ async def load(url: str, content_type: str, body: bytes, connections: int, secon
     waits_s.sort()
     return {
         "requests_per_s": round(answered / took_s, 1),
+        "seconds": took_s,
         "statuses": statuses,
         "p50_ms": round(waits_s[answered // 2] * 1000, 2) if answered else None,
         "p99_ms": round(waits_s[answered * 99 // 100] * 1000, 2) if answered else None,
