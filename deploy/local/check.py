@@ -4,6 +4,8 @@ import asyncio
 import os
 import shutil
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -30,6 +32,17 @@ class Finding(msgspec.Struct, frozen=True):
     def as_line(self) -> str:
         """For people."""
         return f"{'ok   ' if self.ok else 'WRONG'}  {self.name}: {self.detail}"
+
+
+class _Dependency(msgspec.Struct, frozen=True):
+    """As `/readyz` tells of it."""
+
+    state: str
+    detail: str | None = None
+
+
+class _Readiness(msgspec.Struct, frozen=True):
+    dependencies: dict[str, _Dependency]
 
 
 def findings(settings: Settings) -> Iterator[Finding]:
@@ -125,5 +138,20 @@ def _centre(settings: Settings) -> Iterator[Finding]:
         log = settings.data_dir / "log" / f"{process.name}.log"
         yield Finding(process.name, fine, process.state if fine else f"{process.state}. Its log is {log}.")
     board = report.addresses.get("board", "")
-    ready = centre.answers(f"{board}readyz")
-    yield Finding("web", ready, f"{board}readyz answers 200" if ready else f"{board}readyz does not answer 200 yet.")
+    yield web_finding(f"{board}readyz")
+
+
+def web_finding(url: str) -> Finding:
+    """Whether the web is ready; if not, what it says is away."""
+    try:
+        with urllib.request.urlopen(url, timeout=centre.ANSWER_TIMEOUT_S):  # noqa: S310 - the URL is ours
+            return Finding("web", ok=True, detail=f"{url} answers 200")
+    except urllib.error.HTTPError as error:
+        try:
+            said = msgspec.json.decode(error.read(), type=_Readiness).dependencies
+        except (OSError, msgspec.DecodeError):
+            said = {}
+        away = [f"{name} is away ({one.detail})" for name, one in said.items() if one.state != "up"]
+        return Finding("web", ok=False, detail=f"{url} answers {error.code}: {'; '.join(away) or 'no reason given'}")
+    except (OSError, ValueError) as error:
+        return Finding("web", ok=False, detail=f"{url} does not answer ({error}).")

@@ -10,7 +10,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import psutil
@@ -18,7 +20,7 @@ import pytest
 
 from deploy.local import ports, status, up
 from deploy.local.centre import answers
-from deploy.local.check import findings
+from deploy.local.check import findings, web_finding
 from deploy.local.run_record import RunRecord
 from deploy.settings import Settings
 from schemas.errors import OperatorError
@@ -212,6 +214,37 @@ def test_a_detached_start_that_fails_says_why(centre: Centre, capsys: pytest.Cap
     with pytest.raises(OperatorError, match="did not start"):
         up.detached(Settings.from_env(environ), environ, demo=False)
     assert "No Kafka answers at 127.0.0.1:1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        pytest.param(
+            b'{"ready": false, "dependencies": {"kafka": {"state": "up", "detail": "here"},'
+            b' "streams": {"state": "away", "since": "x", "detail": "no worker runs"}}}',
+            "answers 503: streams is away (no worker runs)",
+            id="a dependency is away",
+        ),
+        pytest.param(b"<html>", "answers 503: no reason given", id="somebody else answers"),
+    ],
+)
+def test_check_says_what_keeps_the_web_from_being_ready(body: bytes, says: str) -> None:
+    class Away(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(503)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_arguments: object) -> None:
+            """Says nothing."""
+
+    with HTTPServer((ports.LOOPBACK, 0), Away) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        found = web_finding(f"http://{ports.LOOPBACK}:{server.server_port}/readyz")
+        thread.join()
+    assert not found.ok
+    assert says in found.detail
 
 
 @pytest.mark.skipif(shutil.which("apt-get") is None, reason="there is nothing to download with")
