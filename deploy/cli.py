@@ -117,17 +117,17 @@ def positions(
 @run_app.command("web")
 def run_web() -> None:
     """Ingest and dashboard behind one origin."""
-    from deploy import run
+    from deploy import web
 
-    run.web(settings())
+    web.web(settings())
 
 
 @run_app.command("streams")
 def run_streams() -> None:
     """One stream worker."""
-    from deploy import run
+    from deploy import worker
 
-    run.streams(settings())
+    worker.streams(settings())
 
 
 # Commands with a module of their own; each of these imports what it needs when it is called.

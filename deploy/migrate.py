@@ -123,12 +123,9 @@ async def ensure_topics(bootstrap: str, prefix: str, *, brokers_min: int = 3) ->
 
 async def migrate(settings: Settings) -> None:
     """Brings the database and the broker to this version."""
-    if settings.database_url is None or settings.kafka is None:
-        raise OperatorError(
-            "`ioc migrate` does not know where Kafka and the database are.", "Set IOC_KAFKA and IOC_DATABASE_URL."
-        )
-    applied = await migrate_schema(settings.database_url)
-    created = await ensure_topics(settings.kafka, settings.topic_prefix)
+    kafka, database_url = settings.addresses()
+    applied = await migrate_schema(database_url)
+    created = await ensure_topics(kafka, settings.topic_prefix)
     print(f"Schema: {', '.join(applied) or 'up to date'}. Topics: {', '.join(created) or 'all there'}.")
 
 

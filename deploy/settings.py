@@ -68,6 +68,15 @@ class Settings(msgspec.Struct, frozen=True):
             topic_prefix=text("IOC_TOPIC_PREFIX", "ioc."),
         )
 
+    def addresses(self) -> tuple[str, str]:
+        """Where Kafka and the database are. Raises OperatorError when the environment does not say."""
+        if self.kafka is None or self.database_url is None:
+            raise OperatorError(
+                "This process does not know where Kafka and the database are.",
+                "Set IOC_KAFKA and IOC_DATABASE_URL, or let `ioc up` run it.",
+            )
+        return self.kafka, self.database_url
+
 
 def _cache_dir(text: Callable[..., str]) -> Path:
     if chosen := text("IOC_CACHE"):

@@ -137,13 +137,14 @@ def quix(bootstrap: str, topic: str, meter: Meter) -> None:
 
 def ours(bootstrap: str, prefix: str, database_url: str, group: str, worker: str) -> None:
     """The centre's own worker, as `ioc run streams` runs it, on the benchmark's site."""
-    from streams.agents import StreamsConfig, Worker
+    from deploy.worker import run_worker
+    from streams.agents import StreamsConfig
 
-    Worker(
+    run_worker(
         StreamsConfig(
             kafka=bootstrap, database_url=database_url, site=site(), worker=worker, topic_prefix=prefix, group=group
         )
-    ).run()
+    )
 
 
 def main(argv: list[str]) -> None:

@@ -2,7 +2,7 @@
 
 import sys
 
-from deploy.run import serve_web, web_app
+from deploy.web import serve_web, web_app
 from tests.benchmarks.workload import site
 
 if __name__ == "__main__":

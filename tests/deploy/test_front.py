@@ -9,9 +9,9 @@ import pytest
 from fastapi import FastAPI
 
 from deploy.front import Room, create_front
-from deploy.run import web_app
 from deploy.settings import PACKAGED_SITE
 from deploy.site import load_site
+from deploy.web import web_app
 
 
 def room(name: str, running: list[str], state: str = "up") -> Room:

@@ -1,7 +1,5 @@
-"""How does one process of the centre start?"""
+"""How does the web process start: both web rooms behind one origin?"""
 
-import logging
-import socket
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -16,9 +14,7 @@ from deploy.memory import keep_freed_memory
 from deploy.settings import Settings
 from deploy.site import load_site
 from ingest.gateway import app as ingest_app
-from schemas.errors import OperatorError
 from schemas.site import Site
-from streams.agents import StreamsConfig, Worker
 
 WEB_PORT = 8080
 """Where the web listens when nobody says otherwise."""
@@ -27,24 +23,9 @@ STOP_GRACE_S = 5
 """How long requests may take to end when the web process is told to stop; then their connections are closed."""
 
 
-def streams(settings: Settings) -> None:
-    """Runs one worker until a signal comes."""
-    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    kafka, database_url = _addresses(settings)
-    config = StreamsConfig(
-        kafka=kafka,
-        database_url=database_url,
-        site=load_site(settings.site),
-        worker=f"{socket.gethostname()}/{settings.worker}",
-        topic_prefix=settings.topic_prefix,
-        metrics_port=settings.metrics_port,
-    )
-    Worker(config).run()
-
-
 def web(settings: Settings) -> None:
     """Runs `ingest` and `dashboard_api` behind one origin until a signal comes."""
-    kafka, database_url = _addresses(settings)
+    kafka, database_url = settings.addresses()
     serve_web(
         web_app(kafka, database_url, load_site(settings.site), settings.topic_prefix),
         host=settings.host,
@@ -88,13 +69,3 @@ def serve_web(app: Starlette, *, host: str, port: int, log_level: str) -> None:
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-def _addresses(settings: Settings) -> tuple[str, str]:
-    """Where Kafka and the database are. Raises OperatorError when the environment does not say."""
-    if settings.kafka is None or settings.database_url is None:
-        raise OperatorError(
-            "This process does not know where Kafka and the database are.",
-            "Set IOC_KAFKA and IOC_DATABASE_URL, or let `ioc up` run it.",
-        )
-    return settings.kafka, settings.database_url

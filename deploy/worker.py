@@ -1,0 +1,30 @@
+"""How does one worker process start?"""
+
+import logging
+import socket
+
+from deploy.memory import keep_freed_memory
+from deploy.settings import Settings
+from deploy.site import load_site
+from streams.agents import StreamsConfig, Worker
+
+
+def streams(settings: Settings) -> None:
+    """Runs one worker until a signal comes."""
+    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    kafka, database_url = settings.addresses()
+    config = StreamsConfig(
+        kafka=kafka,
+        database_url=database_url,
+        site=load_site(settings.site),
+        worker=f"{socket.gethostname()}/{settings.worker}",
+        topic_prefix=settings.topic_prefix,
+        metrics_port=settings.metrics_port,
+    )
+    run_worker(config)
+
+
+def run_worker(config: StreamsConfig) -> None:
+    """Runs a worker for any site until a signal comes."""
+    keep_freed_memory()
+    Worker(config).run()
