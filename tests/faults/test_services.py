@@ -43,8 +43,8 @@ async def away(centre: Centre, seconds: float) -> None:
     assert len(centre.running()) == 3
 
 
-async def test_the_database_is_away_for_15_s(centre: Centre) -> None:
-    await away(centre, 15)
+async def test_the_database_is_away_for_12_s(centre: Centre) -> None:
+    await away(centre, 12)
 
 
 @pytest.mark.soak
@@ -96,9 +96,16 @@ async def kill_kafka(centre: Centre, kills: int) -> None:
 
 
 async def test_kafka_is_killed(centre: Centre) -> None:
-    await kill_kafka(centre, kills=2)
+    await kill_kafka(centre, kills=1)
 
 
+@pytest.mark.soak
+@pytest.mark.timeout(900)
+async def test_kafka_is_killed_again_and_again(centre: Centre) -> None:
+    await kill_kafka(centre, kills=8)
+
+
+@pytest.mark.soak
 async def test_everything_is_killed_at_once(centre: Centre) -> None:
     workers = [centre.start_worker(0), centre.start_worker(1)]
     async with through_ingest(centre) as (_, sending):
