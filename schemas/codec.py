@@ -116,6 +116,8 @@ def _check_text(text: bytes, event_bytes: int) -> None:
     # PostgreSQL text cannot hold NUL. One backslash is found faster than the escape, and most events have none.
     if b"\\" in text and b"\\u0000" in text and _has_nul(text):
         raise InvalidEvent("$", Reason.NUL_CHARACTER, "a string holds the NUL character", "Remove \\u0000.")
+    if text.isascii():
+        return
     try:
         text.decode()
     except UnicodeDecodeError as error:

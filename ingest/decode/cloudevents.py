@@ -176,6 +176,8 @@ def _lots(events: Sequence[AnyEvent], raws: Sequence[bytes], tail: bytes) -> lis
 
     `tail` is what `codec.seal` puts in its place, the same for all events of a request.
     """
+    if len(events) == 1:
+        return [Lot(topic_of(events[0]), key_of(events[0]), [raws[0][:-1] + tail])]
     lots: list[Lot] = []
     by_topic: dict[str, dict[str | bytes, list[bytes]]] = {topic.name: {} for topic in INPUTS}
     places = {kind: by_topic[topic.name] for topic in INPUTS for kind in topic.types}
