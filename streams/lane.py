@@ -82,6 +82,9 @@ class Counting:
             # Delivered again after a rebalance or a restart, or the topic was made anew and begins at 0.
             await self._check_log(position)
         if batch.first_offset > position.next_offset:
+            # Another worker may have had the lane in between, while this one was frozen.
+            position = await self._take_over()
+        if batch.first_offset > position.next_offset:
             raise PositionGap(
                 f"{self._name}: reading begins at {batch.first_offset}, but only records below "
                 f"{position.next_offset} are counted: {batch.first_offset - position.next_offset} are missing. "
