@@ -29,6 +29,7 @@ from streams.health import Health, State, beat, serve
 from streams.lane import Counting
 from streams.lanes import Lanes
 from streams.log import KafkaLog
+from streams.store.group import GroupCommit
 from streams.store.timescale import TimescaleWriter
 from streams.store.writer import Lane
 from streams.topic_id import topic_ids
@@ -85,6 +86,7 @@ class Worker:
         self._topics = {config.topic_prefix + topic.name: topic for topic in INPUTS}
         self._fold = Fold(config.site.kpis, config.site.areas)
         self._writer = TimescaleWriter(config.database_url, config.group)
+        self._commits = GroupCommit(self._writer)
         self._kafka = KafkaLog(config.kafka, config.topic_prefix + DEAD.name)
         self._lanes = Lanes(self._open_lane, self.halt)
         self._background: list[asyncio.Task[None]] = []
@@ -204,7 +206,7 @@ class Worker:
             dedupe=topic.dedupe,
             areas=self.config.site.areas,
             fold=self._fold,
-            writer=self._writer,
+            writer=self._commits,
             log=self._kafka,
             wall_clock_s=time.time,
         )

@@ -20,7 +20,7 @@ from streams.core.batch import Arrival, Batch, Reading, read
 from streams.core.dedupe import HORIZON_MS, SeenIds
 from streams.core.fold import Fold
 from streams.log import Log
-from streams.store.writer import Lane, Outcome, Position, PositionMoved, Writer
+from streams.store.writer import Lane, LaneBatch, Outcome, Position, PositionMoved, Writer
 
 RETRY_FIRST_S = 0.1
 RETRY_MAX_S = 5.0
@@ -152,16 +152,15 @@ class Counting:
 
     async def _commit(self, position: Position, next_offset: int, arrivals: Sequence[Arrival]) -> Outcome:
         started_s = monotonic()
-        outcome = await self._insist(
-            lambda: self._writer.commit(
-                self._lane,
-                position,
-                next_offset,
-                arrivals,
-                self._fold,
-                unique=self._dedupe is Dedupe.FOREVER,
-            )
+        batch = LaneBatch(
+            lane=self._lane,
+            expected=position,
+            next_offset=next_offset,
+            arrivals=arrivals,
+            fold=self._fold,
+            unique=self._dedupe is Dedupe.FOREVER,
         )
+        outcome = await self._insist(lambda: self._writer.commit(batch))
         metrics.COMMIT_S.observe(monotonic() - started_s)
         metrics.DATABASE_UP.set(1)
         return outcome

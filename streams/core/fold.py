@@ -183,12 +183,16 @@ def _value(kpi: Kpi) -> tuple[list[str], Callable[[tuple[Any, ...]], tuple[int, 
             return [f"data.{kpi.value}"], lambda at: None if at[0] is None else (bin_of(at[0]), float(at[0]))
 
 
-def touched_json(folded: Folded, events: int) -> bytes:
-    """The change row of a batch, as the change feed's readers expect it."""
+def touched_json(folds: Sequence[Folded], events: int) -> bytes:
+    """The change row of a transaction, as the change feed's readers expect it."""
+    touched: dict[tuple[str, int], set[AreaCode]] = {}
+    for folded in folds:
+        for key, areas in folded.touched.items():
+            touched.setdefault(key, set()).update(areas)
     return msgspec.json.encode(
         {
-            "kpis": [(kpi, minute_s, sorted(areas)) for (kpi, minute_s), areas in sorted(folded.touched.items())],
+            "kpis": [(kpi, minute_s, sorted(areas)) for (kpi, minute_s), areas in sorted(touched.items())],
             "events": events,
-            "sources": sorted(seen.source for seen in folded.sources),
+            "sources": sorted({seen.source for folded in folds for seen in folded.sources}),
         }
     )

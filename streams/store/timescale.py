@@ -13,15 +13,15 @@ from asyncpg.pool import PoolConnectionProxy
 from schemas.errors import DependencyUnavailable
 from schemas.event import type_of
 from schemas.statements import parse_statements
-from schemas.window import TIERS
+from schemas.window import TIERS, Tier
 from streams.core.batch import Arrival
-from streams.core.fold import Cells, Folded, SourceSeen, touched_json
-from streams.store.writer import FoldArrivals, Lane, Outcome, Position, PositionMoved
+from streams.core.fold import Folded, touched_json
+from streams.store.writer import Lane, LaneBatch, Outcome, Position, PositionMoved
 
 Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 
-CONNECTIONS_MAX = 8
-"""Transactions that one worker has under way at once; a further lane waits for one to end."""
+CONNECTIONS_MAX = 4
+"""Connections of one worker; who wants a further one waits for one to be free."""
 
 COMMAND_TIMEOUT_S = 30.0
 """A statement that takes longer counts as a database that is away; the batch is tried again."""
@@ -62,26 +62,29 @@ class TimescaleWriter:
         assert row is not None
         return Position(row["topic_id"], row["next_offset"])
 
-    async def commit(
-        self,
-        lane: Lane,
-        expected: Position,
-        next_offset: int,
-        arrivals: Sequence[Arrival],
-        fold: FoldArrivals,
-        *,
-        unique: bool,
-    ) -> Outcome:
+    async def commit(self, batch: LaneBatch) -> Outcome:
         """See Writer."""
+        (outcome,) = await self.commit_all([batch])
+        if outcome is None:
+            raise PositionMoved
+        return outcome
+
+    async def commit_all(self, batches: Sequence[LaneBatch]) -> list[Outcome | None]:
+        """Counts batches of different lanes in one transaction; None for a lane that somebody else has moved."""
+        assert len({batch.lane for batch in batches}) == len(batches)
         async with self._connection() as connection, connection.transaction():
-            moved = await connection.fetchval(_SQL["advance_position"], self._group, *lane, *expected, next_offset)
-            if moved is None:
-                raise PositionMoved
-            counted = await self._keep(connection, arrivals) if unique else arrivals
-            if counted:
-                folded = fold(counted)
-                await self._add(connection, lane, folded, len(counted) if unique else 0)
-        return Outcome(counted=len(counted), duplicates=len(arrivals) - len(counted))
+            held = await self._advance(connection, batches)
+            fresh = await self._keep(connection, [batch for batch in held if batch.unique])
+            counted = [fresh[batch.lane] if batch.unique else batch.arrivals for batch in held]
+            pairs = list(zip(held, counted, strict=True))
+            added = [(batch.lane, batch.fold(arrivals)) for batch, arrivals in pairs if arrivals]
+            if added:
+                await self._add(connection, added, sum(map(len, fresh.values())))
+        outcomes = {
+            batch.lane: Outcome(counted=len(arrivals), duplicates=len(batch.arrivals) - len(arrivals))
+            for batch, arrivals in pairs
+        }
+        return [outcomes.get(batch.lane) for batch in batches]
 
     async def beat(self, worker: str, state: str, detail: str, started_at: datetime) -> None:
         """Says that a worker is alive."""
@@ -94,10 +97,26 @@ class TimescaleWriter:
             tag = await connection.execute(_SQL["forget_changes"], retention_s, rows_max)
         return int(tag.rsplit(" ", 1)[-1])
 
-    async def _keep(self, connection: Connection, arrivals: Sequence[Arrival]) -> list[Arrival]:
-        """Stores events by identity. Returns those that were new, in log order."""
-        if not arrivals:
-            return []
+    async def _advance(self, connection: Connection, batches: Sequence[LaneBatch]) -> list[LaneBatch]:
+        """Moves the lanes. Returns the batches of those that were where they were believed to be."""
+        rows = await connection.fetch(
+            _SQL["advance_positions"],
+            self._group,
+            [batch.lane.topic for batch in batches],
+            [batch.lane.partition for batch in batches],
+            [batch.expected.topic_id for batch in batches],
+            [batch.expected.next_offset for batch in batches],
+            [batch.next_offset for batch in batches],
+        )
+        return [batches[ordinal - 1] for ordinal in sorted(row["ordinal"] for row in rows)]
+
+    async def _keep(self, connection: Connection, batches: Sequence[LaneBatch]) -> dict[Lane, list[Arrival]]:
+        """Stores events by identity. Returns those that were new, by lane and in log order."""
+        fresh: dict[Lane, list[Arrival]] = {batch.lane: [] for batch in batches}
+        given = [(batch.lane, arrival) for batch in batches for arrival in batch.arrivals]
+        if not given:
+            return fresh
+        arrivals = [arrival for _, arrival in given]
         events = [arrival.event for arrival in arrivals]
         rows = await connection.fetch(
             _SQL["insert_events"],
@@ -111,16 +130,18 @@ class TimescaleWriter:
             [e.area_list or "" for e in events],
             [a.raw for a in arrivals],
         )
-        return [arrivals[ordinal - 1] for ordinal in sorted(row["ordinal"] for row in rows)]
+        ordinals: list[int] = sorted(row["ordinal"] for row in rows)
+        for ordinal in ordinals:
+            lane, arrival = given[ordinal - 1]
+            fresh[lane].append(arrival)
+        return fresh
 
-    async def _add(self, connection: Connection, lane: Lane, folded: Folded, events: int) -> None:
+    async def _add(self, connection: Connection, added: Sequence[tuple[Lane, Folded]], events: int) -> None:
         await connection.execute(
             _SQL["add"],
-            lane.partition,
-            *_source_columns(folded.sources),
-            *(column for tier in TIERS for column in _columns(folded.cells[tier])),
-            lane.topic,
-            touched_json(folded, events),
+            touched_json([folded for _, folded in added], events),
+            *_source_columns(added),
+            *(column for tier in TIERS for column in _cell_columns(added, tier)),
         )
 
     @asynccontextmanager
@@ -147,17 +168,16 @@ class TimescaleWriter:
             raise DependencyUnavailable("database", f"{type(error).__name__}: {error}") from error
 
 
-def _columns(cells: Cells) -> Sequence[Sequence[object]]:
-    """Cells as one array per column: those of the key, then those of the value."""
-    if not cells:
-        return [()] * 9
-    return [*zip(*cells, strict=True), *zip(*cells.values(), strict=True)]
+def _cell_columns(added: Sequence[tuple[Lane, Folded]], tier: Tier) -> Sequence[Sequence[object]]:
+    """Cells of one tier as one array per column: the shard, the key, the value."""
+    rows = [(lane.partition, *key, *cell) for lane, folded in added for key, cell in folded.cells[tier].items()]
+    return list(zip(*rows, strict=True)) or [()] * 10
 
 
-def _source_columns(sources: Sequence[SourceSeen]) -> tuple[list[object], ...]:
-    return (
-        [seen.source for seen in sources],
-        [seen.n for seen in sources],
-        [seen.time_s for seen in sources],
-        [seen.received_s for seen in sources],
-    )
+def _source_columns(added: Sequence[tuple[Lane, Folded]]) -> Sequence[Sequence[object]]:
+    rows = [
+        (seen.source, lane.topic, lane.partition, seen.n, seen.time_s, seen.received_s)
+        for lane, folded in added
+        for seen in folded.sources
+    ]
+    return list(zip(*rows, strict=True)) or [()] * 6

@@ -43,6 +43,20 @@ class Outcome(Struct, frozen=True, kw_only=True):
 FoldArrivals = Callable[[Sequence[Arrival]], Folded]
 
 
+class LaneBatch(Struct, frozen=True, kw_only=True):
+    """What one lane wants counted: arrivals that take it from `expected` to `next_offset`.
+
+    With `unique` the arrivals are kept in the event table for ever, and those that it holds do not count again.
+    """
+
+    lane: Lane
+    expected: Position
+    next_offset: int
+    arrivals: Sequence[Arrival]
+    fold: FoldArrivals
+    unique: bool
+
+
 class Writer(Protocol):
     """The state, as `streams` changes it. Raises DependencyUnavailable when it is away; nothing is changed then."""
 
@@ -50,19 +64,6 @@ class Writer(Protocol):
         """How far the lane has been counted; (topic_id, 0) is stored and returned when it never was."""
         ...
 
-    async def commit(
-        self,
-        lane: Lane,
-        expected: Position,
-        next_offset: int,
-        arrivals: Sequence[Arrival],
-        fold: FoldArrivals,
-        *,
-        unique: bool,
-    ) -> Outcome:
-        """Counts arrivals and advances the lane from `expected` to `next_offset`, in one transaction.
-
-        With `unique` the arrivals are kept in the event table for ever, and those that it already holds do not count
-        again. Raises PositionMoved.
-        """
+    async def commit(self, batch: LaneBatch) -> Outcome:
+        """Counts a lane's batch and advances the lane, in one transaction. Raises PositionMoved."""
         ...

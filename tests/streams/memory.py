@@ -13,7 +13,7 @@ from schemas.errors import DependencyUnavailable
 from schemas.window import TIERS, Tier
 from streams.core.batch import Arrival, DeadLetter, Record
 from streams.core.fold import Cell, Cells
-from streams.store.writer import FoldArrivals, Lane, Outcome, Position, PositionMoved
+from streams.store.writer import Lane, LaneBatch, Outcome, Position, PositionMoved
 
 Trouble = Callable[[], None]
 
@@ -56,34 +56,25 @@ class MemoryWriter:
         await self._meet_trouble()
         return self.positions.setdefault(lane, Position(topic_id, 0))
 
-    async def commit(
-        self,
-        lane: Lane,
-        expected: Position,
-        next_offset: int,
-        arrivals: Sequence[Arrival],
-        fold: FoldArrivals,
-        *,
-        unique: bool,
-    ) -> Outcome:
+    async def commit(self, batch: LaneBatch) -> Outcome:
         """See Writer."""
         lost = False
         try:
             await self._meet_trouble()
         except AnswerLost:
             lost = True
-        if self.positions.get(lane) != expected:
+        if self.positions.get(batch.lane) != batch.expected:
             raise PositionMoved
         counted: list[Arrival] = []
         kept = dict(self.events)
-        for arrival in arrivals:
+        for arrival in batch.arrivals:
             identity = (arrival.event.source, arrival.event.id)
-            if not unique or identity not in kept:
+            if not batch.unique or identity not in kept:
                 counted.append(arrival)
-            if unique:
+            if batch.unique:
                 kept.setdefault(identity, arrival)
-        folded = fold(counted)
-        self.positions[lane] = Position(expected.topic_id, next_offset)
+        folded = batch.fold(counted)
+        self.positions[batch.lane] = Position(batch.expected.topic_id, batch.next_offset)
         self.events = kept
         for tier, cells in folded.cells.items():
             for key, cell in cells.items():
@@ -91,7 +82,7 @@ class MemoryWriter:
         self.commits += 1
         if lost:
             raise DependencyUnavailable("database", "its answer was lost")
-        return Outcome(counted=len(counted), duplicates=len(arrivals) - len(counted))
+        return Outcome(counted=len(counted), duplicates=len(batch.arrivals) - len(counted))
 
     async def _meet_trouble(self) -> None:
         await asyncio.sleep(0)

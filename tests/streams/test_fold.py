@@ -167,7 +167,7 @@ def test_who_was_heard() -> None:
 
 def test_the_change_row_is_the_same_for_the_same_batch() -> None:
     def written(arrivals: Sequence[Arrival]) -> Any:
-        return msgspec.json.decode(touched_json(FOLD(arrivals), 2))
+        return msgspec.json.decode(touched_json([FOLD(arrivals)], 2))
 
     both = [arrival(raw(RECEIVED, id="1", area="0101")), arrival(raw(RECEIVED, id="2", area="0102", source="r"))]
     assert written(both) == written(both[::-1])

@@ -118,6 +118,18 @@ async def test_a_zombie_finds_the_position_moved_and_adds_nothing(world: World) 
     world.check(values, 60)
 
 
+async def test_a_lane_that_was_away_and_came_back_goes_on_where_the_other_left_off(world: World) -> None:
+    values = some_events(60, seed=4)
+    batches = [world.append(values[begin : begin + 20]) for begin in range(0, 60, 20)]
+    other = world.worker()
+    await world.counting.count(batches[0])
+    await other.count(batches[1])
+    # What lies between is counted, only not by this worker.
+    await world.counting.count(batches[2])
+    await world.counting.count(world.append(values[30:]))
+    world.check(values, 90)
+
+
 async def test_two_workers_that_believe_to_own_a_lane(world: World) -> None:
     values = some_events(100, seed=5)
     batches = [world.append(values[begin : begin + 10]) for begin in range(0, 100, 10)]

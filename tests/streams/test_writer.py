@@ -15,8 +15,9 @@ from schemas.errors import DependencyUnavailable
 from schemas.window import TIERS, Tier
 from streams.core.batch import Arrival
 from streams.core.fold import Fold, Folded
+from streams.store.group import GroupCommit
 from streams.store.timescale import TimescaleWriter
-from streams.store.writer import Lane, Outcome, Position, PositionMoved, Writer
+from streams.store.writer import FoldArrivals, Lane, LaneBatch, Outcome, Position, PositionMoved, Writer
 from tests.streams import naive
 from tests.streams.memory import MemoryWriter
 from tests.streams.world import SITE, arrival, arrivals_of, raw, some_events
@@ -55,7 +56,20 @@ def truth(arrivals: Sequence[Arrival]) -> naive.Sums:
 
 async def commit(state: State, at: int, to: int, arrivals: Sequence[Arrival], *, unique: bool = True) -> Outcome:
     """Counts on the lane of the tests."""
-    return await state.writer.commit(LANE, Position(TOPIC_ID, at), to, arrivals, FOLD, unique=unique)
+    return await state.writer.commit(lane_batch(LANE, Position(TOPIC_ID, at), to, arrivals, unique=unique))
+
+
+def lane_batch(
+    lane: Lane,
+    expected: Position,
+    to: int,
+    arrivals: Sequence[Arrival],
+    *,
+    unique: bool = True,
+    fold: FoldArrivals = FOLD,
+) -> LaneBatch:
+    """What a lane wants counted."""
+    return LaneBatch(lane=lane, expected=expected, next_offset=to, arrivals=arrivals, fold=fold, unique=unique)
 
 
 class WriterContract:
@@ -92,7 +106,7 @@ class WriterContract:
         arrivals = arrivals_of(some_events(100, seed=3))
         for lane, part in ((LANE, arrivals[:50]), (OTHER_LANE, arrivals[50:])):
             position = await state.writer.position(lane, TOPIC_ID)
-            await state.writer.commit(lane, position, 50, part, FOLD, unique=True)
+            await state.writer.commit(lane_batch(lane, position, 50, part))
         assert await state.sums() == truth(arrivals)
 
     @pytest.mark.parametrize(
@@ -109,7 +123,7 @@ class WriterContract:
         await commit(state, 0, 1, reports("1"))
         before = (await state.sums(), await state.bodies())
         with pytest.raises(PositionMoved):
-            await state.writer.commit(LANE, expected, 9, reports("2"), FOLD, unique=True)
+            await state.writer.commit(lane_batch(LANE, expected, 9, reports("2")))
         assert (await state.sums(), await state.bodies()) == before
         assert await state.writer.position(LANE, TOPIC_ID) == Position(TOPIC_ID, 1)
 
@@ -157,7 +171,7 @@ class WriterContract:
             raise ZeroDivisionError
 
         with pytest.raises(ZeroDivisionError):
-            await state.writer.commit(LANE, Position(TOPIC_ID, 0), 1, reports("1"), fails, unique=True)
+            await state.writer.commit(lane_batch(LANE, Position(TOPIC_ID, 0), 1, reports("1"), fold=fails))
         assert await state.writer.position(LANE, TOPIC_ID) == Position(TOPIC_ID, 0)
         assert await state.bodies() == {}
         assert (await commit(state, 0, 1, reports("1"))).counted == 1
@@ -200,6 +214,18 @@ class _Timescale:
     async def bodies(self) -> dict[tuple[str, str], bytes]:
         rows = await self.connection.fetch("SELECT source, id, body FROM event")
         return {(row["source"], row["id"]): row["body"] for row in rows}
+
+
+class _Group(_Timescale):
+    """The state behind lanes that share transactions."""
+
+    def __init__(self, writer: TimescaleWriter, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+        super().__init__(writer, connection)
+        self.writer = GroupCommit(writer)
+
+    async def transactions(self) -> int:
+        """How many have changed something."""
+        return await self.connection.fetchval("SELECT count(*) FROM change")
 
 
 class TestMemoryWriter(WriterContract):
@@ -319,3 +345,87 @@ async def test_a_database_that_is_away_is_said_so() -> None:
         await writer.position(LANE, TOPIC_ID)
     with pytest.raises(DependencyUnavailable):
         await writer.beat("w", "starting", "", datetime.now(UTC))
+
+
+class TestGroupCommit(WriterContract):
+    """Lanes that share transactions keep the same promises, and need fewer of them."""
+
+    @pytest.fixture
+    async def state(self, database_url: str) -> AsyncIterator[_Group]:
+        await migrate_schema(database_url)
+        writer = TimescaleWriter(database_url, "group")
+        connection = await asyncpg.connect(database_url)
+        try:
+            yield _Group(writer, connection)
+        finally:
+            await writer.close()
+            await connection.close()
+
+    @staticmethod
+    async def lanes(state: _Group, number: int) -> list[Lane]:
+        """So many lanes, each at the start of its topic."""
+        lanes = [Lane("t.cases.v1", partition) for partition in range(number)]
+        for lane in lanes:
+            await state.writer.position(lane, TOPIC_ID)
+        return lanes
+
+    async def test_lanes_that_commit_at_once_share_a_transaction(self, state: _Group) -> None:
+        lanes = await self.lanes(state, 6)
+        start = Position(TOPIC_ID, 0)
+        outcomes = await asyncio.gather(
+            *(state.writer.commit(lane_batch(lane, start, 1, reports(str(lane.partition)))) for lane in lanes)
+        )
+        assert outcomes == [Outcome(counted=1, duplicates=0)] * 6
+        assert await state.transactions() == 1
+        assert len(await state.bodies()) == 6
+
+    async def test_what_comes_while_two_are_under_way_goes_together(self, state: _Group) -> None:
+        lanes = await self.lanes(state, 8)
+        start = Position(TOPIC_ID, 0)
+        async with state.connection.transaction():
+            # Whoever wants a lane has to wait for this one.
+            await state.connection.execute("SELECT FROM position FOR UPDATE")
+            commits: list[asyncio.Task[Outcome]] = []
+            for lane in lanes:
+                batch = lane_batch(lane, start, 1, reports(str(lane.partition)))
+                commits.append(asyncio.create_task(state.writer.commit(batch)))
+                await asyncio.sleep(0.02)
+        await asyncio.gather(*commits)
+        assert await state.transactions() == 3
+
+    async def test_a_lane_that_has_moved_does_not_keep_the_others(self, state: _Group) -> None:
+        lanes = await self.lanes(state, 3)
+        outcomes = await asyncio.gather(
+            *(
+                state.writer.commit(lane_batch(lane, Position(TOPIC_ID, at), 9, reports(str(lane.partition))))
+                for lane, at in zip(lanes, (0, 5, 0), strict=True)
+            ),
+            return_exceptions=True,
+        )
+        assert isinstance(outcomes[1], PositionMoved)
+        assert [outcomes[0], outcomes[2]] == [Outcome(counted=1, duplicates=0)] * 2
+        assert {id_ for _, id_ in await state.bodies()} == {"0", "2"}
+
+    async def test_one_event_in_two_lanes_of_a_group_counts_once(self, state: _Group) -> None:
+        lanes = await self.lanes(state, 2)
+        outcomes = await asyncio.gather(
+            *(state.writer.commit(lane_batch(lane, Position(TOPIC_ID, 0), 1, reports("1"))) for lane in lanes)
+        )
+        assert sorted(outcome.counted for outcome in outcomes) == [0, 1]
+        assert await state.sums() == truth(reports("1"))
+
+    async def test_a_lane_that_is_cancelled_while_it_waits_is_left_out(self, state: _Group) -> None:
+        lanes = await self.lanes(state, 4)
+        start = Position(TOPIC_ID, 0)
+        async with state.connection.transaction():
+            await state.connection.execute("SELECT FROM position FOR UPDATE")
+            commits: list[asyncio.Task[Outcome]] = []
+            for lane in lanes:
+                batch = lane_batch(lane, start, 1, reports(str(lane.partition)))
+                commits.append(asyncio.create_task(state.writer.commit(batch)))
+                await asyncio.sleep(0.02)
+            commits[3].cancel()
+            await asyncio.sleep(0)
+        outcomes = await asyncio.gather(*commits, return_exceptions=True)
+        assert isinstance(outcomes[3], asyncio.CancelledError)
+        assert {id_ for _, id_ in await state.bodies()} == {"0", "1", "2"}
