@@ -26,9 +26,9 @@ from tests.benchmarks.workload import AREAS, PARTITIONS
 
 PATH = "/v1/events"
 BATCH_EVENTS = 100
-CONNECTIONS = 64
+CONNECTIONS = 32
 REPETITIONS, REPETITIONS_QUICK = 5, 2
-SECONDS, SECONDS_QUICK = 5.0, 0.7
+SECONDS, SECONDS_QUICK = 3.0, 0.7
 """One server under one kind of load, once."""
 READY_S = 60.0
 LOAD_STOP_S = 30.0
