@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from schemas.errors import InvalidEvent, Reason
-from schemas.event import EVENT_BYTES_MAX, EVENT_TYPES, TIME_END_S, AnyEvent
+from schemas.event import EVENT_BYTES_MAX, EVENT_TYPES, SEAL_BYTES_MAX, TIME_END_S, AnyEvent
 
 CONTENT_TYPE = "application/cloudevents+json"
 
@@ -25,9 +25,13 @@ _AT = re.compile(r"^(?P<detail>.*?)(?: - at `(?P<path>[^`]*)`)?$", re.DOTALL)
 _MISSING = re.compile(r"missing required field `(?P<name>[^`]*)`")
 
 
-def decode(raw: bytes) -> AnyEvent:
+SEALED_BYTES_MAX = EVENT_BYTES_MAX + SEAL_BYTES_MAX
+"""The size of an event on the log."""
+
+
+def decode(raw: bytes, bytes_max: int = EVENT_BYTES_MAX) -> AnyEvent:
     """Reads one event from its JSON object. Raises InvalidEvent with the field, the reason and the fix."""
-    _check_text(raw, len(raw))
+    _check_text(raw, len(raw), bytes_max)
     try:
         event = _decoder.decode(raw)
     except (msgspec.DecodeError, RecursionError) as error:
@@ -55,10 +59,10 @@ def decode_all(raws: Sequence[bytes]) -> list[AnyEvent]:
 
 
 def is_plain(raws: Sequence[bytes]) -> bool:
-    """Whether all pass the checks that look at every byte: size, encoding, NUL. `decode_plain` leaves them out."""
+    """Whether all records pass the checks that look at every byte: size, encoding, NUL. `decode_plain` has none."""
     try:
         # A line feed between them, so that no character can be made of the end of one and the start of the next.
-        _check_text(b"\n".join(raws), max(map(len, raws), default=0))
+        _check_text(b"\n".join(raws), max(map(len, raws), default=0), SEALED_BYTES_MAX)
     except InvalidEvent:
         return False
     return True
@@ -104,14 +108,14 @@ def seal_tail(received_at: datetime, area_list: str) -> bytes:
     return b',"receivedat":"%bZ","arealist":%b}' % (stamp.encode(), msgspec.json.encode(area_list))
 
 
-def _check_text(text: bytes, event_bytes: int) -> None:
+def _check_text(text: bytes, event_bytes: int, bytes_max: int = EVENT_BYTES_MAX) -> None:
     """Raises InvalidEvent for what msgspec lets pass: size, and the text of attributes that it skips over."""
-    if event_bytes > EVENT_BYTES_MAX:
+    if event_bytes > bytes_max:
         raise InvalidEvent(
             "$",
             Reason.TOO_LARGE,
             f"the event has {event_bytes} bytes",
-            f"Send at most {EVENT_BYTES_MAX} bytes an event; put photos and files elsewhere and link them.",
+            f"Send at most {bytes_max} bytes an event; put photos and files elsewhere and link them.",
         )
     # PostgreSQL text cannot hold NUL. One backslash is found faster than the escape, and most events have none.
     if b"\\" in text and b"\\u0000" in text and _has_nul(text):
@@ -126,9 +130,10 @@ def _check_text(text: bytes, event_bytes: int) -> None:
 
 def check_time(event: AnyEvent) -> None:
     """Raises InvalidEvent for a time that a table or a zone may not hold; `decode_plain` leaves it to its caller."""
-    if not _TIME_START <= event.time < _TIME_END:
-        detail = f"{event.time.isoformat()} is not in the years 1970 to 2199"
-        raise InvalidEvent("time", Reason.INVALID_FIELD, detail, "Send the moment at which it happened.")
+    for field, time in (("time", event.time), ("receivedat", event.received_at)):
+        if time is not None and not _TIME_START <= time < _TIME_END:
+            detail = f"{time.isoformat()} is not in the years 1970 to 2199"
+            raise InvalidEvent(field, Reason.INVALID_FIELD, detail, "Send the moment at which it happened.")
 
 
 def _has_nul(raw: bytes) -> bool:

@@ -5,11 +5,12 @@ IocError
 │   └── InvalidBody         a request body that cannot be taken apart into events
 ├── SiteError               the site pack's fault: file, position, reason and fix
 ├── DependencyUnavailable   nobody's fault: bounded wait, 503 or retry, recovery by itself
-├── SetupError              the operator can mend it: one line with the remedy
+├── OperatorError           whoever runs the centre can mend it: one line with the remedy
 └── BrokenInvariant         our fault, or the log was tampered with: stop and alarm
     ├── PositionGap         the log starts beyond what was counted (retention loss)
     ├── LogTruncated        the log ends below what was counted
-    └── TopicReplaced       the topic was deleted and made anew
+    ├── TopicReplaced       the topic was deleted and made anew
+    └── BatchRefused        the database refuses a batch for what is in it: trying again is of no use
 """
 
 from enum import StrEnum
@@ -27,6 +28,7 @@ class Reason(StrEnum):
     INVALID_FIELD = "invalid_field"
     NAIVE_TIME = "naive_time"
     UNKNOWN_TYPE = "unknown_type"
+    WRONG_TOPIC = "wrong_topic"
     UNKNOWN_AREA = "unknown_area"
     WRONG_AREA_LIST = "wrong_area_list"
     UNSUPPORTED_MEDIA = "unsupported_media"
@@ -99,3 +101,7 @@ class LogTruncated(BrokenInvariant):
 
 class TopicReplaced(BrokenInvariant):
     """The topic's id differs from the one stored with the position: it was deleted and made anew."""
+
+
+class BatchRefused(BrokenInvariant):
+    """The database refuses a batch for what is in it: decoding let something pass that no table can hold."""

@@ -27,6 +27,9 @@ GeoUri = Annotated[str, Meta(pattern=r"^geo:-?\d{1,2}(\.\d+)?,-?\d{1,3}(\.\d+)?(
 TIME_END_S = 7_258_118_400
 """Events lie in [1970, 2200), here in seconds since the epoch. Every zone and table can hold that, with room."""
 
+SEAL_BYTES_MAX = 1024
+"""What the centre may add to an event: one on the log is at most so much larger than one at the door."""
+
 EVENT_BYTES_MAX = 64 * 1024
 """An event's size on the wire. A larger one is refused: CloudEvents 1.0 §3.2.2 promises no more to anyone."""
 

@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from schemas.area import Area, AreaTree, Zone
 from schemas.errors import SiteError
-from schemas.event import EVENT_TYPES, AreaCode
+from schemas.event import EVENT_TYPES, AreaCode, Label
 from schemas.kpi import Catalogue, Kpi, Measure
 
 SITE_FILE = "site.toml"
@@ -44,7 +44,7 @@ class Header(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     id: str
     names: dict[str, str]
     zone: Zone
-    area_list: str
+    area_list: Label
     languages: list[str]
     source: list[Source] = []
 
@@ -129,6 +129,7 @@ def _check_kpi(kpi: Kpi, where: str) -> None:
             fix = f"Use one of: {', '.join(sorted(fields))}."
             raise SiteError(KPIS_FILE, where, f"`{key}` names {name!r}, which {kpi.event} does not have", fix)
     hints = get_type_hints(data)
+    labels = get_type_hints(data, include_extras=True)
     for key, name, wanted, is_called in (
         ("value", kpi.value, (int, float), "a number"),
         ("due", kpi.due, (datetime,), "a time"),
@@ -138,10 +139,19 @@ def _check_kpi(kpi: Kpi, where: str) -> None:
             raise SiteError(
                 KPIS_FILE, where, f"`{key}` names {name!r}, which is not {is_called}", "Name another field."
             )
+    if kpi.dimension is not None and not _is_label(labels[kpi.dimension]):
+        reason = f"`dimension` names {kpi.dimension!r}, whose values may be too long or too many to split by"
+        raise SiteError(KPIS_FILE, where, reason, "Name a field that holds a short word.")
     if kpi.measure is Measure.IN_TIME and kpi.due is None:
         raise SiteError(KPIS_FILE, where, "measure in_time needs `due`", "Name the field that holds the target.")
     if kpi.measure is Measure.DISTRIBUTION and kpi.value is None:
         raise SiteError(KPIS_FILE, where, "measure distribution needs `value`", "Name the field to measure.")
+
+
+def _is_label(hint: object) -> bool:
+    """Whether a field holds a `Label` or one of a few words."""
+    given = [hint, *get_args(hint)]
+    return any(part == Label or get_origin(part) is Literal for part in given)
 
 
 def _holds(hint: object, wanted: tuple[type, ...]) -> bool:

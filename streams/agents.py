@@ -184,13 +184,19 @@ class Worker:
     async def _on_start(self) -> None:
         self._background = [
             asyncio.create_task(beat(self.health, self._writer)),
-            asyncio.create_task(self._watch_topics()),
+            asyncio.create_task(self._watch()),
         ]
+        for task in self._background:
+            task.add_done_callback(self._background_ended)
+
+    def _background_ended(self, task: asyncio.Task[None]) -> None:
+        """Without its beat or its watch a worker would count on while nobody hears that it is in trouble."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.halt(error)
 
     async def _on_assigned(self, _app: faust.App, assigned: set[TP], **_: object) -> None:
         self._lanes.assign(Lane(tp.topic, tp.partition) for tp in assigned)
         self.health.state = State.COUNTING
-        metrics.DATABASE_UP.set(1)
 
     async def _on_shutdown(self, _app: faust.App, **_: object) -> None:
         for task in self._background:
@@ -204,6 +210,7 @@ class Worker:
         return Counting(
             lane,
             dedupe=topic.dedupe,
+            types=topic.types,
             areas=self.config.site.areas,
             fold=self._fold,
             writer=self._commits,
@@ -211,10 +218,13 @@ class Worker:
             wall_clock_s=time.time,
         )
 
-    async def _watch_topics(self) -> None:
+    async def _watch(self) -> None:
         """Notices a topic that is made anew even while nothing comes in, and whether the broker answers at all."""
         known: dict[str, UUID] = {}
         while True:
+            busy_s = self._lanes.busy_s()
+            metrics.BUSY_S.set(busy_s)
+            self.health.note_busy(busy_s)
             try:
                 for name in self._topics:
                     topic_id = await self._kafka.topic_id(name)

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 BEAT_S = 2.0
 SWEEP_S = 30.0
+
+BUSY_MAX_S = 60.0
+"""How long one batch may take before `/healthz` and the board's list of workers say that something is wrong."""
+
 CHANGE_RETENTION_S = 6 * 60 * 60
 """How long a board may be away and still resume without a fresh snapshot."""
 
@@ -51,6 +55,18 @@ class Health:
         self.state = State.STARTING
         self.detail = ""
 
+    def note_busy(self, busy_s: float) -> None:
+        """Notes how long the slowest lane has been at one batch; beyond BUSY_MAX_S something is stuck or away."""
+        if self.state is not State.HALTED:
+            self.detail = (
+                f"a batch has been waiting to be committed for {busy_s:.0f} s" if busy_s > BUSY_MAX_S else ""
+            )
+
+    @property
+    def ok(self) -> bool:
+        """Whether it counts, or has nothing to count."""
+        return self.state is not State.HALTED and not self.detail
+
     def halt(self, detail: str) -> None:
         """Notes for good that this worker has stopped counting."""
         self.state = State.HALTED
@@ -73,8 +89,7 @@ def serve(health: Health, host: str, port: int) -> Callable[[], None]:
     def app(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         if environ["PATH_INFO"] != "/healthz":
             return metrics_app(environ, start_response)
-        ok = health.state is not State.HALTED
-        start_response("200 OK" if ok else "503 Service Unavailable", [("Content-Type", "application/json")])
+        start_response("200 OK" if health.ok else "503 Service Unavailable", [("Content-Type", "application/json")])
         return [json.dumps({"worker": health.worker, "state": health.state, "detail": health.detail}).encode()]
 
     server = make_server(host, port, app, server_class=_Server, handler_class=_Quiet)

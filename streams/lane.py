@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Container, Sequence
 from time import monotonic
 from typing import TypeVar
 
@@ -14,13 +14,21 @@ from schemas.errors import (
     PositionGap,
     TopicReplaced,
 )
-from schemas.topics import Dedupe
+from schemas.event import Event
+from schemas.topics import INPUTS, Dedupe
 from streams import metrics
-from streams.core.batch import Arrival, Batch, Reading, read
-from streams.core.dedupe import HORIZON_MS, SeenIds
+from streams.core.batch import Arrival, Batch, Reading, Record, parts, read
+from streams.core.dedupe import GENERATION_MS, HORIZON_MS, IDS_MAX, SeenIds
 from streams.core.fold import Fold
 from streams.log import Log
 from streams.store.writer import Lane, LaneBatch, Outcome, Position, PositionMoved, Writer
+
+DAYS_MAX = 30
+"""Days that one batch may touch in a transaction. Each day is a chunk of its own, and a new chunk takes locks by the
+dozen: events of thousands of days in one request would exhaust the server's. Beyond it the batch goes in parts."""
+
+REMEMBERED_MAX = IDS_MAX // sum(topic.partitions for topic in INPUTS if topic.dedupe is Dedupe.HORIZON)
+"""Ids that taking over one lane may remember, so that taking over all of them stays within the worker's bound."""
 
 RETRY_FIRST_S = 0.1
 RETRY_MAX_S = 5.0
@@ -40,6 +48,7 @@ class Counting:
         lane: Lane,
         *,
         dedupe: Dedupe,
+        types: Container[type[Event]],
         areas: AreaTree,
         fold: Fold,
         writer: Writer,
@@ -49,6 +58,7 @@ class Counting:
         """Reads nothing yet; `prepare` or the first batch does."""
         self._lane = lane
         self._dedupe = dedupe
+        self._types = types
         self._areas = areas
         self._fold = fold
         self._writer = writer
@@ -94,15 +104,18 @@ class Counting:
         metrics.SKIPPED.labels(self._lane.topic).inc(len(batch.records) - len(records))
         if not records:
             return
-        reading = read(self._lane.topic, self._lane.partition, records, self._areas)
+        reading = self._read(records)
         if reading.dead:
             await self._bury(reading)
-        fresh = self.seen.fresh(reading.arrivals) if self._dedupe is Dedupe.HORIZON else reading.arrivals
-        outcome = await self._commit(position, batch.next_offset, fresh)
-        self._position = Position(position.topic_id, batch.next_offset)
-        if self._dedupe is Dedupe.HORIZON:
-            self.seen.remember(reading.arrivals)
-        self._observe(batch, len(records), len(reading.arrivals), outcome)
+        counted = 0
+        for arrivals, cut in parts(reading.arrivals, DAYS_MAX):
+            next_offset = batch.next_offset if cut is None else cut
+            fresh = self.seen.fresh(arrivals) if self._dedupe is Dedupe.HORIZON else arrivals
+            counted += (await self._commit(position, next_offset, fresh)).counted
+            position = self._position = Position(position.topic_id, next_offset)
+            if self._dedupe is Dedupe.HORIZON:
+                self.seen.remember(arrivals)
+        self._observe(batch, len(records), len(reading.arrivals), counted)
 
     async def _take_over(self) -> Position:
         """Reads where the lane stands, and rebuilds what dedupe has to remember."""
@@ -139,9 +152,14 @@ class Counting:
 
     async def _remember_tail(self, position: Position) -> SeenIds:
         seen = SeenIds()
-        async for records in self._log.tail(self._lane, position.next_offset, HORIZON_MS):
-            seen.remember(read(self._lane.topic, self._lane.partition, records, self._areas).arrivals)
+        async for records in self._log.tail(self._lane, position.next_offset, HORIZON_MS + GENERATION_MS):
+            seen.remember(self._read(records).arrivals)
+            while len(seen) > REMEMBERED_MAX:
+                metrics.FORGOTTEN.inc(seen.forget_oldest())
         return seen
+
+    def _read(self, records: Sequence[Record]) -> Reading:
+        return read(self._lane.topic, self._lane.partition, records, self._areas, self._types)
 
     async def _bury(self, reading: Reading) -> None:
         """Writes dead letters before the commit: a crash in between writes one twice, under the same key."""
@@ -173,7 +191,7 @@ class Counting:
         delay_s = RETRY_FIRST_S
         while True:
             try:
-                return await attempt()
+                result = await attempt()
             except DependencyUnavailable as error:
                 metrics.RETRIES.labels(error.dependency).inc()
                 if error.dependency == "database":
@@ -182,13 +200,15 @@ class Counting:
                 # Jitter, so that lanes do not all come back in the same instant.
                 await asyncio.sleep(delay_s * random.uniform(0.5, 1.0))  # noqa: S311
                 delay_s = min(delay_s * 2, RETRY_MAX_S)
+            else:
+                return result
 
-    def _observe(self, batch: Batch, records: int, arrivals: int, outcome: Outcome) -> None:
+    def _observe(self, batch: Batch, records: int, arrivals: int, counted: int) -> None:
         topic, partition = self._lane.topic, str(self._lane.partition)
         age_s = max(0.0, self._wall_clock_s() - batch.records[-1].timestamp / 1000)
         metrics.RECORDS.labels(topic).inc(records)
-        metrics.COUNTED.labels(topic).inc(outcome.counted)
-        metrics.DUPLICATES.labels(topic).inc(arrivals - outcome.counted)
+        metrics.COUNTED.labels(topic).inc(counted)
+        metrics.DUPLICATES.labels(topic).inc(arrivals - counted)
         metrics.BATCH.labels(topic).observe(records)
         metrics.EVENT_TO_COMMIT_S.labels(topic).observe(age_s)
         metrics.LAG_S.labels(topic, partition).set(age_s)

@@ -5,6 +5,7 @@ While one lane waits for the database another decodes and folds, so neither the 
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from time import monotonic
 from typing import NamedTuple
 
 from streams import metrics
@@ -31,13 +32,16 @@ class _Runner:
         self.counting = counting
         self.queue: asyncio.Queue[_Job] = asyncio.Queue(QUEUED_MAX)
         self.counted = counted
+        self.busy_since_s: float | None = monotonic()
         self.task = asyncio.create_task(self._run())
         self.task.add_done_callback(lambda task: self._ended(task, halt))
 
     async def _run(self) -> None:
         await self.counting.prepare()
         while True:
+            self.busy_since_s = None
             jobs = [await self.queue.get()]
+            self.busy_since_s = monotonic()
             # What has piled up goes in one transaction: the same rows are then written once, not once a batch.
             while not self.queue.empty():
                 jobs.append(self.queue.get_nowait())
@@ -105,6 +109,11 @@ class Lanes:
             # An agent that waits for room in a queue which nobody empties would keep its whole topic waiting.
             while not runner.queue.empty():
                 runner.queue.get_nowait()
+
+    def busy_s(self) -> float:
+        """How long the slowest lane has been at its batch; 0 when all wait for something to come."""
+        begun_s = [runner.busy_since_s for runner in self._runners.values() if runner.busy_since_s is not None]
+        return monotonic() - min(begun_s) if begun_s else 0.0
 
     async def close(self) -> None:
         """Ends all lanes at once; what was not committed comes again."""

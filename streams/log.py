@@ -3,6 +3,8 @@
 Reads a partition's tail for dedupe, its end for the truncation check, and writes dead letters.
 """
 
+import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any, Protocol
 from uuid import UUID
@@ -16,8 +18,15 @@ from streams.store.writer import Lane
 from streams.topic_id import topic_ids
 
 REQUEST_TIMEOUT_MS = 10_000
-POLL_MS = 1_000
+STOP_S = 2.0
+
+DEAD_VALUE_BYTES_MAX = 1024 * 1024
+"""What is kept of a dead letter's value. Of a longer one the start is, with its whole size in the header `truncated`;
+the key says where the original stands."""
 RECORDS_PER_POLL_MAX = 10_000
+
+DEAD_KEY_BYTES_MAX = 64 * 1024
+"""A longer key of a dead letter is left out."""
 
 
 class Log(Protocol):
@@ -47,13 +56,16 @@ class KafkaLog:
         """Connects when it is first needed."""
         self._bootstrap = bootstrap
         self._dead_topic = dead_topic
+        self._burying = asyncio.Lock()
         self._producer: Any = None  # aiokafka's producer carries hardly any types
 
     async def close(self) -> None:
-        """Ends the connection that writes dead letters."""
-        if self._producer is not None:
-            await self._producer.stop()
-            self._producer = None
+        """Ends the connection that writes dead letters. A broker that is away does not keep it."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            with contextlib.suppress(TimeoutError, KafkaError, OSError):
+                async with asyncio.timeout(STOP_S):
+                    await producer.stop()
 
     async def topic_id(self, topic: str) -> UUID | None:
         """See Log."""
@@ -89,7 +101,9 @@ class KafkaLog:
             found = (await consumer.offsets_for_times({at: newest[0].timestamp - horizon_ms}))[at]
             consumer.seek(at, max(begin, found.offset) if found else begin)
             while await consumer.position(at) < before_offset:
-                polled = await consumer.getmany(at, timeout_ms=POLL_MS, max_records=RECORDS_PER_POLL_MAX)
+                polled = await consumer.getmany(at, timeout_ms=REQUEST_TIMEOUT_MS, max_records=RECORDS_PER_POLL_MAX)
+                if not polled:
+                    raise DependencyUnavailable("kafka", f"nothing of {lane} came for {REQUEST_TIMEOUT_MS} ms")
                 yield [record for record in polled.get(at, []) if record.offset < before_offset]
         except (KafkaError, OSError) as error:
             raise DependencyUnavailable("kafka", str(error)) from error
@@ -98,38 +112,30 @@ class KafkaLog:
 
     async def bury(self, letters: Sequence[DeadLetter]) -> None:
         """See Log."""
-        try:
-            if self._producer is None:
-                producer = AIOKafkaProducer(
-                    bootstrap_servers=self._bootstrap,
-                    acks="all",
-                    enable_idempotence=True,
-                    linger_ms=5,
-                    request_timeout_ms=REQUEST_TIMEOUT_MS,
-                    max_request_size=2 * 1024 * 1024,
-                )
-                self._producer = producer
-                await producer.start()
-            sent = [
-                await self._producer.send(
-                    self._dead_topic,
-                    key=f"{letter.topic}/{letter.partition}/{letter.offset}".encode(),
-                    value=letter.value,
-                    headers=[
-                        ("reason", letter.reason.encode()),
-                        ("detail", letter.detail.encode()),
-                        ("key", letter.key or b""),
-                    ],
-                )
-                for letter in letters
-            ]
-            for future in sent:
-                await future
-        except (KafkaError, OSError) as error:
-            producer, self._producer = self._producer, None
-            if producer is not None:
-                await producer.stop()
-            raise DependencyUnavailable("kafka", str(error)) from error
+        # One at a time: lanes share the producer, and one that fails must not be taken from under another.
+        async with self._burying:
+            try:
+                async with asyncio.timeout(REQUEST_TIMEOUT_MS / 1000):
+                    producer = await self._started_producer()
+                    sent = [await producer.send(self._dead_topic, **_as_record(letter)) for letter in letters]
+                    for future in sent:
+                        await future
+            except (KafkaError, OSError, TimeoutError) as error:
+                await self.close()
+                raise DependencyUnavailable("kafka", str(error) or type(error).__name__) from error
+
+    async def _started_producer(self) -> Any:  # noqa: ANN401 (aiokafka's producer carries hardly any types)
+        if self._producer is None:
+            self._producer = AIOKafkaProducer(
+                bootstrap_servers=self._bootstrap,
+                acks="all",
+                enable_idempotence=True,
+                linger_ms=5,
+                request_timeout_ms=REQUEST_TIMEOUT_MS,
+                max_request_size=2 * 1024 * 1024,
+            )
+            await self._producer.start()
+        return self._producer
 
     def _consumer(self) -> Any:  # noqa: ANN401 (aiokafka's consumer carries hardly any types)
         """A consumer without a group: it follows nothing and commits nothing."""
@@ -142,3 +148,14 @@ class KafkaLog:
             fetch_max_wait_ms=100,
             max_partition_fetch_bytes=4 * 1024 * 1024,
         )
+
+
+def _as_record(letter: DeadLetter) -> dict[str, Any]:
+    headers = [("reason", letter.reason.encode()), ("detail", letter.detail.encode())]
+    value, key = letter.value, letter.key or b""
+    if len(key) <= DEAD_KEY_BYTES_MAX:
+        headers.append(("key", key))
+    if value is not None and len(value) > DEAD_VALUE_BYTES_MAX:
+        headers.append(("truncated", str(len(value)).encode()))
+        value = value[:DEAD_VALUE_BYTES_MAX]
+    return {"key": f"{letter.topic}/{letter.partition}/{letter.offset}".encode(), "value": value, "headers": headers}

@@ -24,6 +24,7 @@ LAG_RECORDS = Gauge("ioc_streams_lag_records", "Records on the log that are not 
 LAG_S = Gauge(
     "ioc_streams_lag_seconds", "Age of the newest counted record when it was committed.", ["topic", "partition"]
 )
+BUSY_S = Gauge("ioc_streams_busy_seconds", "How long the slowest lane has been at its batch.")
 RETRIES = Counter("ioc_streams_retries_total", "Transactions tried again.", ["dependency"])
 DATABASE_UP = Gauge("ioc_streams_database_up", "1 while transactions commit, 0 while they are being tried again.")
 KAFKA_UP = Gauge("ioc_streams_kafka_up", "1 while the broker answers.")

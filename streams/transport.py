@@ -9,10 +9,12 @@ Source: faust-streaming 0.15.3, transport/consumer.py and transport/drivers/aiok
 """
 
 import asyncio
+import contextlib
 from collections.abc import Iterator
 from typing import Any, cast
 
 import aiokafka
+from aiokafka.errors import KafkaError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, Message
 from faust.types.transports import TPorTopicSet
@@ -53,7 +55,9 @@ class Consumer(driver.Consumer):
                     return
                 if not self.flow_active:
                     # A fetch that ends while partitions change hands is void: start again from what is committed.
-                    await self.perform_seek()
+                    # No partition may be ours just now; whoever resumes the flow seeks again.
+                    with contextlib.suppress(KafkaError, AssertionError):
+                        await self.perform_seek()
                     continue
                 await self._deliver(records, active)
         except self.consumer_stopped_errors:

@@ -32,6 +32,8 @@ SETTINGS = {
     "shared_buffers": "'256MB'",
     "max_wal_size": "'2GB'",
     "max_connections": "100",
+    # A new chunk of a hypertable takes a dozen locks, and a replay of years makes many.
+    "max_locks_per_transaction": "512",
     "max_worker_processes": "16",
     "jit": "off",
     "wal_compression": "on",

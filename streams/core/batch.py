@@ -1,6 +1,6 @@
 """What did one fetch bring of one partition, and what in it can be read?"""
 
-from collections.abc import Sequence
+from collections.abc import Container, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple, Protocol
 
@@ -8,9 +8,11 @@ import msgspec
 from msgspec import Struct
 
 from schemas.area import AreaTree
-from schemas.codec import check_time, decode, decode_plain, explain, is_plain
+from schemas.codec import SEALED_BYTES_MAX, check_time, decode, decode_plain, explain, is_plain
 from schemas.errors import InvalidEvent, Reason
-from schemas.event import AnyEvent
+from schemas.event import EVENT_TYPES, AnyEvent, Event, type_of
+
+DAY_S = 24 * 60 * 60
 
 
 class Record(Protocol):
@@ -66,6 +68,7 @@ class Arrival(Struct, frozen=True, gc=False):
     `logged_ms`  the log's time of arrival, in milliseconds since the epoch
     `time_s`     the event's own time, in seconds since the epoch
     `identity`   a 64-bit hash of source and id, the same within one process
+    `offset`     where it stands on its partition
     """
 
     event: AnyEvent
@@ -73,6 +76,7 @@ class Arrival(Struct, frozen=True, gc=False):
     logged_ms: int
     time_s: float
     identity: int
+    offset: int
 
     @property
     def received_at(self) -> datetime:
@@ -99,18 +103,29 @@ class Reading(NamedTuple):
     dead: list[DeadLetter]
 
 
-def read(topic: str, partition: int, records: Sequence[Record], areas: AreaTree) -> Reading:
-    """Decodes every record. One that cannot be read, or names an area that is not there, is dead; the rest count."""
+def read(
+    topic: str,
+    partition: int,
+    records: Sequence[Record],
+    areas: AreaTree,
+    types: Container[type[Event]] = frozenset(EVENT_TYPES.values()),
+) -> Reading:
+    """Decodes every record. One that cannot be read, is not of the topic's types, or names an area that is not there,
+    is dead; the rest count.
+    """
     arrivals: list[Arrival] = []
     dead: list[DeadLetter] = []
     codes = areas.codes
     # What looks at every byte is checked once for the batch; when that fails, every record gets its own check.
-    event_of = decode_plain if is_plain([record.value or b"" for record in records]) else decode
+    plain = is_plain([record.value or b"" for record in records])
     for record in records:
         value = record.value or b""
         try:
-            event = event_of(value)
+            event = decode_plain(value) if plain else decode(value, SEALED_BYTES_MAX)
             check_time(event)
+            if event.__class__ not in types:
+                detail = f"{type_of(event)} does not travel on {topic}"
+                raise InvalidEvent("type", Reason.WRONG_TOPIC, detail, "Send it on its own topic.")
             if event.area not in codes:
                 raise InvalidEvent("area", Reason.UNKNOWN_AREA, f"area {event.area!r} is not known", "Correct it.")
         except InvalidEvent as error:
@@ -119,8 +134,24 @@ def read(topic: str, partition: int, records: Sequence[Record], areas: AreaTree)
             dead.append(_dead_letter(topic, partition, record, explain(error)))
         else:
             identity = hash((event.source, event.id))
-            arrivals.append(Arrival(event, value, record.timestamp, event.time.timestamp(), identity))
+            arrivals.append(Arrival(event, value, record.timestamp, event.time.timestamp(), identity, record.offset))
     return Reading(arrivals, dead)
+
+
+def parts(arrivals: Sequence[Arrival], days_max: int) -> Iterator[tuple[Sequence[Arrival], int | None]]:
+    """Cuts arrivals where they would touch more than `days_max` days. Each part comes with the offset of the next
+    part's first arrival, None after the last; without arrivals there is one part without any.
+    """
+    begin = 0
+    days: set[int] = set()
+    for index, arrival in enumerate(arrivals):
+        day = int(arrival.time_s // DAY_S)
+        if day not in days and len(days) == days_max:
+            yield arrivals[begin:index], arrival.offset
+            begin = index
+            days.clear()
+        days.add(day)
+    yield arrivals[begin:] if begin else arrivals, None
 
 
 def _dead_letter(topic: str, partition: int, record: Record, refusal: InvalidEvent) -> DeadLetter:

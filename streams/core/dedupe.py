@@ -30,7 +30,8 @@ class SeenIds:
     def __init__(self, horizon_ms: int = HORIZON_MS, generation_ms: int = GENERATION_MS) -> None:
         """Remembers nothing yet."""
         self._generation_ms = generation_ms
-        self._kept = max(1, horizon_ms // generation_ms)
+        # One more than fit, because the newest is not full: an id lives for the horizon at least.
+        self._kept = -(-horizon_ms // generation_ms) + 1
         self._seen: set[int] = set()
         self._generations: dict[int, array[int]] = {}
         # Of ids that came again, the newest generation: the older ones do not forget them.

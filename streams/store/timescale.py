@@ -10,7 +10,7 @@ from uuid import UUID
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
-from schemas.errors import DependencyUnavailable
+from schemas.errors import BatchRefused, DependencyUnavailable
 from schemas.event import type_of
 from schemas.statements import parse_statements
 from schemas.window import TIERS, Tier
@@ -30,6 +30,14 @@ CONNECT_TIMEOUT_S = 5.0
 
 TRANSACTION_IDLE_S = 10
 """The server ends a transaction whose worker says nothing for so long: a frozen one must not keep its lane's row."""
+
+# What is wrong with the data stays wrong: classes 21, 22, 23 and 54, and what asyncpg cannot encode.
+_REFUSED = (
+    asyncpg.CardinalityViolationError,
+    asyncpg.DataError,
+    asyncpg.IntegrityConstraintViolationError,
+    asyncpg.ProgramLimitExceededError,
+)
 
 # The last is what asyncpg says of a connection on which the server has just said that it crashed.
 _AWAY = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
@@ -163,8 +171,10 @@ class TimescaleWriter:
                 )
             async with self._pool.acquire(timeout=COMMAND_TIMEOUT_S) as connection:
                 yield connection
+        except _REFUSED as error:
+            raise BatchRefused(f"{type(error).__name__}: {error}") from error
         except (OSError, TimeoutError, *_AWAY) as error:
-            # Whatever the database says, nothing was committed: trying again is always right and never counts twice.
+            # Nothing was committed, so trying again never counts twice.
             raise DependencyUnavailable("database", f"{type(error).__name__}: {error}") from error
 
 

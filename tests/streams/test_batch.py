@@ -1,6 +1,7 @@
 """Does one bad record leave the rest alone, and is it kept as it was, with the reason?"""
 
 import contextlib
+from datetime import UTC, datetime
 
 import msgspec
 import pytest
@@ -8,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas import codec
+from schemas.codec import SEALED_BYTES_MAX
 from schemas.errors import InvalidEvent, Reason
-from schemas.event import EVENT_BYTES_MAX
-from streams.core.batch import read
+from schemas.event import EVENT_BYTES_MAX, FeedbackReceived
+from streams.core.batch import parts, read
 from tests.streams.world import LOGGED_MS, SITE, StoredRecord, attributes, batch, raw
 
 BAD = [
@@ -20,7 +22,7 @@ BAD = [
     pytest.param(raw(x="§").replace("§".encode(), b"\xff"), Reason.INVALID_UTF8, "$", id="not UTF-8 where not read"),
     pytest.param(raw(x="\x00"), Reason.NUL_CHARACTER, "$", id="NUL where not read"),
     pytest.param(raw(source="a\x00"), Reason.NUL_CHARACTER, "$", id="NUL"),
-    pytest.param(raw(x="y" * EVENT_BYTES_MAX), Reason.TOO_LARGE, "$", id="too large"),
+    pytest.param(raw(x="y" * SEALED_BYTES_MAX), Reason.TOO_LARGE, "$", id="too large"),
     pytest.param(b"[" * 60_000, Reason.INVALID_FIELD, "$", id="deep in place of an event"),
     pytest.param(raw().replace(b'"specversion"', b'"x":' + b"[" * 20_000 + b"]" * 20_000 + b',"specversion"'),
                  Reason.NESTED_TOO_DEEP, "$", id="deep where not read"),
@@ -117,3 +119,38 @@ class TestBatch:
     def test_what_lies_at_or_beyond_an_offset(self, offset: int, kept: str) -> None:
         whole = batch([b"a", b"b", b"c"], first_offset=10)
         assert b"".join(record.value or b"" for record in whole.from_offset(offset)).decode() == kept
+
+
+def test_the_largest_event_that_the_door_takes_counts() -> None:
+    at_the_door = b'{"specversion":"1.0","type":"ioc.camera.detection.v1","source":"s","id":"1","area":"0101",'
+    at_the_door += b'"time":"2025-07-01T08:00:00+07:00","data":{"camera":"c","kind":"car"},"x":"%b"}'
+    at_the_door %= b"y" * (EVENT_BYTES_MAX - len(at_the_door) + len(b"%b"))
+    assert len(at_the_door) == EVENT_BYTES_MAX
+    assert codec.decode(at_the_door).area in SITE.areas
+    sealed = codec.seal(at_the_door, datetime(2025, 7, 1, 1, tzinfo=UTC), "l" * 128)
+    reading = read("t", 0, [StoredRecord(0, LOGGED_MS, b"k", sealed)], SITE.areas)
+    assert [one.raw for one in reading.arrivals] == [sealed]
+
+
+def test_an_event_on_the_topic_of_others_is_dead() -> None:
+    (letter,) = read("t", 0, batch([raw()]).records, SITE.areas, types={FeedbackReceived}).dead
+    assert (letter.reason, letter.detail) == (
+        Reason.WRONG_TOPIC,
+        "type: ioc.camera.detection.v1 does not travel on t",
+    )
+
+
+@pytest.mark.parametrize(
+    ("days", "cuts"),
+    [
+        pytest.param([], [([], None)], id="nothing"),
+        pytest.param([1, 1, 2], [([1, 1, 2], None)], id="within the bound"),
+        pytest.param([1, 2, 3, 3, 4], [([1, 2], 2), ([3, 3, 4], None)], id="one too many"),
+        pytest.param([1, 2, 1, 3, 1, 2], [([1, 2, 1], 3), ([3, 1], 5), ([2], None)], id="to and fro"),
+    ],
+)
+def test_a_batch_of_many_days_goes_in_parts(days: list[int], cuts: list[tuple[list[int], int | None]]) -> None:
+    values = [raw(id=str(n), time=f"2025-07-{day:02}T08:00:00Z") for n, day in enumerate(days)]
+    arrivals = read("t", 0, batch(values).records, SITE.areas).arrivals if values else []
+    found = [([one.event.time.day for one in part], cut) for part, cut in parts(arrivals, days_max=2)]
+    assert found == cuts

@@ -77,7 +77,7 @@ def test_who_takes_over_decides_the_same(log: list[Arrival], taken_at: int, data
         counted = counted[size:]
     counted = log[:taken_at]
     took_over = SeenIds()
-    tail = [one for one in counted if one.logged_ms >= counted[-1].logged_ms - HORIZON_MS]
+    tail = [one for one in counted if one.logged_ms >= counted[-1].logged_ms - HORIZON_MS - GENERATION_MS]
     while tail:
         size = data.draw(st.integers(1, len(tail)))
         took_over.remember(tail[:size])
@@ -100,7 +100,7 @@ def test_no_resend_within_the_horizon_counts_however_batches_are_cut(log: list[A
             number = int(one.event.id)
             if id(one) in fresh and number in last_ms:
                 # Ids are forgotten by the generation, so up to one generation before the horizon.
-                assert one.logged_ms - last_ms[number] > HORIZON_MS - GENERATION_MS
+                assert one.logged_ms - last_ms[number] > HORIZON_MS
             assert id(one) in fresh or number in last_ms
             last_ms[number] = one.logged_ms
         seen.remember(batch)
@@ -112,8 +112,9 @@ def test_no_resend_within_the_horizon_counts_however_batches_are_cut(log: list[A
     [
         pytest.param(0, False, id="at once"),
         pytest.param(24.9, False, id="a little later"),
-        pytest.param(29.9, False, id="just within the horizon, as its generation began with it"),
-        pytest.param(30, True, id="forgotten"),
+        pytest.param(30, False, id="at the horizon"),
+        pytest.param(34.9, False, id="as long as its generation is remembered"),
+        pytest.param(35, True, id="forgotten"),
         pytest.param(500, True, id="long forgotten"),
     ],
 )
@@ -150,3 +151,12 @@ def test_the_oldest_can_be_forgotten_early() -> None:
     assert seen.forget_oldest() == 2
     assert seen.forget_oldest() == 0
     assert len(seen) == 0
+
+
+@pytest.mark.parametrize("into_generation", [pytest.param(0, id="at its start"), pytest.param(4.99, id="at its end")])
+def test_the_horizon_is_kept_wherever_in_a_generation_an_event_stands(into_generation: float) -> None:
+    seen = SeenIds()
+    begin = -LOGGED_MS % GENERATION_MS / MINUTE_MS + into_generation
+    pass_on(seen, [at(begin, 1)])
+    pass_on(seen, [at(begin + HORIZON_MS / MINUTE_MS, 2)])
+    assert pass_on(seen, [at(begin + HORIZON_MS / MINUTE_MS, 1)]) == []

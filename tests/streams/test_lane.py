@@ -2,25 +2,30 @@
 
 import asyncio
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
 
 from schemas.errors import BrokenInvariant, LogTruncated, PositionGap, TopicReplaced
+from schemas.event import EVENT_TYPES
 from schemas.topics import Dedupe
 from schemas.window import Tier
 from streams import lane as lane_module
 from streams.core.batch import Batch
 from streams.core.fold import Fold
-from streams.lane import Counting
+from streams.lane import DAYS_MAX, Counting
 from streams.store.writer import Lane, Position
 from tests.streams import naive
 from tests.streams.memory import MemoryLog, MemoryWriter, answer_lost, away, works
 from tests.streams.world import LOGGED_MS, SITE, arrivals_of, batch, raw, some_events
 
 TOPIC_ID = UUID(int=1)
+START = datetime(2020, 1, 1, 12, tzinfo=UTC)
 LANE = Lane("t", 0)
 FOLD = Fold(SITE.kpis, SITE.areas)
+
+ALL_TYPES = frozenset(EVENT_TYPES.values())
 
 
 @pytest.fixture(autouse=True)
@@ -43,6 +48,7 @@ class World:
         return Counting(
             LANE,
             dedupe=self.dedupe,
+            types=ALL_TYPES,
             areas=SITE.areas,
             fold=FOLD,
             writer=self.writer,
@@ -306,7 +312,7 @@ class TestResends:
     async def test_beyond_the_horizon_only_the_table_knows(self, world: World) -> None:
         one, other = raw(id="1"), raw(id="2")
         await world.counting.count(world.append([one]))
-        await world.counting.count(world.append([other], minutes=31))
+        await world.counting.count(world.append([other], minutes=36))
         await world.counting.count(world.append([one, other], minutes=40))
         days = world.writer.cells[Tier.DAY]
         (counted,) = [cell[0] for key, cell in days.items() if key[:2] == ("objects", "00")]
@@ -320,3 +326,27 @@ class TestResends:
         other = world.worker()
         await other.count(world.append(numbers, minutes=41))
         world.check([*numbers, numbers[0]], 9)
+
+
+def on_day(number: int) -> bytes:
+    """An event on a day of its own."""
+    return raw(id=str(number), time=(START + timedelta(days=number)).isoformat())
+
+
+class TestManyDays:
+    """Events of many days make many chunks, and each new chunk takes locks by the dozen."""
+
+    async def test_one_batch_of_many_days_goes_in_several_transactions(self, world: World) -> None:
+        values = [
+            raw(id=str(number), time=(START + timedelta(days=number)).isoformat())
+            for number in range(3 * DAYS_MAX + 1)
+        ]
+        await world.counting.count(world.append(values))
+        world.check(values, len(values))
+        assert world.writer.commits == 4
+
+    async def test_an_answer_lost_between_two_parts_counts_once(self, world: World) -> None:
+        values = [on_day(number) for number in range(2 * DAYS_MAX)]
+        world.writer.trouble.extend([works, works, answer_lost])
+        await world.counting.count(world.append(values))
+        world.check(values, len(values))

@@ -7,6 +7,7 @@ from uuid import UUID
 import pytest
 
 from schemas.errors import TopicReplaced
+from schemas.event import EVENT_TYPES
 from schemas.topics import Dedupe
 from streams import lane as lane_module
 from streams.core.batch import Batch
@@ -20,6 +21,8 @@ from tests.streams.world import LOGGED_MS, SITE, batch, raw, some_events
 TOPIC_ID = UUID(int=1)
 FOLD = Fold(SITE.kpis, SITE.areas)
 ONE, TWO = Lane("t", 1), Lane("t", 2)
+
+ALL_TYPES = frozenset(EVENT_TYPES.values())
 
 
 @pytest.fixture(autouse=True)
@@ -52,6 +55,7 @@ class World:
         return Counting(
             lane,
             dedupe=Dedupe.HORIZON,
+            types=ALL_TYPES,
             areas=SITE.areas,
             fold=FOLD,
             writer=self.writer,
