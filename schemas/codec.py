@@ -21,6 +21,14 @@ _decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
 _list_decoder: msgspec.json.Decoder[list[AnyEvent]] = msgspec.json.Decoder(list[AnyEvent])
 _TIME_START = datetime.fromtimestamp(0, UTC)
 _TIME_END = datetime.fromtimestamp(TIME_END_S, UTC)
+NESTING_MAX = 64
+"""Objects and arrays within each other. A deeper event is refused."""
+
+BRACKETS_LEAST = 2
+"""Opening brackets of a valid event: its own and its data's."""
+
+_FLATTEN = f"Flatten the data: at most {NESTING_MAX} objects and arrays within each other."
+_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 _AT = re.compile(r"^(?P<detail>.*?)(?: - at `(?P<path>[^`]*)`)?$", re.DOTALL)
 _MISSING = re.compile(r"missing required field `(?P<name>[^`]*)`")
 
@@ -47,7 +55,7 @@ def decode_all(raws: Sequence[bytes]) -> list[AnyEvent]:
     which it is.
     """
     text = b"[%b]" % b",".join(raws)
-    _check_text(text, max(map(len, raws), default=0))
+    _check_text(text, max(map(len, raws), default=0), events=len(raws), wrapped=1)
     try:
         events = _list_decoder.decode(text)
     except (msgspec.DecodeError, RecursionError) as error:
@@ -62,7 +70,7 @@ def is_plain(raws: Sequence[bytes]) -> bool:
     """Whether all records pass the checks that look at every byte: size, encoding, NUL. `decode_plain` has none."""
     try:
         # A line feed between them, so that no character can be made of the end of one and the start of the next.
-        _check_text(b"\n".join(raws), max(map(len, raws), default=0), SEALED_BYTES_MAX)
+        _check_text(b"\n".join(raws), max(map(len, raws), default=0), SEALED_BYTES_MAX, len(raws))
     except InvalidEvent:
         return False
     return True
@@ -75,7 +83,7 @@ decode_plain = _decoder.decode
 def explain(error: Exception) -> InvalidEvent:
     """Says what a decoder's error means to the sender: field, reason, detail and fix."""
     if isinstance(error, RecursionError):
-        return InvalidEvent("$", Reason.NESTED_TOO_DEEP, "the JSON nests too deep", "Flatten the data.")
+        return InvalidEvent("$", Reason.NESTED_TOO_DEEP, "the JSON nests too deep", _FLATTEN)
     if isinstance(error, UnicodeDecodeError):
         return InvalidEvent("$", Reason.INVALID_UTF8, f"byte {error.start} is not UTF-8", "Encode the text as UTF-8.")
     if not isinstance(error, msgspec.ValidationError):
@@ -108,7 +116,9 @@ def seal_tail(received_at: datetime, area_list: str) -> bytes:
     return b',"receivedat":"%bZ","arealist":%b}' % (stamp.encode(), msgspec.json.encode(area_list))
 
 
-def _check_text(text: bytes, event_bytes: int, bytes_max: int = EVENT_BYTES_MAX) -> None:
+def _check_text(
+    text: bytes, event_bytes: int, bytes_max: int = EVENT_BYTES_MAX, events: int = 1, wrapped: int = 0
+) -> None:
     """Raises InvalidEvent for what msgspec lets pass: size, and the text of attributes that it skips over."""
     if event_bytes > bytes_max:
         raise InvalidEvent(
@@ -120,6 +130,11 @@ def _check_text(text: bytes, event_bytes: int, bytes_max: int = EVENT_BYTES_MAX)
     # PostgreSQL text cannot hold NUL. One backslash is found faster than the escape, and most events have none.
     if b"\\" in text and b"\\u0000" in text and _has_nul(text):
         raise InvalidEvent("$", Reason.NUL_CHARACTER, "a string holds the NUL character", "Remove \\u0000.")
+    # How deep msgspec goes depends on Python's version and on who calls. A valid event has two brackets at least, so
+    # with fewer in all than this none of them can be too deep, and the depth is seldom looked at.
+    brackets = text.count(b"{") + text.count(b"[")
+    if brackets > NESTING_MAX + BRACKETS_LEAST * (events - 1) and _depth(text) > NESTING_MAX + wrapped:
+        raise InvalidEvent("$", Reason.NESTED_TOO_DEEP, "the JSON nests too deep", _FLATTEN)
     if text.isascii():
         return
     try:
@@ -139,3 +154,18 @@ def check_time(event: AnyEvent) -> None:
 def _has_nul(raw: bytes) -> bool:
     """Whether `\\u0000` stands in the JSON text as an escape, not behind an escaped backslash."""
     return any(len(m[0]) % 2 == 1 for m in re.finditer(rb"\\+(?=u0000)", raw))
+
+
+def _depth(text: bytes) -> int:
+    """How many objects and arrays stand within each other at most; of any bytes, also of those that are no JSON."""
+    depth = deepest = 0
+    for token in _TOKEN.finditer(text):
+        match token[0]:
+            case b"{" | b"[":
+                depth += 1
+                deepest = max(deepest, depth)
+            case b"}" | b"]":
+                depth -= 1
+            case _:
+                pass
+    return deepest

@@ -63,7 +63,7 @@ BAD = [
     pytest.param(b"\xef\xbb\xbf" + raw(), "$", Reason.MALFORMED_JSON, id="byte order mark"),
     pytest.param(b"null", "$", Reason.INVALID_FIELD, id="null"),
     pytest.param(b"[]", "$", Reason.INVALID_FIELD, id="array"),
-    pytest.param(b"[" * 100_00 + b"]" * 100_00, "$", Reason.INVALID_FIELD, id="deep array in place of the event"),
+    pytest.param(b"[" * 100_00 + b"]" * 100_00, "$", Reason.NESTED_TOO_DEEP, id="deep array in place of the event"),
     pytest.param(
         raw().replace(b'"1.0"', b'"1.0","x":' + b"[" * 9000 + b"]" * 9000),
         "$",
@@ -200,3 +200,26 @@ def test_a_damaged_event_is_read_or_refused(at: int, damage: bytes) -> None:
     whole = raw()
     with contextlib.suppress(InvalidEvent):
         codec.decode(whole[:at] + damage + whole[at + len(damage) :])
+
+
+@pytest.mark.parametrize(
+    ("extension", "taken"),
+    [
+        pytest.param(b"[" * 63 + b"]" * 63, True, id="as deep as may be"),
+        pytest.param(b"[" * 64 + b"]" * 64, False, id="one deeper"),
+        pytest.param(b"[" + b"{}," * 500 + b"[]]", True, id="wide, not deep"),
+        pytest.param(b'"' + b"[" * 500 + b'"', True, id="brackets in a text"),
+        pytest.param(b'"\\"' + b"[" * 500 + b'"', True, id="brackets behind an escaped quote"),
+    ],
+)
+def test_nesting_has_a_bound_that_does_not_depend_on_python(extension: bytes, taken: bool) -> None:
+    event = raw()[:-1] + b',"extension":' + extension + b"}"
+    if taken:
+        assert codec.decode(event) == codec.decode_all([event, event])[0]
+        assert codec.is_plain([event])
+        return
+    with pytest.raises(InvalidEvent, match="nests too deep"):
+        codec.decode(event)
+    with pytest.raises(InvalidEvent):
+        codec.decode_all([raw(), event])
+    assert not codec.is_plain([event])

@@ -23,7 +23,7 @@ BAD = [
     pytest.param(raw(x="\x00"), Reason.NUL_CHARACTER, "$", id="NUL where not read"),
     pytest.param(raw(source="a\x00"), Reason.NUL_CHARACTER, "$", id="NUL"),
     pytest.param(raw(x="y" * SEALED_BYTES_MAX), Reason.TOO_LARGE, "$", id="too large"),
-    pytest.param(b"[" * 60_000, Reason.INVALID_FIELD, "$", id="deep in place of an event"),
+    pytest.param(b"[" * 60_000, Reason.NESTED_TOO_DEEP, "$", id="deep in place of an event"),
     pytest.param(raw().replace(b'"specversion"', b'"x":' + b"[" * 20_000 + b"]" * 20_000 + b',"specversion"'),
                  Reason.NESTED_TOO_DEEP, "$", id="deep where not read"),
     pytest.param(raw() + raw(), Reason.MALFORMED_JSON, "$", id="two events in one record"),
