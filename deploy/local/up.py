@@ -16,7 +16,6 @@ from deploy.settings import Settings
 DETACHED_TIMEOUT_S = 900.0  # a first start downloads some 90 MB
 STOP_TIMEOUT_S = 15.0
 POLL_S = 0.1
-SHOWN_LINES_MAX = 20
 
 
 def attached(

@@ -1,7 +1,8 @@
 """Does the state keep the Writer's promises? The fake that other tests trust keeps the same ones."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 from uuid import UUID
@@ -228,6 +229,19 @@ class _Group(_Timescale):
         return await self.connection.fetchval("SELECT count(*) FROM change")
 
 
+@asynccontextmanager
+async def opened(database_url: str) -> "AsyncGenerator[tuple[TimescaleWriter, asyncpg.Connection[asyncpg.Record]]]":
+    """A writer on a database with our tables, and a connection to look behind it."""
+    await migrate_schema(database_url)
+    writer = TimescaleWriter(database_url, "group")
+    connection = await asyncpg.connect(database_url)
+    try:
+        yield writer, connection
+    finally:
+        await writer.close()
+        await connection.close()
+
+
 class TestMemoryWriter(WriterContract):
     """The fake."""
 
@@ -241,14 +255,8 @@ class TestTimescaleWriter(WriterContract):
 
     @pytest.fixture
     async def state(self, database_url: str) -> AsyncIterator[_Timescale]:
-        await migrate_schema(database_url)
-        writer = TimescaleWriter(database_url, "group")
-        connection = await asyncpg.connect(database_url)
-        try:
+        async with opened(database_url) as (writer, connection):
             yield _Timescale(writer, connection)
-        finally:
-            await writer.close()
-            await connection.close()
 
     async def test_every_column_of_a_bucket(self, state: _Timescale) -> None:
         await state.writer.position(LANE, TOPIC_ID)
@@ -352,14 +360,8 @@ class TestGroupCommit(WriterContract):
 
     @pytest.fixture
     async def state(self, database_url: str) -> AsyncIterator[_Group]:
-        await migrate_schema(database_url)
-        writer = TimescaleWriter(database_url, "group")
-        connection = await asyncpg.connect(database_url)
-        try:
+        async with opened(database_url) as (writer, connection):
             yield _Group(writer, connection)
-        finally:
-            await writer.close()
-            await connection.close()
 
     @staticmethod
     async def lanes(state: _Group, number: int) -> list[Lane]:
