@@ -3,13 +3,17 @@
 from pathlib import Path
 
 from schemas.errors import SiteError
-from schemas.site import AREAS_FILE, KPIS_FILE, SITE_FILE, Site, parse_site
+from schemas.site import REQUIRED_FILES, Pack, Site, parse_site
 
 
 def load_site(folder: Path) -> Site:
-    """Reads site.toml, areas.csv and kpis.toml. Raises SiteError at the first mistake."""
-    site_toml, areas_csv, kpis_toml = (read_text(folder / name) for name in (SITE_FILE, AREAS_FILE, KPIS_FILE))
-    return parse_site(site_toml, areas_csv, kpis_toml)
+    """Reads and checks the pack in a folder. Raises SiteError at the first mistake."""
+    return parse_site(load_pack(folder))
+
+
+def load_pack(folder: Path) -> Pack:
+    """The texts of the pack's files. Raises SiteError."""
+    return {name: read_text(folder / name) for name in REQUIRED_FILES}
 
 
 def read_text(file: Path) -> str:

@@ -31,6 +31,9 @@ class Reason(StrEnum):
     WRONG_TOPIC = "wrong_topic"
     UNKNOWN_AREA = "unknown_area"
     WRONG_AREA_LIST = "wrong_area_list"
+    UNKNOWN_PLACE = "unknown_place"
+    FUTURE_TIME = "future_time"
+    NOT_CORRECTABLE = "not_correctable"
     UNSUPPORTED_MEDIA = "unsupported_media"
     SLOW_BODY = "slow_body"
 

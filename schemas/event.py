@@ -8,13 +8,16 @@ Source: CloudEvents 1.0 §2 (context attributes), RFC 5870 (`geo:` URI of `place
 """
 
 from datetime import datetime
-from typing import Annotated, Literal, NewType
+from typing import Annotated, Literal, NewType, get_args
 
 import msgspec
 from msgspec import Meta, Struct, field
 
 AreaCode = NewType("AreaCode", str)
 """A code in an area code list. Codes are strings with leading zeros; a code means nothing without its list."""
+
+AreaId = NewType("AreaId", str)
+"""The centre's own name of one version of an area. Codes are reused when a map is redrawn; this never is."""
 
 Instant = Annotated[datetime, Meta(tz=True)]
 """A point in time with a zone. A naive time is refused: nobody can say when it was."""
@@ -41,7 +44,7 @@ class Event(Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=T
     `subject`      what the event is about: the case reference, the camera, the service
     `time`         when it happened; windows follow it, never the arrival
     `received_at`  when the centre took it in; set by `ingest`
-    `area`         where, as a code of the list named by `area_list`
+    `area`         where, as a code of the list named by `area_list`; may be left out where `place` is given
     `place`        where, as a `geo:lat,lon[;u=metres]` URI
     `exercise`     true in a drill: kept apart from real figures
     `supersedes`   id of an earlier event of the same source that this one corrects
@@ -52,7 +55,7 @@ class Event(Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=T
     id: Name
     source: Name
     time: Instant
-    area: AreaCode
+    area: AreaCode | None = None
     subject: Name | None = None
     datacontenttype: Literal["application/json"] = "application/json"
     dataschema: Name | None = None
@@ -73,6 +76,34 @@ class Feedback(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     title: Annotated[str, Meta(max_length=512)] | None = None
     text: Text | None = None
     due_at: Instant | None = None
+
+
+class FeedbackAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """The first answer that a citizen got, from `agency`. It was in time when the event's `time` is not after `due_at`."""
+
+    category: Label
+    agency: Label | None = None
+    channel: Label | None = None
+    opened_at: Instant | None = None
+    due_at: Instant | None = None
+
+
+class FeedbackReopening(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """A closed report came back: the citizen disputes the result."""
+
+    category: Label
+    agency: Label | None = None
+    channel: Label | None = None
+    reason: Text | None = None
+
+
+class Rating(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """How satisfied a citizen is, from 1 (not at all) to 5 (fully)."""
+
+    score: Annotated[int, Meta(ge=1, le=5)]
+    agency: Label | None = None
+    category: Label | None = None
+    channel: Label | None = None
 
 
 class FeedbackOutcome(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -105,12 +136,66 @@ class Incident(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     text: Text | None = None
 
 
+class Dossier(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """A citizen or a business handed in a dossier for a public service (`procedure`).
+
+    `complete`   nothing was missing at the first submission
+    `assisted`   a volunteer helped at the desk
+    `digitised`  the papers were turned into data at the intake
+    """
+
+    procedure: Label
+    agency: Label | None = None
+    channel: Literal["online", "desk", "post"]
+    complete: bool = True
+    assisted: bool = False
+    digitised: bool = False
+    due_at: Instant | None = None
+
+
+class DossierOutcome(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """The end of a dossier's handling. It was in time when the event's `time` is not after `due_at`.
+
+    `payment`           how the fee was paid; `none` where there was nothing to pay
+    `result_digitised`  the result was handed over as data
+    """
+
+    procedure: Label
+    agency: Label | None = None
+    channel: Literal["online", "desk", "post"]
+    submitted_at: Instant | None = None
+    due_at: Instant | None = None
+    payment: Literal["none", "cash", "cashless"] = "none"
+    result_digitised: bool = False
+    result: Literal["granted", "refused", "withdrawn"] = "granted"
+
+
+Period = Annotated[str, Meta(pattern=r"^\d{4}(-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01]))?|-Q[1-4])?$", max_length=10)]
+"""A year, a quarter, a month or a day: `2026`, `2026-Q3`, `2026-09`, `2026-09-30`. By the area's own clock."""
+
+Quantity = Annotated[float, Meta(ge=-1e15, le=1e15)]
+
+
+class Observation(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """What an authority reports of an `indicator` for a `period`: `value`, and for shares what it is a share `of`.
+
+    The event's `time` is when it was reported: of several reports for one period the last holds.
+    """
+
+    indicator: Label
+    period: Period
+    value: Quantity
+    of: Quantity | None = None
+    agency: Label | None = None
+    category: Label | None = None
+
+
 class Measurement(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One sample of a service's metric, in `unit` (UCUM where it has one)."""
 
     service: Label
     metric: Label
-    value: Annotated[float, Meta(ge=-1e15, le=1e15)]
+    value: Quantity
     unit: Annotated[str, Meta(max_length=32)] | None = None
 
 
@@ -118,6 +203,24 @@ class FeedbackReceived(Event, frozen=True, kw_only=True, gc=False, tag="ioc.feed
     """A citizen's report came in. `subject` is the case reference that later events repeat."""
 
     data: Feedback
+
+
+class FeedbackAnswered(Event, frozen=True, kw_only=True, gc=False, tag="ioc.feedback.answered.v1"):
+    """A citizen got the first answer to a report."""
+
+    data: FeedbackAnswer
+
+
+class FeedbackReopened(Event, frozen=True, kw_only=True, gc=False, tag="ioc.feedback.reopened.v1"):
+    """A closed report was opened again."""
+
+    data: FeedbackReopening
+
+
+class FeedbackRated(Event, frozen=True, kw_only=True, gc=False, tag="ioc.feedback.rated.v1"):
+    """A citizen rated the handling of a report."""
+
+    data: Rating
 
 
 class FeedbackClosed(Event, frozen=True, kw_only=True, gc=False, tag="ioc.feedback.closed.v1"):
@@ -144,11 +247,48 @@ class ServiceMetric(Event, frozen=True, kw_only=True, gc=False, tag="ioc.service
     data: Measurement
 
 
-AnyEvent = FeedbackReceived | FeedbackClosed | CameraDetection | CameraIncident | ServiceMetric
+class DossierReceived(Event, frozen=True, kw_only=True, gc=False, tag="ioc.dossier.received.v1"):
+    """A dossier was handed in at the one-stop desk or online. `subject` is its number."""
+
+    data: Dossier
+
+
+class DossierClosed(Event, frozen=True, kw_only=True, gc=False, tag="ioc.dossier.closed.v1"):
+    """A dossier was decided."""
+
+    data: DossierOutcome
+
+
+class DossierRated(Event, frozen=True, kw_only=True, gc=False, tag="ioc.dossier.rated.v1"):
+    """A citizen rated the handling of a dossier."""
+
+    data: Rating
+
+
+class IndicatorObserved(Event, frozen=True, kw_only=True, gc=False, tag="ioc.indicator.observed.v1"):
+    """An authority reported an indicator for a period."""
+
+    data: Observation
+
+
+AnyEvent = (
+    FeedbackReceived
+    | FeedbackAnswered
+    | FeedbackReopened
+    | FeedbackRated
+    | FeedbackClosed
+    | CameraDetection
+    | CameraIncident
+    | ServiceMetric
+    | DossierReceived
+    | DossierClosed
+    | DossierRated
+    | IndicatorObserved
+)
 
 EVENT_TYPES: dict[str, type[Event]] = {
     str(msgspec.inspect.type_info(cls).tag): cls  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownArgumentType]
-    for cls in (FeedbackReceived, FeedbackClosed, CameraDetection, CameraIncident, ServiceMetric)
+    for cls in get_args(AnyEvent)
 }
 """Every event type by its CloudEvents `type`."""
 

@@ -1,115 +1,261 @@
 """What is an indicator, and how does it come out of what was added up?
 
-A KPI is declared in the site pack. `streams` adds up `Partial`s; this module turns partials into the value that
-people read. Only what adds is stored, so any range of time and any set of areas can be put together on read.
+A KPI is declared in the site pack. What events feed is a `Base`: `streams` adds up a `Partial` for each of its buckets,
+and only what merges is stored, so any range of time and any set of areas can be put together on read. What is computed
+from other indicators (a ratio, a balance, who is silent) is derived here, from the values of its bases.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 from enum import StrEnum
+from typing import Literal
 
+import msgspec
 from msgspec import Struct
 
+from schemas.distinct import estimate
+from schemas.filter import Where
 from schemas.sketch import quantile
 
+DIM_SEPARATOR = "\x1f"
+"""Between the dimension values of a bucket's key, in the order of the KPI's `dimensions`."""
+
 ALL_DIM = ""
-"""The dimension value of a KPI that has no dimension."""
+"""The dimension value of a KPI that has no dimension, and of an event that does not give it."""
+
+MICRO = 1_000_000
+"""Values are added up as whole millionths: a sum of integers is the same in every order."""
+
+LATEST_BIN = -(2**31)
+"""The bin of a `latest` row. `high` is when it was true (epoch seconds), `total` what it was; the last one holds."""
 
 
 class Measure(StrEnum):
-    """How events become a number."""
+    """How events, or other indicators, become a number."""
 
-    COUNT = "count"  # events, or the sum of `value` where it is given
+    COUNT = "count"  # events
+    SUM = "sum"  # of `value`
+    MEAN = "mean"  # of `value`
+    MIN = "min"  # of `value`
+    MAX = "max"  # of `value`
+    LATEST = "latest"  # the `value` that was true last in each area, put together `across` areas and dimensions
+    PERCENTILE = "percentile"  # `q` of `value`
+    DISTINCT = "distinct"  # different values of `of`
     IN_TIME = "in_time"  # the share of events whose `time` is not after the instant in `due`
-    DISTRIBUTION = "distribution"  # mean, minimum, maximum and percentiles of `value`
+    WITHIN = "within"  # the share of events whose `value` is at most `within_s`
+    RATIO = "ratio"  # `numerator` over `denominator`, times `per`
+    BALANCE = "balance"  # what `plus` has brought and `minus` has not taken away, since the beginning
+    SILENT = "silent"  # how many of those that `of` has seen over `lookback_days` it does not see in the bucket
+
+
+DERIVED = frozenset({Measure.RATIO, Measure.BALANCE, Measure.SILENT})
+"""Measures that are computed from other indicators and store nothing."""
+
+ADDITIVE = frozenset({Measure.COUNT, Measure.SUM, Measure.MEAN, Measure.PERCENTILE, Measure.IN_TIME, Measure.WITHIN})
+"""Measures whose partials can be taken away again by adding their negative."""
+
+Across = Literal["sum", "mean", "min", "max"]
+
+
+class Operand(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A measure of events that belongs to one ratio and has no life of its own. Fields as in `Kpi`."""
+
+    measure: Measure
+    event: str
+    value: str | None = None
+    since: str | None = None
+    due: str | None = None
+    within_s: float | None = None
+    of: str | None = None
+    dimensions: list[str] = []
+    where: Where = {}
+    across: Across = "sum"
+
+
+class Target(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a KPI has to reach in [`start`, `end`) in an area and all below it. The narrowest target holds."""
+
+    value: float
+    area: str | None = None
+    start: date | None = None
+    end: date | None = None
+
+
+class Thresholds(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where a value turns from good to a warning, and from a warning to bad; the KPI's direction says which side."""
+
+    warning: float
+    bad: float
 
 
 class Kpi(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One indicator of the catalogue.
 
     `event`        the CloudEvents type that feeds it
-    `value`, `due`, `dimension`   field names within the event's `data`
-    `where`        the event counts only when each of these `data` fields has this value
+    `value`        the field of the event's `data` to measure, a number
+    `since`        instead of `value`: an instant in `data`; what is measured is the time from it to the event, in s
+    `due`, `of`    fields of `data`: the instant for `in_time`, the name to tell apart for `distinct`
+    `dimensions`   fields of `data` to split by
+    `where`        which events count; see `schemas.filter`
+    `across`       for `latest`: how the values of several areas or dimensions make one
+    `numerator`, `denominator`, `plus`, `minus`, `of` (for `silent`)   ids of other KPIs; the first two also an Operand
+    `direction`    which way is better
     `freshness_s`  without news for longer than this, the value on a board is stale
+    `document`     where the indicator is laid down
     """
 
     id: str
     names: dict[str, str]
     unit: str
-    event: str
     measure: Measure
+    event: str | None = None
     value: str | None = None
+    since: str | None = None
     due: str | None = None
-    dimension: str | None = None
-    where: dict[str, str] = {}
+    within_s: float | None = None
+    q: float | None = None
+    of: str | None = None
+    dimensions: list[str] = []
+    where: Where = {}
+    across: Across = "sum"
+    numerator: str | Operand | None = None
+    denominator: str | Operand | None = None
+    per: float = 1.0
+    plus: str | None = None
+    minus: str | None = None
+    lookback_days: int = 7
+    pillar: str | None = None
+    owner: str | None = None
+    document: str | None = None
+    direction: Literal["higher", "lower"] | None = None
+    thresholds: Thresholds | None = None
+    target: list[Target] = []
     freshness_s: int = 900
 
 
-class Partial(Struct, frozen=True, kw_only=True):
-    """What is stored of a bucket, by sketch bin. Partials of one bin add up to a partial.
+class Base(Struct, frozen=True, kw_only=True):
+    """A measure that events feed, under the id that its buckets are stored with. Fields as in `Kpi`."""
 
-    `n` events; `total` the sum of weights, of values, or of events in time; `low`, `high` the extremes.
+    id: str
+    event: str
+    measure: Measure
+    value: str | None = None
+    since: str | None = None
+    due: str | None = None
+    within_s: float | None = None
+    of: str | None = None
+    dimensions: tuple[str, ...] = ()
+    where: Where = {}
+    across: Across = "sum"
+
+
+class Partial(Struct, frozen=True, kw_only=True):
+    """What is stored of a bucket, by dimension and sketch bin.
+
+    `n` events; `total` the sum of what they measure (of 1 for an event in time, 0 for a late one), in the KPI's unit;
+    `low`, `high` the extremes, kept for `min` and `max`; `sketch` a serialised `schemas.distinct` sketch.
     """
 
-    bin: int
+    dim: str = ALL_DIM
+    bin: int = 0
     n: int
-    total: float
-    low: float
-    high: float
+    total: float = 0.0
+    low: float | None = None
+    high: float | None = None
+    sketch: bytes | None = None
 
 
 class Value(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What people read. `value` is the headline; a ratio keeps its numerator and denominator.
 
-    `value` is None when there is nothing to divide by: no closed report is not 0 % in time.
+    `value` is None when there is nothing to divide by: no closed report is not 0 % in time. Where a redrawn map makes
+    an exact answer impossible, `exact` is false, `value` is what is certain, and the truth lies in [`lower`, `upper`]
+    (None: no bound can be given).
     """
 
     value: float | None
     n: int
     numerator: float | None = None
     denominator: float | None = None
-    low: float | None = None
-    high: float | None = None
     p50: float | None = None
     p95: float | None = None
+    exact: bool = True
+    lower: float | None = None
+    upper: float | None = None
 
 
-def value_of(measure: Measure, partials: Iterable[Partial]) -> Value:
+def base_value(measure: Measure, partials: Iterable[Partial], q: float = 0.5, across: Across = "sum") -> Value:
     """Puts partials of any buckets, areas, dimensions and shards together and reads the measure off them."""
-    rows = list(partials)
+    rows = [row for row in partials if row.n or row.sketch is not None]
     n = sum(row.n for row in rows)
     total = sum(row.total for row in rows)
     match measure:
         case Measure.COUNT:
+            return Value(value=float(n), n=n)
+        case Measure.SUM:
             return Value(value=total, n=n)
-        case Measure.IN_TIME:
+        case Measure.MEAN:
+            return Value(value=total / n if n else None, n=n)
+        case Measure.IN_TIME | Measure.WITHIN:
             return Value(value=total / n if n else None, n=n, numerator=total, denominator=float(n))
-        case Measure.DISTRIBUTION:
-            if n == 0:
-                return Value(value=None, n=0)
+        case Measure.MIN:
+            return Value(value=min((row.low for row in rows if row.low is not None), default=None), n=n)
+        case Measure.MAX:
+            return Value(value=max((row.high for row in rows if row.high is not None), default=None), n=n)
+        case Measure.PERCENTILE:
             bins = [(row.bin, row.n) for row in rows]
-            low, high = min(row.low for row in rows), max(row.high for row in rows)
-            return Value(
-                value=total / n,
-                n=n,
-                low=low,
-                high=high,
-                p50=_within(quantile(bins, 0.5), low, high),
-                p95=_within(quantile(bins, 0.95), low, high),
-            )
+            return Value(value=quantile(bins, q), n=n, p50=quantile(bins, 0.5), p95=quantile(bins, 0.95))
+        case Measure.DISTINCT:
+            return Value(value=estimate(row.sketch for row in rows if row.sketch is not None), n=n)
+        case Measure.LATEST:
+            return _latest(rows, across)
+        case Measure.RATIO | Measure.BALANCE | Measure.SILENT:
+            raise AssertionError(f"{measure} is derived")
 
 
-def _within(value: float | None, low: float, high: float) -> float | None:
-    """A bin's representative can lie a hair outside the values that were seen; the extremes are exact."""
-    return None if value is None else min(max(value, low), high)
+def _latest(rows: Sequence[Partial], across: Across) -> Value:
+    """The last value of each place and dimension; `n` is how many of them there are."""
+    last: dict[str, tuple[float, float]] = {}
+    for row in rows:
+        at = row.high if row.high is not None else 0.0
+        last[row.dim] = max(last.get(row.dim, (at, row.total)), (at, row.total))
+    values = [value for _, value in last.values()]
+    if not values:
+        return Value(value=None, n=0)
+    match across:
+        case "sum":
+            value = sum(values)
+        case "mean":
+            value = sum(values) / len(values)
+        case "min":
+            value = min(values)
+        case "max":
+            value = max(values)
+    return Value(value=value, n=len(values))
+
+
+def ratio_value(kpi: Kpi, numerator: Value, denominator: Value) -> Value:
+    """`numerator` over `denominator`, times the KPI's `per`."""
+    above, below = numerator.value, denominator.value
+    value = None if above is None or not below else above / below * kpi.per
+    return Value(value=value, n=denominator.n, numerator=above, denominator=below)
 
 
 class Catalogue:
-    """All KPIs of a site by id, in the order of the file."""
+    """All KPIs of a site by id, in the order of the file, and the bases that they are read from."""
 
     def __init__(self, kpis: Iterable[Kpi]) -> None:
-        """Takes KPIs with distinct ids (`site.parse_kpis` checks)."""
+        """Takes KPIs with distinct ids that name each other without circles (`site.parse_kpis` checks)."""
         self.kpis: tuple[Kpi, ...] = tuple(kpis)
         self._by_id: Mapping[str, Kpi] = {kpi.id: kpi for kpi in self.kpis}
+        self._bases: dict[str, Base] = {}
+        self._parts: dict[str, tuple[str, ...]] = {}
+        for kpi in self.kpis:
+            self._parts[kpi.id] = tuple(self._add(kpi))
+        self._readers: dict[str, list[str]] = {}
+        for kpi in self.kpis:
+            for base in self.bases_of(kpi.id):
+                self._readers.setdefault(base.id, []).append(kpi.id)
 
     def __contains__(self, kpi_id: object) -> bool:
         return kpi_id in self._by_id
@@ -117,6 +263,66 @@ class Catalogue:
     def __getitem__(self, kpi_id: str) -> Kpi:
         return self._by_id[kpi_id]
 
-    def fed_by(self, event_type: str) -> list[Kpi]:
-        """The KPIs that events of this type feed."""
-        return [kpi for kpi in self.kpis if kpi.event == event_type]
+    @property
+    def bases(self) -> tuple[Base, ...]:
+        """Everything that events feed."""
+        return tuple(self._bases.values())
+
+    def base(self, base_id: str) -> Base:
+        """The base of this id."""
+        return self._bases[base_id]
+
+    def bases_of(self, kpi_id: str) -> tuple[Base, ...]:
+        """What a KPI is read from: itself where events feed it, else the bases of its parts, in their order."""
+        found: list[Base] = []
+        for part in self._parts[kpi_id]:
+            if part in self._bases:
+                found.append(self._bases[part])
+            else:
+                found.extend(self.bases_of(part))
+        return tuple(dict.fromkeys(found))
+
+    def parts_of(self, kpi_id: str) -> tuple[str, ...]:
+        """Of a ratio the ids of numerator and denominator, of a balance those of plus and minus, else one id.
+
+        Each is the id of a base or of another KPI.
+        """
+        return self._parts[kpi_id]
+
+    def readers_of(self, base_id: str) -> Sequence[str]:
+        """The KPIs whose value changes when this base does."""
+        return self._readers.get(base_id, ())
+
+    def fed_by(self, event_type: str) -> list[Base]:
+        """The bases that events of this type feed."""
+        return [base for base in self.bases if base.event == event_type]
+
+    def _add(self, kpi: Kpi) -> Iterable[str]:
+        if kpi.measure not in DERIVED:
+            assert kpi.event is not None
+            self._bases[kpi.id] = Base(
+                id=kpi.id,
+                event=kpi.event,
+                measure=kpi.measure,
+                value=kpi.value,
+                since=kpi.since,
+                due=kpi.due,
+                within_s=kpi.within_s,
+                of=kpi.of,
+                dimensions=tuple(kpi.dimensions),
+                where=kpi.where,
+                across=kpi.across,
+            )
+            yield kpi.id
+            return
+        named = {"numerator": kpi.numerator, "denominator": kpi.denominator, "plus": kpi.plus, "minus": kpi.minus}
+        if kpi.measure is Measure.SILENT:
+            named = {"of": kpi.of}
+        for part, operand in named.items():
+            if isinstance(operand, str):
+                yield operand
+            elif operand is not None:
+                id_ = f"{kpi.id}/{part}"
+                fields = msgspec.structs.asdict(operand) | {"dimensions": tuple(operand.dimensions)}
+                self._bases[id_] = Base(id=id_, **fields)
+                yield id_

@@ -7,9 +7,16 @@ from msgspec import Struct
 from schemas.event import (
     CameraDetection,
     CameraIncident,
+    DossierClosed,
+    DossierRated,
+    DossierReceived,
     Event,
+    FeedbackAnswered,
     FeedbackClosed,
+    FeedbackRated,
     FeedbackReceived,
+    FeedbackReopened,
+    IndicatorObserved,
     ServiceMetric,
 )
 
@@ -45,7 +52,15 @@ CASES = Topic(
     retention_ms=30 * DAY_MS,
     dedupe=Dedupe.FOREVER,
     flush_each=True,
-    types=(FeedbackReceived, FeedbackClosed, CameraIncident),
+    types=(FeedbackReceived, FeedbackAnswered, FeedbackReopened, FeedbackRated, FeedbackClosed, CameraIncident),
+)
+RECORDS = Topic(
+    name="records.v1",
+    partitions=8,
+    retention_ms=30 * DAY_MS,
+    dedupe=Dedupe.FOREVER,
+    flush_each=True,
+    types=(DossierReceived, DossierClosed, DossierRated, IndicatorObserved),
 )
 DETECTIONS = Topic(
     name="detections.v1",
@@ -63,7 +78,7 @@ METRICS = Topic(
     flush_each=False,
     types=(ServiceMetric,),
 )
-INPUTS: tuple[Topic, ...] = (CASES, DETECTIONS, METRICS)
+INPUTS: tuple[Topic, ...] = (CASES, RECORDS, DETECTIONS, METRICS)
 
 DEAD = Topic(
     name="dead.v1",
@@ -86,7 +101,7 @@ def topic_of(event: Event) -> Topic:
 
 
 def key_of(event: Event) -> bytes:
-    """What orders this event: its case on the case topic, else its source. The same for a resend."""
-    if type(event) in CASES.types:
+    """What orders this event: its case or dossier on the low-rate topics, else its source. The same for a resend."""
+    if _by_type[type(event)].dedupe is Dedupe.FOREVER:
         return f"{event.source}#{event.subject or event.id}".encode()
     return event.source.encode()

@@ -84,7 +84,7 @@ freshness_s = 60
 
 def site() -> Site:
     """Three KPIs of three measures, four areas in two zones, two sources of which one is simulated."""
-    return parse_site(SITE_TOML, AREAS_CSV, KPIS_TOML)
+    return parse_site({"site.toml": SITE_TOML, "areas.csv": AREAS_CSV, "kpis.toml": KPIS_TOML})
 
 
 def utc_now() -> datetime:

@@ -18,9 +18,11 @@ FOLDER = Path(__file__).parent / "vectors"
 RECEIVED_AT = datetime(2025, 7, 1, 1, 0, 1, 250_000, tzinfo=UTC)
 
 SITE: Site = parse_site(
-    'id = "test"\nnames = { en = "Test" }\nzone = "Asia/Ho_Chi_Minh"\narea_list = "vn-test"\nlanguages = ["en"]\n',
-    "code,parent,kind,name_vi,name_en\n00,,province,Tỉnh,Province\n01,00,commune,Phường,Ward\n",
-    "",
+    {
+        "site.toml": 'id = "test"\nnames = { en = "Test" }\nzone = "Asia/Ho_Chi_Minh"\narea_list = "vn-test"\nlanguages = ["en"]\n',
+        "areas.csv": "code,parent,kind,name_vi,name_en\n00,,province,Tỉnh,Province\n01,00,commune,Phường,Ward\n",
+        "kpis.toml": "",
+    }
 )
 
 

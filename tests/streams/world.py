@@ -14,30 +14,29 @@ from streams.core.batch import Arrival, Batch, read
 
 # Four zones: one without summer time, one half an hour off, one with summer time, one where it is half an hour.
 SITE: Site = parse_site(
-    """
+    {
+        "site.toml": """
 id = "test"
 names = { vi = "Tỉnh thử", en = "Test province" }
 zone = "Asia/Ho_Chi_Minh"
 area_list = "test-2025"
-languages = ["vi", "en"]
-""",
-    """code,parent,kind,name_vi,name_en,zone
+languages = ["vi", "en"]""",
+        "areas.csv": """code,parent,kind,name_vi,name_en,zone
 00,,province,Tỉnh thử,Test province,
 01,00,district,Huyện Một,District One,
 0101,01,commune,Xã Một,Commune One,
 0102,01,commune,Xã Hai,Commune Two,
 02,00,district,Huyện Hai,District Two,Asia/Kolkata
 0201,02,commune,Xã Ba,Commune Three,America/New_York
-0202,02,commune,Xã Tư,Commune Four,Australia/Lord_Howe
-""",
-    """
+0202,02,commune,Xã Tư,Commune Four,Australia/Lord_Howe""",
+        "kpis.toml": """
 [[kpi]]
 id = "received"
 names = { en = "Reports received" }
 unit = "1"
 event = "ioc.feedback.received.v1"
 measure = "count"
-dimension = "category"
+dimensions = ["category"]
 
 [[kpi]]
 id = "received_by_phone"
@@ -54,23 +53,24 @@ unit = "1"
 event = "ioc.feedback.closed.v1"
 measure = "in_time"
 due = "due_at"
-dimension = "agency"
+dimensions = ["agency"]
 
 [[kpi]]
 id = "objects"
 names = { en = "Objects seen" }
 unit = "1"
 event = "ioc.camera.detection.v1"
-measure = "count"
+measure = "sum"
 value = "count"
-dimension = "kind"
+dimensions = ["kind"]
 
 [[kpi]]
 id = "scores"
 names = { en = "Scores of detections" }
 unit = "1"
 event = "ioc.camera.detection.v1"
-measure = "distribution"
+measure = "percentile"
+q = 0.5
 value = "score"
 
 [[kpi]]
@@ -78,11 +78,12 @@ id = "response"
 names = { en = "Response time" }
 unit = "s"
 event = "ioc.service.metric.v1"
-measure = "distribution"
+measure = "mean"
 value = "value"
 where = { metric = "response" }
-dimension = "service"
+dimensions = ["service"]
 """,
+    }
 )
 
 LOGGED_MS = 1_750_000_000_000
