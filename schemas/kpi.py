@@ -274,13 +274,13 @@ class Catalogue:
 
     def bases_of(self, kpi_id: str) -> tuple[Base, ...]:
         """What a KPI is read from: itself where events feed it, else the bases of its parts, in their order."""
-        found: list[Base] = []
+        found: dict[str, Base] = {}
         for part in self._parts[kpi_id]:
             if part in self._bases:
-                found.append(self._bases[part])
+                found[part] = self._bases[part]
             else:
-                found.extend(self.bases_of(part))
-        return tuple(dict.fromkeys(found))
+                found |= {base.id: base for base in self.bases_of(part)}
+        return tuple(found.values())
 
     def parts_of(self, kpi_id: str) -> tuple[str, ...]:
         """Of a ratio the ids of numerator and denominator, of a balance those of plus and minus, else one id.
