@@ -38,7 +38,12 @@ class DashboardConfig(Struct, frozen=True, kw_only=True):
     """All that `create_app` needs. `origins` are further web origins whose pages may open the live feed."""
 
     database_url: str
-    site: Site
+    current_site: Callable[[], Site]
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     bounds: Bounds = Bounds()
     origins: tuple[str, ...] = ()
+
+    @property
+    def site(self) -> Site:
+        """The site pack in force. It may change while the process runs, so nobody keeps it for longer than a request."""
+        return self.current_site()

@@ -1,6 +1,6 @@
 """How does the web process start: both web rooms behind one origin?"""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,7 +12,7 @@ from dashboard_api.config import DashboardConfig
 from deploy.front import Room, create_front
 from deploy.memory import keep_freed_memory
 from deploy.settings import Settings
-from deploy.site import load_site
+from deploy.site_folder import SiteFolder
 from ingest.gateway import app as ingest_app
 from schemas.site import Site
 
@@ -26,20 +26,22 @@ STOP_GRACE_S = 5
 def web(settings: Settings) -> None:
     """Runs `ingest` and `dashboard_api` behind one origin until a signal comes."""
     kafka, database_url = settings.addresses()
+    site_folder = SiteFolder(settings.site)
+    site_folder.watch()
     serve_web(
-        web_app(kafka, database_url, load_site(settings.site), settings.topic_prefix),
+        web_app(kafka, database_url, site_folder.current, settings.topic_prefix),
         host=settings.host,
         port=settings.port or WEB_PORT,
         log_level=settings.log_level,
     )
 
 
-def web_app(kafka: str, database_url: str, site: Site, topic_prefix: str) -> Starlette:
+def web_app(kafka: str, database_url: str, current_site: Callable[[], Site], topic_prefix: str) -> Starlette:
     """Both rooms as one app."""
     ingest = ingest_app.create_app(
-        ingest_app.IngestConfig(kafka=kafka, topic_prefix=topic_prefix, site=site, now=_now)
+        ingest_app.IngestConfig(kafka=kafka, topic_prefix=topic_prefix, current_site=current_site, now=_now)
     )
-    dashboard = dashboard_app.create_app(DashboardConfig(database_url=database_url, site=site, now=_now))
+    dashboard = dashboard_app.create_app(DashboardConfig(database_url=database_url, current_site=current_site, now=_now))
 
     async def ingest_readiness() -> Mapping[str, Mapping[str, Any]]:
         return (await ingest_app.readiness(ingest))["dependencies"]

@@ -26,7 +26,7 @@ class IngestConfig(Struct, frozen=True, kw_only=True):
 
     kafka: str
     topic_prefix: str
-    site: Site
+    current_site: Callable[[], Site]
     now: Callable[[], datetime]
     body_bytes_max: int = BODY_BYTES_MAX
     body_wait_s: float = BODY_WAIT_S
@@ -34,6 +34,11 @@ class IngestConfig(Struct, frozen=True, kw_only=True):
     batch_events_max: int = BATCH_EVENTS_MAX
     pending_bytes_max: int = PENDING_BYTES_MAX
     ack_wait_s: float = ACK_WAIT_S
+
+    @property
+    def site(self) -> Site:
+        """The site pack in force. It may change while the process runs, so nobody keeps it for longer than a request."""
+        return self.current_site()
 
 
 class Gateway(FastAPI):

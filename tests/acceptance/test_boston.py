@@ -77,7 +77,7 @@ async def centre(cases: dict[str, dict[str, str]], cache_dir: Path, tmp_path: Pa
 @asynccontextmanager
 async def dashboard(database_url: str) -> AsyncIterator[httpx.AsyncClient]:
     """The REST API behind a real socket."""
-    app = create_app(DashboardConfig(database_url=database_url, site=SITE, now=lambda: datetime.now(UTC)))
+    app = create_app(DashboardConfig(database_url=database_url, current_site=lambda: SITE, now=lambda: datetime.now(UTC)))
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", **SERVER_OPTIONS))
     listener = socket.create_server(("127.0.0.1", 0))
     running = asyncio.create_task(server.serve(sockets=[listener]))

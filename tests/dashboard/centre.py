@@ -279,7 +279,7 @@ class Running(msgspec.Struct, frozen=True):
 @asynccontextmanager
 async def dashboard(database_url: str, port: int = 0, **bounds: Any) -> AsyncGenerator[Running]:
     """The dashboard on a port of its own, with the server options that it asks for."""
-    app = create_app(DashboardConfig(database_url=database_url, site=site(), now=utc_now, bounds=Bounds(**bounds)))
+    app = create_app(DashboardConfig(database_url=database_url, current_site=site, now=utc_now, bounds=Bounds(**bounds)))
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1, **SERVER_OPTIONS))
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -103,7 +103,7 @@ async def test_metrics_are_those_of_the_process() -> None:
 
 
 async def test_the_description_is_of_both_real_rooms_and_whole() -> None:
-    app = web_app("127.0.0.1:1", "postgresql://nobody@127.0.0.1:1/none", load_site(PACKAGED_SITE), "t.")
+    app = web_app("127.0.0.1:1", "postgresql://nobody@127.0.0.1:1/none", lambda: load_site(PACKAGED_SITE), "t.")
     async with client(app) as web:
         document = (await web.get("/openapi.json")).json()
     assert {"post", "get"} <= document["paths"]["/v1/events"].keys()

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import uvicorn
 
 from deploy.settings import Settings
-from deploy.site import load_site
+from deploy.site_folder import SiteFolder
 from ingest.gateway.app import IngestConfig, create_app
 
 
@@ -18,7 +18,7 @@ def main(port: int) -> None:
     config = IngestConfig(
         kafka=settings.kafka,
         topic_prefix=settings.topic_prefix,
-        site=load_site(settings.site),
+        current_site=SiteFolder(settings.site).current,
         now=lambda: datetime.now(UTC),
     )
     uvicorn.run(create_app(config), host="127.0.0.1", port=port, http="httptools", loop="uvloop", log_level="warning")
