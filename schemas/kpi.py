@@ -1,8 +1,8 @@
 """What is an indicator, and how does it come out of what was added up?
 
-A KPI is declared in the site pack. What events feed is a `Base`: `streams` adds up a `Partial` for each of its buckets,
-and only what merges is stored, so any range of time and any set of areas can be put together on read. What is computed
-from other indicators (a ratio, a balance, who is silent) is derived here, from the values of its bases.
+A KPI is declared in the site pack. What events feed is a `Base`: `streams` adds up a `Partial` for each of its
+buckets, and only what merges is stored, so any range of time and any set of areas can be put together on read. What
+is computed from other indicators (a ratio, a balance, who is silent) is derived here, from the values of its bases.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,9 +13,11 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
+from schemas.data_field import data_fields
 from schemas.distinct import estimate
 from schemas.filter import Where
-from schemas.sketch import quantile
+from schemas.interval import UNKNOWN, Interval, difference, greatest, least, quotient, scaled, share
+from schemas.sketch import quantile, quantile_range
 
 DIM_SEPARATOR = "\x1f"
 """Between the dimension values of a bucket's key, in the order of the KPI's `dimensions`."""
@@ -98,7 +100,8 @@ class Kpi(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     `dimensions`   fields of `data` to split by
     `where`        which events count; see `schemas.filter`
     `across`       for `latest`: how the values of several areas or dimensions make one
-    `numerator`, `denominator`, `plus`, `minus`, `of` (for `silent`)   ids of other KPIs; the first two also an Operand
+    `numerator`, `denominator`   ids of other KPIs, or Operands
+    `plus`, `minus`, `of` (for `silent`)   ids of other KPIs
     `direction`    which way is better
     `freshness_s`  without news for longer than this, the value on a board is stale
     `document`     where the indicator is laid down
@@ -235,17 +238,42 @@ def _latest(rows: Sequence[Partial], across: Across) -> Value:
 
 
 def ratio_value(kpi: Kpi, numerator: Value, denominator: Value) -> Value:
-    """`numerator` over `denominator`, times the KPI's `per`."""
+    """`numerator` over `denominator`, times the KPI's `per`; within bounds where one of them is."""
     above, below = numerator.value, denominator.value
     value = None if above is None or not below else above / below * kpi.per
-    return Value(value=value, n=denominator.n, numerator=above, denominator=below)
+    ratio = Value(value=value, n=denominator.n, numerator=above, denominator=below)
+    if numerator.exact and denominator.exact:
+        return ratio
+    return _within(ratio, scaled(quotient(_interval(numerator), _interval(denominator)), kpi.per))
+
+
+def balance_value(plus: Value, minus: Value) -> Value:
+    """What `plus` has brought and `minus` has not taken away. Both from the beginning to one moment."""
+    value = None if plus.value is None or minus.value is None else plus.value - minus.value
+    balance = Value(value=value, n=plus.n + minus.n)
+    if plus.exact and minus.exact:
+        return balance
+    return _within(balance, difference(_interval(plus), _interval(minus)))
+
+
+def silent_value(seen: Value, heard: Value) -> Value:
+    """How many of those that were `seen` over the days looked back on were not `heard` in the bucket at their end.
+
+    Both are distinct counts, of which the longer one holds the shorter one; beyond some thousands they are estimates.
+    """
+    value = None if seen.value is None or heard.value is None else max(0.0, seen.value - heard.value)
+    silent = Value(value=value, n=seen.n)
+    if seen.exact and heard.exact:
+        return silent
+    lower, upper = difference(_interval(seen), _interval(heard))
+    return _within(silent, (None if lower is None else max(0.0, lower), None if upper is None else max(0.0, upper)))
 
 
 class Catalogue:
     """All KPIs of a site by id, in the order of the file, and the bases that they are read from."""
 
     def __init__(self, kpis: Iterable[Kpi]) -> None:
-        """Takes KPIs with distinct ids that name each other without circles (`site.parse_kpis` checks)."""
+        """Takes KPIs with distinct ids that name each other without circles (`kpi_table.parse_kpis` checks)."""
         self.kpis: tuple[Kpi, ...] = tuple(kpis)
         self._by_id: Mapping[str, Kpi] = {kpi.id: kpi for kpi in self.kpis}
         self._bases: dict[str, Base] = {}
@@ -299,20 +327,7 @@ class Catalogue:
 
     def _add(self, kpi: Kpi) -> Iterable[str]:
         if kpi.measure not in DERIVED:
-            assert kpi.event is not None
-            self._bases[kpi.id] = Base(
-                id=kpi.id,
-                event=kpi.event,
-                measure=kpi.measure,
-                value=kpi.value,
-                since=kpi.since,
-                due=kpi.due,
-                within_s=kpi.within_s,
-                of=kpi.of,
-                dimensions=tuple(kpi.dimensions),
-                where=kpi.where,
-                across=kpi.across,
-            )
+            self._bases[kpi.id] = _base(kpi.id, kpi)
             yield kpi.id
             return
         named = {"numerator": kpi.numerator, "denominator": kpi.denominator, "plus": kpi.plus, "minus": kpi.minus}
@@ -323,6 +338,132 @@ class Catalogue:
                 yield operand
             elif operand is not None:
                 id_ = f"{kpi.id}/{part}"
-                fields = msgspec.structs.asdict(operand) | {"dimensions": tuple(operand.dimensions)}
-                self._bases[id_] = Base(id=id_, **fields)
+                self._bases[id_] = _base(id_, operand)
                 yield id_
+
+
+def _base(id_: str, declared: Kpi | Operand) -> Base:
+    assert declared.event is not None, "events feed every base (`parse_kpis` checks)"
+    return Base(
+        id=id_,
+        event=declared.event,
+        measure=declared.measure,
+        value=declared.value,
+        since=declared.since,
+        due=declared.due,
+        within_s=declared.within_s,
+        of=declared.of,
+        dimensions=tuple(declared.dimensions),
+        where=declared.where,
+        across=declared.across,
+    )
+
+
+PartialsByBase = Mapping[str, Sequence[Partial]]
+"""What is stored of some areas and buckets, by the id of the base. A base that is absent has nothing."""
+
+
+def kpi_value(catalogue: Catalogue, kpi_id: str, partials_by_base: PartialsByBase) -> Value:
+    """The value of a KPI, or of a part that `parts_of` names.
+
+    A balance and a silent one look at other times than the bucket: whoever reads fetches their parts, and asks
+    `balance_value` and `silent_value`; for a ratio that has such a part, `ratio_value`.
+    """
+    if kpi_id in catalogue and catalogue[kpi_id].measure is Measure.RATIO:
+        numerator, denominator = catalogue.parts_of(kpi_id)
+        return ratio_value(
+            catalogue[kpi_id],
+            kpi_value(catalogue, numerator, partials_by_base),
+            kpi_value(catalogue, denominator, partials_by_base),
+        )
+    base = catalogue.base(kpi_id)
+    return base_value(base.measure, partials_by_base.get(kpi_id, ()), _q(catalogue, kpi_id), base.across)
+
+
+def bounds(catalogue: Catalogue, kpi_id: str, whole: PartialsByBase, partial: PartialsByBase) -> Value:
+    """The value of what is certain, and between what the truth lies.
+
+    All events of `whole` belong here, and of those of `partial` any part: the bounds hold whichever it is. Where the
+    partial areas have nothing, the value is exact. Takes the same ids as `kpi_value`.
+    """
+    if kpi_id in catalogue and catalogue[kpi_id].measure is Measure.RATIO:
+        kpi = catalogue[kpi_id]
+        above_id, below_id = catalogue.parts_of(kpi_id)
+        above = bounds(catalogue, above_id, whole, partial)
+        below = bounds(catalogue, below_id, whole, partial)
+        ratio = ratio_value(kpi, above, below)
+        if ratio.exact or not _is_part_of(catalogue.base(above_id), catalogue.base(below_id)):
+            return ratio
+        hits, n, hits_more, n_more = (
+            sum(row.n for row in rows.get(id_, ())) for rows in (whole, partial) for id_ in (above_id, below_id)
+        )
+        return _within(ratio, scaled(share(hits, n, hits_more, n_more), kpi.per))
+    base = catalogue.base(kpi_id)
+    certain = whole.get(kpi_id, ())
+    possible = [row for row in partial.get(kpi_id, ()) if row.n or row.sketch is not None]
+    value = base_value(base.measure, certain, _q(catalogue, kpi_id), base.across)
+    return _within(value, _base_interval(base, certain, possible, _q(catalogue, kpi_id))) if possible else value
+
+
+def _q(catalogue: Catalogue, kpi_id: str) -> float:
+    q = catalogue[kpi_id].q if kpi_id in catalogue else None
+    return 0.5 if q is None else q
+
+
+def _base_interval(base: Base, certain: Sequence[Partial], possible: Sequence[Partial], q: float) -> Interval:
+    n, n_more = sum(row.n for row in certain), sum(row.n for row in possible)
+    total, total_more = sum(row.total for row in certain), sum(row.total for row in possible)
+    match base.measure:
+        case Measure.COUNT:
+            return float(n), float(n + n_more)
+        case Measure.SUM:
+            return (total, total + total_more) if _is_non_negative(base) else UNKNOWN
+        case Measure.IN_TIME | Measure.WITHIN:
+            return share(total, n, total_more, n_more)
+        case Measure.MIN:
+            return least(_lows(certain), _lows(possible), _highs(possible))
+        case Measure.MAX:
+            return greatest(_highs(certain), _lows(possible), _highs(possible))
+        case Measure.PERCENTILE:
+            return quantile_range([(row.bin, row.n) for row in certain], [(row.bin, row.n) for row in possible], q)
+        case Measure.DISTINCT:
+            return estimate(_sketches(certain)), estimate(_sketches([*certain, *possible]))
+        case Measure.MEAN | Measure.LATEST:
+            # A mean of unknown values can lie anywhere, and the last report may be of either side.
+            return UNKNOWN
+        case Measure.RATIO | Measure.BALANCE | Measure.SILENT:
+            raise AssertionError(f"{base.measure} is derived")
+
+
+def _lows(rows: Iterable[Partial]) -> list[float]:
+    return [row.low for row in rows if row.low is not None]
+
+
+def _highs(rows: Iterable[Partial]) -> list[float]:
+    return [row.high for row in rows if row.high is not None]
+
+
+def _sketches(rows: Iterable[Partial]) -> list[bytes]:
+    return [row.sketch for row in rows if row.sketch is not None]
+
+
+def _is_non_negative(base: Base) -> bool:
+    """Whether no event can take from a sum. The time that has passed is never negative."""
+    return base.since is not None or (base.value is not None and data_fields(base.event)[base.value].non_negative)
+
+
+def _is_part_of(above: Base, below: Base) -> bool:
+    """Whether every event that `above` counts is one that `below` counts."""
+    if not (above.measure is below.measure is Measure.COUNT) or above.event != below.event:
+        return False
+    if isinstance(above.where, list) or isinstance(below.where, list):
+        return above.where == below.where
+    return all(field in above.where and above.where[field] == check for field, check in below.where.items())
+
+
+def _interval(value: Value) -> Interval:
+    return (value.value, value.value) if value.exact else (value.lower, value.upper)
+
+
+def _within(value: Value, interval: Interval) -> Value:
+    return msgspec.structs.replace(value, exact=False, lower=interval[0], upper=interval[1])

@@ -7,7 +7,7 @@ values are, so a database that can sum integers can merge sketches.
 Source: Masson, Rim, Lee: DDSketch (VLDB 2019) §2.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from math import ceil, exp, log
 
 ALPHA = 0.01
@@ -40,7 +40,35 @@ def representative(bin_: int) -> float:
 
 def quantile(counts: Iterable[tuple[int, int]], q: float) -> float | None:
     """The q-quantile (0 ≤ q ≤ 1) of (bin, count) pairs in any order; None when they hold nothing."""
-    ordered = sorted(counts)
+    found = _quantile_bin(sorted(counts), q)
+    return None if found is None else representative(found)
+
+
+def quantile_range(
+    certain: Iterable[tuple[int, int]], possible: Iterable[tuple[int, int]], q: float
+) -> tuple[float | None, float | None]:
+    """The least and the greatest that `quantile` can give of all in `certain` and any part of what is `possible`.
+
+    Of some bins the lowest give the least quantile. One more value moves the rank by at most one place, so a value
+    that is not above the quantile never raises it, and one that is above never lowers it: taking the lowest for as
+    long as they are not above finds the least. The greatest mirrors it.
+    """
+    counts, more = list(certain), sorted((bin_, n) for bin_, n in possible if n)
+    return _extreme(counts, more, q, 1), _extreme(counts, more[::-1], q, -1)
+
+
+def _extreme(counts: Sequence[tuple[int, int]], more: Sequence[tuple[int, int]], q: float, sign: int) -> float | None:
+    taken = list(counts)
+    found = _quantile_bin(sorted(taken), q)
+    for bin_, n in more:
+        if found is not None and sign * bin_ > sign * found:
+            break
+        taken.append((bin_, n))
+        found = _quantile_bin(sorted(taken), q)
+    return None if found is None else representative(found)
+
+
+def _quantile_bin(ordered: Sequence[tuple[int, int]], q: float) -> int | None:
     total = sum(n for _, n in ordered)
     if total == 0:
         return None
@@ -49,5 +77,5 @@ def quantile(counts: Iterable[tuple[int, int]], q: float) -> float | None:
     for bin_, n in ordered:
         seen += n
         if seen > rank:
-            return representative(bin_)
-    return representative(ordered[-1][0])
+            return bin_
+    return ordered[-1][0]
