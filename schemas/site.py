@@ -1,7 +1,8 @@
 """What does this site watch?
 
-A site pack is a folder of files: `site.toml`, `areas.csv` and `kpis.toml`. This module reads their text; whoever
-runs the centre reads the files. Every mistake is a `SiteError` with the file, the position, the reason and the fix.
+A site pack is a folder of files: `site.toml`, `areas.csv`, `kpis.toml`, and `reports.toml` where reports are made.
+This module reads their text; whoever runs the centre reads the files. Every mistake is a `SiteError` with the file, the
+position, the reason and the fix.
 """
 
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from schemas.errors import SiteError
 from schemas.event import Label
 from schemas.kpi import Catalogue
 from schemas.kpi_table import KPIS_FILE, parse_kpis
+from schemas.report import REPORTS_FILE, Report, parse_reports
 from schemas.site_file import check_zone, convert, read_toml
 
 SITE_FILE = "site.toml"
@@ -63,6 +65,7 @@ class Site(Struct, frozen=True, kw_only=True):
     header: Header
     areas: AreaTree
     kpis: Catalogue
+    reports: tuple[Report, ...] = ()
 
 
 Pack = Mapping[str, str]
@@ -76,8 +79,10 @@ def parse_site(pack: Pack) -> Site:
             raise SiteError(file, "the file", "it is missing", "A site pack has site.toml, areas.csv and kpis.toml.")
     header = convert(read_toml(pack[SITE_FILE], SITE_FILE), Header, SITE_FILE, "the file")
     check_zone(header.zone, SITE_FILE, "zone")
+    kpis = parse_kpis(pack[KPIS_FILE])
     return Site(
         header=header,
         areas=parse_areas(pack[AREAS_FILE], header.area_list, header.zone),
-        kpis=parse_kpis(pack[KPIS_FILE]),
+        kpis=kpis,
+        reports=parse_reports(pack[REPORTS_FILE], kpis) if REPORTS_FILE in pack else (),
     )
