@@ -1,0 +1,68 @@
+-- What was added up for these bases ($1) in these areas ($2), piece by piece of time? Pieces are disjoint and ordered:
+-- they start at $3 and end at $4, and each row says in which one it lies (from 1). `kpi_tier` stands for kpi_minute,
+-- kpi_hour or kpi_day; the bounds $5 and $6 on `bucket` let TimescaleDB leave out whole chunks.
+-- $7 is which of its dimensions a row is told apart by (from 1; 0: none), and $8 the values ($9) that others must have.
+-- `first_…` is what there was when the buckets closed; of one that has not changed since, what there is.
+
+-- read_sums --
+-- One row for each base, area, piece, dimension value and sketch bin, added up over shards and buckets.
+SELECT kpi, area, piece, dim, bin,
+       sum(n)::bigint AS n, sum(total)::float8 / 1000000 AS total, min(low) AS low, max(high) AS high,
+       max(corrected_at) AS corrected_at,
+       sum(CASE WHEN first_n IS NULL THEN n ELSE first_n END)::bigint AS first_n,
+       sum(CASE WHEN first_n IS NULL THEN total ELSE first_total END)::float8 / 1000000 AS first_total,
+       min(CASE WHEN first_n IS NULL THEN low ELSE first_low END) AS first_low,
+       max(CASE WHEN first_n IS NULL THEN high ELSE first_high END) AS first_high
+FROM (
+    SELECT kpi, area, width_bucket(bucket, $3::timestamptz[]) AS piece, bucket,
+           CASE WHEN $7::int = 0 THEN '' ELSE split_part(dim, E'\x1f', $7::int) END AS dim,
+           bin, n, total, low, high, first_n, first_total, first_low, first_high, corrected_at
+    FROM kpi_tier
+    WHERE kpi = ANY($1::text[]) AND area = ANY($2::text[]) AND bucket >= $5 AND bucket < $6
+      AND ($8::int[] = '{}' OR NOT EXISTS (
+          SELECT FROM unnest($8::int[], $9::text[]) AS wanted (at, value)
+          WHERE split_part(dim, E'\x1f', wanted.at) <> wanted.value))
+) AS held
+WHERE bucket < ($4::timestamptz[])[piece]
+GROUP BY kpi, area, piece, dim, bin
+
+-- read_sketches --
+-- The same with all the sketches: `sketches` of now, `unchanged` says which of them are still as they closed, and
+-- `first_sketches` what the others closed with.
+SELECT kpi, area, piece, dim, sum(n)::bigint AS n, max(corrected_at) AS corrected_at,
+       sum(CASE WHEN first_n IS NULL THEN n ELSE first_n END)::bigint AS first_n,
+       array_agg(sketch) AS sketches, array_agg(first_n IS NULL) AS unchanged,
+       array_agg(first_sketch) FILTER (WHERE first_n IS NOT NULL) AS first_sketches
+FROM (
+    SELECT kpi, area, width_bucket(bucket, $3::timestamptz[]) AS piece, bucket,
+           CASE WHEN $7::int = 0 THEN '' ELSE split_part(dim, E'\x1f', $7::int) END AS dim,
+           n, sketch, first_n, first_sketch, corrected_at
+    FROM kpi_tier
+    WHERE kpi = ANY($1::text[]) AND area = ANY($2::text[]) AND bucket >= $5 AND bucket < $6
+      AND ($8::int[] = '{}' OR NOT EXISTS (
+          SELECT FROM unnest($8::int[], $9::text[]) AS wanted (at, value)
+          WHERE split_part(dim, E'\x1f', wanted.at) <> wanted.value))
+) AS held
+WHERE bucket < ($4::timestamptz[])[piece]
+GROUP BY kpi, area, piece, dim
+
+-- read_latest --
+-- Of each dimension value and place the row that was true last: [since when, what]. `dim` is the whole key.
+SELECT kpi, area, piece, whole_dim,
+       CASE WHEN $7::int = 0 THEN '' ELSE split_part(whole_dim, E'\x1f', $7::int) END AS dim,
+       max(ARRAY[high, total::float8 / 1000000]) FILTER (WHERE n > 0) AS latest,
+       max(corrected_at) AS corrected_at,
+       max(CASE WHEN first_n IS NULL THEN ARRAY[high, total::float8 / 1000000]
+                ELSE ARRAY[first_high, first_total::float8 / 1000000] END)
+           FILTER (WHERE CASE WHEN first_n IS NULL THEN n ELSE first_n END > 0) AS first_latest
+FROM (
+    SELECT kpi, area, width_bucket(bucket, $3::timestamptz[]) AS piece, bucket, dim AS whole_dim,
+           n, total, high, first_n, first_total, first_high, corrected_at
+    FROM kpi_tier
+    WHERE kpi = ANY($1::text[]) AND area = ANY($2::text[]) AND bucket >= $5 AND bucket < $6
+      AND ($8::int[] = '{}' OR NOT EXISTS (
+          SELECT FROM unnest($8::int[], $9::text[]) AS wanted (at, value)
+          WHERE split_part(dim, E'\x1f', wanted.at) <> wanted.value))
+) AS held
+WHERE bucket < ($4::timestamptz[])[piece]
+GROUP BY kpi, area, piece, whole_dim
