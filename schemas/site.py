@@ -1,8 +1,8 @@
 """What does this site watch?
 
 A site pack is a folder of files: `site.toml`, `areas.csv`, `kpis.toml`, and `reports.toml` where reports are made.
-This module reads their text; whoever runs the centre reads the files. Every mistake is a `SiteError` with the file, the
-position, the reason and the fix.
+This module reads their text; whoever runs the centre reads the files. Every mistake is a `SiteError` with the file,
+the position, the reason and the fix.
 """
 
 from collections.abc import Mapping
