@@ -4,6 +4,8 @@ A filter is data: a table of conditions that all hold, or an array of such table
 once, to the fields it looks at and a function of their values.
 
     where = { channel = "phone", category = ["road", "waste"], score = { at_least = 4 } }
+
+Fields are those of the event's data, and `source` and `subject` of its envelope.
 """
 
 from collections.abc import Callable, Sequence
@@ -50,33 +52,45 @@ def compile_filter(where: Where) -> Filter:
     """The filter as a function. An empty one accepts everything."""
     fields = fields_of(where)
     tables = where if isinstance(where, list) else [where]
-    rows = [[(fields.index(field), _check(condition)) for field, condition in table.items()] for table in tables]
-    if rows == [[]]:
-        return Filter(fields, lambda _: True)
-    return Filter(fields, lambda values: any(all(check(values[at]) for at, check in row) for row in rows))
+    # Of no conditions all hold.
+    rows = [
+        [(fields.index(field), _test(condition)) for field, condition in table.items()] for table in tables or [{}]
+    ]
+
+    def accepts(values: Sequence[Any]) -> bool:
+        return any(all(test(values[at]) for at, test in row) for row in rows)
+
+    return Filter(fields, accepts)
 
 
-def _check(condition: Condition) -> Callable[[Any], bool]:
-    if isinstance(condition, Check):
-        checks = [
-            _TESTS[name](bound) for name, bound in msgspec.structs.asdict(condition).items() if bound is not None
-        ]
-        return lambda value: all(check(value) for check in checks)
-    wanted = frozenset(condition if isinstance(condition, list) else [condition])
-    return lambda value: value in wanted
+def _test(condition: Condition) -> Callable[[Any], bool]:
+    if not isinstance(condition, Check):
+        return _is_one_of(condition)
+    tests = [_TESTS[name](bound) for name, bound in msgspec.structs.asdict(condition).items() if bound is not None]
+    return lambda value: all(test(value) for test in tests)
 
 
-def _is_not(bound: Word | list[Word]) -> Callable[[Any], bool]:
-    unwanted = frozenset(bound if isinstance(bound, list) else [bound])
-    return lambda value: value not in unwanted
+def _is_one_of(words: Word | list[Word]) -> Callable[[Any], bool]:
+    # Python holds 1 and True for equal. Nobody who filters does.
+    wanted = frozenset((isinstance(word, bool), word) for word in (words if isinstance(words, list) else [words]))
+    return lambda value: (isinstance(value, bool), value) in wanted
+
+
+def _is_not(words: Word | list[Word]) -> Callable[[Any], bool]:
+    is_one_of = _is_one_of(words)
+    return lambda value: not is_one_of(value)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 _TESTS: dict[str, Callable[[Any], Callable[[Any], bool]]] = {
     "is_not": _is_not,
-    "at_least": lambda bound: lambda value: value is not None and value >= bound,
-    "more_than": lambda bound: lambda value: value is not None and value > bound,
-    "at_most": lambda bound: lambda value: value is not None and value <= bound,
-    "less_than": lambda bound: lambda value: value is not None and value < bound,
-    "starts_with": lambda bound: lambda value: value is not None and value.startswith(bound),
+    "at_least": lambda bound: lambda value: _is_number(value) and value >= bound,
+    "more_than": lambda bound: lambda value: _is_number(value) and value > bound,
+    "at_most": lambda bound: lambda value: _is_number(value) and value <= bound,
+    "less_than": lambda bound: lambda value: _is_number(value) and value < bound,
+    "starts_with": lambda bound: lambda value: isinstance(value, str) and value.startswith(bound),
     "given": lambda bound: lambda value: (value is not None) is bound,
 }

@@ -1,82 +1,102 @@
-"""What does `kpis.toml` say? Every mistake is a SiteError with the position, the reason and the fix."""
+"""What does `kpis.toml` say? Every mistake is a SiteError with the line, the reason and the fix."""
 
-from datetime import datetime
-from types import NoneType, UnionType
-from typing import Literal, Union, cast, get_args, get_origin, get_type_hints
+from collections.abc import Collection, Container, Sequence
+from typing import Any, cast
 
 import msgspec
-from msgspec import Struct
 
 from schemas.errors import SiteError
-from schemas.event import EVENT_TYPES, Label
-from schemas.filter import fields_of
-from schemas.kpi import DERIVED, Catalogue, Kpi, Measure
-from schemas.site_file import convert, read_toml
+from schemas.kpi import Catalogue, Kpi
+from schemas.kpi_rules import check_form, check_kpi, check_references, check_targets
+from schemas.site_file import Mistake, read_toml
+from schemas.toml_lines import Path, line_of, toml_lines
 
 KPIS_FILE = "kpis.toml"
 
-
-def parse_kpis(text: str) -> Catalogue:
-    """Reads `kpis.toml`: an array of tables `[[kpi]]`, one for each indicator."""
-    tables = read_toml(text, KPIS_FILE).get("kpi", [])
-    if not isinstance(tables, list):
-        raise SiteError(KPIS_FILE, "kpi", "`kpi` is not an array of tables", "Begin each indicator with [[kpi]].")
-    kpis: dict[str, Kpi] = {}
-    for number, table in enumerate(cast("list[object]", tables), start=1):
-        where = f"kpi {number}"
-        kpi = convert(table, Kpi, KPIS_FILE, where)
-        where = f"kpi {kpi.id!r}"
-        if kpi.id in kpis:
-            raise SiteError(KPIS_FILE, where, "the id is used twice", "Give every KPI an id of its own.")
-        _check_kpi(kpi, where)
-        kpis[kpi.id] = kpi
-    return Catalogue(kpis.values())
+KPIS_MAX = 500
+"""A catalogue with more is refused: each KPI costs every event of its type, and boards list them all."""
 
 
-def _check_kpi(kpi: Kpi, where: str) -> None:
-    if kpi.measure in DERIVED:
-        return
-    if kpi.event not in EVENT_TYPES:
-        fix = f"Use one of: {', '.join(sorted(EVENT_TYPES))}."
-        raise SiteError(KPIS_FILE, where, f"event type {kpi.event!r} is not known", fix)
-    data: type[Struct] = get_type_hints(EVENT_TYPES[kpi.event])["data"]
-    fields = {f.name for f in msgspec.structs.fields(data)}
-    for key, name in (
-        ("value", kpi.value),
-        ("due", kpi.due),
-        *(("dimensions", name) for name in kpi.dimensions),
-        *(("where", w) for w in fields_of(kpi.where)),
-    ):
-        if name is not None and name not in fields:
-            fix = f"Use one of: {', '.join(sorted(fields))}."
-            raise SiteError(KPIS_FILE, where, f"`{key}` names {name!r}, which {kpi.event} does not have", fix)
-    hints = get_type_hints(data)
-    labels = get_type_hints(data, include_extras=True)
-    for key, name, wanted, is_called in (
-        ("value", kpi.value, (int, float), "a number"),
-        ("due", kpi.due, (datetime,), "a time"),
-    ):
-        if name is not None and not _holds(hints[name], wanted):
-            raise SiteError(
-                KPIS_FILE, where, f"`{key}` names {name!r}, which is not {is_called}", "Name another field."
-            )
-    for name in kpi.dimensions:
-        if not _is_label(labels[name]):
-            reason = f"`dimensions` names {name!r}, whose values may be too long or too many to split by"
-            raise SiteError(KPIS_FILE, where, reason, "Name a field that holds a short word.")
-    if kpi.measure is Measure.IN_TIME and kpi.due is None:
-        raise SiteError(KPIS_FILE, where, "measure in_time needs `due`", "Name the field that holds the target.")
+def parse_kpis(text: str, languages: Collection[str] = (), areas: Container[str] | None = None) -> Catalogue:
+    """Reads `kpis.toml`: an array of tables `[[kpi]]`, one for each indicator. Raises SiteError at the first mistake.
+
+    `languages` are those that each name has to be given in, `areas` the ids that a target may name; None: any.
+    """
+    reading = _Reading(text, languages, areas)
+    if reading.mistakes:
+        raise reading.mistakes[0]
+    return Catalogue(reading.kpis.values())
 
 
-def _is_label(hint: object) -> bool:
-    """Whether a field holds a `Label` or one of a few words."""
-    given = [hint, *get_args(hint)]
-    return any(part == Label or get_origin(part) is Literal for part in given)
+def mistakes(text: str, languages: Collection[str] = (), areas: Container[str] | None = None) -> list[SiteError]:
+    """All mistakes that `parse_kpis` could raise: at least one of each KPI that has any, from top to bottom.
+
+    Of a text that is not TOML only the first.
+    """
+    try:
+        return _Reading(text, languages, areas).mistakes
+    except SiteError as error:
+        return [error]
 
 
-def _holds(hint: object, wanted: tuple[type, ...]) -> bool:
-    """Whether a field of this type, when it is given at all, holds one of the wanted ones."""
-    given = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
-    return all(
-        kind is NoneType or kind in wanted or (get_origin(kind) is Literal and str in wanted) for kind in given
-    )
+class _Reading:
+    """One reading of the file: `kpis` are those whose form is right, `mistakes` all that is wrong."""
+
+    def __init__(self, text: str, languages: Collection[str], areas: Container[str] | None) -> None:
+        self._content = read_toml(text, KPIS_FILE)
+        self._lines = toml_lines(text)
+        self._languages = languages
+        self._areas = areas
+        self._found: list[tuple[int, SiteError]] = []
+        self._at: dict[str, int] = {}
+        self.kpis: dict[str, Kpi] = {}
+        tables = self._tables()
+        for at, table in enumerate(tables):
+            self._read(at, table)
+        declared = {str(cast("dict[str, Any]", table).get("id")) for table in tables if isinstance(table, dict)}
+        for kpi in self.kpis.values():
+            for mistake in check_references(kpi, self.kpis, declared):
+                self._wrong(mistake, self._at[kpi.id], kpi.id)
+        self.mistakes = [error for _, error in sorted(self._found, key=lambda found: found[0])]
+
+    def _tables(self) -> Sequence[object]:
+        for key in self._content.keys() - {"kpi"}:
+            self._wrong(Mistake((key,), f"{key!r} is not a key here", "Begin each indicator with [[kpi]]."))
+        tables = self._content.get("kpi", [])
+        if not isinstance(tables, list):
+            self._wrong(Mistake(("kpi",), "`kpi` is not an array of tables", "Begin each indicator with [[kpi]]."))
+            return ()
+        given = cast("list[object]", tables)
+        if len(given) > KPIS_MAX:
+            mistake = Mistake((), f"there are {len(given)} KPIs", f"Declare at most {KPIS_MAX}.")
+            self._wrong(mistake, KPIS_MAX)
+        return given[:KPIS_MAX]
+
+    def _read(self, at: int, value: object) -> None:
+        if not isinstance(value, dict):
+            self._wrong(Mistake((), "it is not a table", "Begin each indicator with [[kpi]]."), at)
+            return
+        table = cast("dict[str, Any]", value)
+        id_ = table.get("id")
+        if form := check_form(table):
+            for mistake in form:
+                self._wrong(mistake, at, id_)
+            return
+        kpi = msgspec.convert(table, Kpi)
+        if kpi.id in self.kpis:
+            line = self._line(("kpi", self._at[kpi.id], "id"))
+            self._wrong(Mistake(("id",), f"the id is used twice, first on line {line}", "Change one."), at, kpi.id)
+            return
+        self.kpis[kpi.id] = kpi
+        self._at[kpi.id] = at
+        for mistake in (*check_kpi(kpi, table, self._languages), *check_targets(kpi.target, self._areas)):
+            self._wrong(mistake, at, kpi.id)
+
+    def _wrong(self, mistake: Mistake, at: int | None = None, id_: object = None) -> None:
+        """Notes a mistake of the file, or of the KPI at this place in it."""
+        line = self._line(mistake.path if at is None else ("kpi", at, *mistake.path))
+        who = "" if at is None else f", kpi {id_!r}" if isinstance(id_, str) else f", kpi {at + 1}"
+        self._found.append((line, SiteError(KPIS_FILE, f"line {line}{who}", mistake.reason, mistake.fix)))
+
+    def _line(self, path: Path) -> int:
+        return line_of(self._lines, path)

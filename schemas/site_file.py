@@ -1,15 +1,35 @@
 """How is a file of the site pack read, and how is a mistake in it told?"""
 
+import re
 import tomllib
-from typing import Any, TypeVar
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Any, NamedTuple, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
+from msgspec import inspect
 
 from schemas.area import Zone
 from schemas.errors import SiteError
+from schemas.toml_lines import Path, line_of, toml_lines
 
 _T = TypeVar("_T")
+
+_AT = re.compile(r"\(at line (\d+), column \d+\)$")
+_WHERE = re.compile(r" - at (?:`key` in )?`\$(.*)`$")
+_UNKNOWN_KEY = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
+_MISSING_KEY = re.compile(r"Object missing required field `(.*)`")
+_OTHER_WORD = re.compile(r"Invalid enum value '(.*)'", re.DOTALL)
+_STEP = re.compile(r"\.([A-Za-z0-9_]+)|\[(\d+)\]|\[\.\.\.\]")
+
+
+class Mistake(NamedTuple):
+    """What is wrong with what stands at `path`, and how it is put right. Only the fix ends in a full stop."""
+
+    path: Path
+    reason: str
+    fix: str
 
 
 def check_zone(zone: Zone, file: str, where: str) -> None:
@@ -26,7 +46,10 @@ def read_toml(text: str, file: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise SiteError(file, "TOML", str(error), "Correct the syntax.") from error
+        reason = str(error)
+        found = _AT.search(reason)
+        line = int(found[1]) if found else text.count("\n") + 1
+        raise SiteError(file, f"line {line}", reason, "Correct the syntax.") from error
 
 
 def convert(value: object, cls: type[_T], file: str, where: str) -> _T:
@@ -35,3 +58,75 @@ def convert(value: object, cls: type[_T], file: str, where: str) -> _T:
         return msgspec.convert(value, cls)
     except msgspec.ValidationError as error:
         raise SiteError(file, where, str(error), f"See the fields of {cls.__name__} in the documents.") from error
+
+
+def convert_file(text: str, cls: type[_T], file: str) -> _T:
+    """A whole TOML text as a `cls`. Raises SiteError with the line."""
+    tables = read_toml(text, file)
+    try:
+        return msgspec.convert(tables, cls)
+    except msgspec.ValidationError as error:
+        wrong = mistake_of(error, cls)
+        line = line_of(toml_lines(text), wrong.path)
+        raise SiteError(file, f"line {line}", wrong.reason, wrong.fix) from error
+
+
+def mistake_of(error: msgspec.ValidationError, cls: type) -> Mistake:
+    """What a conversion to `cls` says is wrong. Of a key in a free table only the table is named."""
+    message = str(error)
+    found = _WHERE.search(message)
+    path: list[str | int] = []
+    for step in _STEP.finditer(found[1] if found else ""):
+        if step[0] == "[...]":
+            break
+        path.append(step[1] if step[1] is not None else int(step[2]))
+    reason = message[: found.start()] if found else message
+    types = _types_at(cls, path)
+    if unknown := _UNKNOWN_KEY.fullmatch(reason):
+        keys = [field.name for type_ in types if isinstance(type_, inspect.StructType) for field in type_.fields]
+        return Mistake((*path, unknown[1]), f"`{unknown[1]}` is not a key here", suggestion(unknown[1], keys))
+    if missing := _MISSING_KEY.fullmatch(reason):
+        return Mistake(tuple(path), f"`{missing[1]}` is missing", "Add it.")
+    key = next((f"`{step}`: " for step in reversed(path) if isinstance(step, str)), "")
+    if other := _OTHER_WORD.fullmatch(reason):
+        words = [str(word) for type_ in types for word in _words(type_)]
+        return Mistake(tuple(path), f"{key}{other[1]!r} is not known", suggestion(other[1], words))
+    return Mistake(tuple(path), key + reason[:1].lower() + reason[1:], "Give a value of that kind.")
+
+
+def _types_at(cls: type, path: Iterable[str | int]) -> list[inspect.Type]:
+    """What may stand at this path within a `cls`."""
+    types: list[inspect.Type] = [inspect.type_info(cls)]
+    for step in path:
+        types = [below for type_ in types for below in _below(type_, step)]
+    return types
+
+
+def _below(type_: inspect.Type, step: str | int) -> Iterable[inspect.Type]:
+    match type_:
+        case inspect.StructType(fields=fields):
+            found = next((field.type for field in fields if field.name == step), None)
+        case inspect.ListType(item_type=found) | inspect.DictType(value_type=found):
+            pass
+        case _:
+            found = None
+    if isinstance(found, inspect.UnionType):
+        return found.types
+    return () if found is None else (found,)
+
+
+def _words(type_: inspect.Type) -> Iterable[object]:
+    match type_:
+        case inspect.EnumType(cls=cls):
+            return [member.value for member in cls]
+        case inspect.LiteralType(values=values):
+            return values
+        case _:
+            return ()
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """A fix for a word that is not known: the one that was perhaps meant, else all of them."""
+    words = list(known)
+    near = get_close_matches(word, words, n=1)
+    return f"Did you mean {near[0]!r}?" if near else f"Use one of: {', '.join(words)}."
