@@ -3,18 +3,18 @@
 The door asks this so that the sender is told at once; `streams` asks it again, because others may write to the log.
 """
 
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
-from schemas.errors import InvalidEvent, Reason
+from schemas.errors import InvalidEvent, OperatorError, Reason
 from schemas.event import Event, IndicatorObserved, type_of
+from schemas.period import period_start_s
 from schemas.topics import INPUTS, Dedupe
 
 _CORRECTABLE = frozenset(cls for topic in INPUTS if topic.dedupe is Dedupe.FOREVER for cls in topic.types)
 
-_DAYBREAK = timezone(timedelta(hours=14))
+_DAYBREAK = ZoneInfo("Etc/GMT-14")
 """Where a day begins first. No area's period has an earlier start than this one."""
-
-_YEAR_FIRST = 1970
 
 
 def check_event(event: Event, received_s: float, future_max_s: float) -> None:
@@ -28,7 +28,7 @@ def check_event(event: Event, received_s: float, future_max_s: float) -> None:
     if event.supersedes is not None or event.withdraws is not None:
         _check_correction(event)
     if isinstance(event, IndicatorObserved):
-        _check_period(event, received_s + future_max_s, received_s)
+        _check_period(event.data.period, received_s, future_max_s)
 
 
 def _check_correction(event: Event) -> None:
@@ -57,29 +57,13 @@ def _check_correction(event: Event) -> None:
         )
 
 
-def _check_period(event: IndicatorObserved, limit_s: float, received_s: float) -> None:
-    start = _period_start(event.data.period)
-    if start is None or start.year < _YEAR_FIRST:
-        raise InvalidEvent(
-            "data.period",
-            Reason.INVALID_FIELD,
-            f"{event.data.period!r} is not a period in the years 1970 to 2199",
-            "Send a year, a quarter, a month or a day of the calendar, as 2026, 2026-Q3, 2026-09 or 2026-09-30.",
-        )
-    if start.timestamp() > limit_s:
-        raise _future("data.period", start, received_s)
-
-
-def _period_start(period: str) -> datetime | None:
-    """When a period begins where it begins first; None for one that is not in the calendar."""
-    year, _, rest = period.partition("-")
-    if rest.startswith("Q"):
-        rest = f"{int(rest[1:]) * 3 - 2:02}"
+def _check_period(period: str, received_s: float, future_max_s: float) -> None:
     try:
-        day = date.fromisoformat("-".join([year, *(rest or "01").split("-"), "01"][:3]))
-    except ValueError:
-        return None
-    return datetime(day.year, day.month, day.day, tzinfo=_DAYBREAK)
+        start_s = period_start_s(period, _DAYBREAK)
+    except OperatorError as error:
+        raise InvalidEvent("data.period", Reason.INVALID_FIELD, error.what.rstrip("."), error.remedy) from error
+    if start_s > received_s + future_max_s:
+        raise _future("data.period", datetime.fromtimestamp(start_s, _DAYBREAK), received_s)
 
 
 def _future(field: str, time: datetime, received_s: float) -> InvalidEvent:

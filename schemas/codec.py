@@ -21,6 +21,8 @@ _decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
 _list_decoder: msgspec.json.Decoder[list[AnyEvent]] = msgspec.json.Decoder(list[AnyEvent])
 _TIME_START = datetime.fromtimestamp(0, UTC)
 _TIME_END = datetime.fromtimestamp(TIME_END_S, UTC)
+_YEARS_SURE = range(_TIME_START.year + 1, _TIME_END.year - 1)
+"""A local time in these years lies in between, whatever its offset. Telling the year is ten times as fast."""
 NESTING_MAX = 64
 """Objects and arrays within each other. A deeper event is refused."""
 
@@ -61,7 +63,7 @@ def decode_all(raws: Sequence[bytes]) -> list[AnyEvent]:
     except (msgspec.DecodeError, RecursionError) as error:
         raise explain(error) from error
     for event in events:
-        if not _TIME_START <= event.time < _TIME_END:
+        if event.time.year not in _YEARS_SURE:
             check_time(event)
     return events
 
@@ -102,17 +104,20 @@ def explain(error: Exception) -> InvalidEvent:
     return InvalidEvent(field, Reason.INVALID_FIELD, detail, f"Correct `{field}`.")
 
 
-def seal(raw: bytes, received_at: datetime, area_list: str) -> bytes:
-    """Adds what the centre knows to a decoded event's own bytes: when it came in, and its area code list.
+def seal(raw: bytes, received_at: datetime, area_list: str | None) -> bytes:
+    """Adds what the centre knows to a decoded event's own bytes: when it came in, and the list that its code is of.
 
-    `raw` must have passed `decode`. A later key wins over an earlier one, so a sender cannot set these.
+    `raw` must have passed `decode`. `area_list` is None for an event without a code, which needs no list. A later key
+    wins over an earlier one, so a sender cannot set these.
     """
     return raw.rstrip()[:-1] + seal_tail(received_at, area_list)
 
 
-def seal_tail(received_at: datetime, area_list: str) -> bytes:
-    """What `seal` puts in place of the closing brace; one for all events of a request."""
+def seal_tail(received_at: datetime, area_list: str | None) -> bytes:
+    """What `seal` puts in place of the closing brace; one for all events of a request with codes of one list."""
     stamp = received_at.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00")
+    if area_list is None:
+        return b',"receivedat":"%bZ"}' % stamp.encode()
     return b',"receivedat":"%bZ","arealist":%b}' % (stamp.encode(), msgspec.json.encode(area_list))
 
 
@@ -146,7 +151,7 @@ def _check_text(
 def check_time(event: AnyEvent) -> None:
     """Raises InvalidEvent for a time that a table or a zone may not hold; `decode_plain` leaves it to its caller."""
     for field, time in (("time", event.time), ("receivedat", event.received_at)):
-        if time is not None and not _TIME_START <= time < _TIME_END:
+        if time is not None and time.year not in _YEARS_SURE and not _TIME_START <= time < _TIME_END:
             detail = f"{time.isoformat()} is not in the years 1970 to 2199"
             raise InvalidEvent(field, Reason.INVALID_FIELD, detail, "Send the moment at which it happened.")
 

@@ -55,7 +55,7 @@ class Event(Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=T
     id: Name
     source: Name
     time: Instant
-    area: AreaCode | None = None
+    area: Annotated[AreaCode, Meta(min_length=1, max_length=128)] | None = None
     subject: Name | None = None
     datacontenttype: Literal["application/json"] = "application/json"
     dataschema: Name | None = None
@@ -79,7 +79,7 @@ class Feedback(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
 
 
 class FeedbackAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """The first answer that a citizen got, from `agency`. It was in time when the event's `time` is not after `due_at`."""
+    """The first answer that a citizen got. It was in time when the event's `time` is not after `due_at`."""
 
     category: Label
     agency: Label | None = None

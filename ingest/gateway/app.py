@@ -11,7 +11,7 @@ from msgspec import Struct
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from ingest.decode.cloudevents import BATCH_EVENTS_MAX, Decoder
+from ingest.decode.cloudevents import BATCH_EVENTS_MAX
 from ingest.gateway.body import BODIES_BYTES_MAX, BODY_BYTES_MAX, BODY_WAIT_S, BodyReader
 from ingest.gateway.events import EventsEndpoint
 from ingest.gateway.openapi import describe_events
@@ -37,7 +37,7 @@ class IngestConfig(Struct, frozen=True, kw_only=True):
 
     @property
     def site(self) -> Site:
-        """The site pack in force. It may change while the process runs, so nobody keeps it for longer than a request."""
+        """The site pack in force. It may change while the process runs: keep it for a request at most."""
         return self.current_site()
 
 
@@ -78,10 +78,11 @@ def create_app(config: IngestConfig) -> FastAPI:
             await producer.stop()
 
     endpoint = EventsEndpoint(
-        decoder=Decoder(config.site.areas, config.batch_events_max),
+        current_site=config.current_site,
         now=config.now,
         producer=producer,
         bodies=BodyReader(config.body_bytes_max, config.body_wait_s, config.bodies_bytes_max),
+        batch_events_max=config.batch_events_max,
     )
     app = Gateway(endpoint, lifespan)
     app.state.producer = producer

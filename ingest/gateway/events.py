@@ -11,7 +11,7 @@ from datetime import datetime
 from starlette.types import Receive, Scope, Send
 
 from ingest.decode import media
-from ingest.decode.cloudevents import Decoder, Judged
+from ingest.decode.cloudevents import BATCH_EVENTS_MAX, Decoder, Judged
 from ingest.decode.media import Headers
 from ingest.gateway import answer, metrics
 from ingest.gateway.answer import TITLES, Answer
@@ -19,6 +19,7 @@ from ingest.gateway.body import BodyReader, SenderGone
 from ingest.gateway.producer import Producer
 from schemas.errors import DependencyUnavailable, InvalidBody
 from schemas.event import EVENT_TYPES
+from schemas.site import Site
 
 _ACCEPTED = {kind: metrics.ACCEPTED.labels(event_type) for event_type, kind in EVENT_TYPES.items()}
 _REQUESTS = {status: metrics.REQUESTS.labels(str(status)) for status in (202, *TITLES)}
@@ -30,12 +31,15 @@ class EventsEndpoint:
     def __init__(
         self,
         *,
-        decoder: Decoder,
+        current_site: Callable[[], Site],
         now: Callable[[], datetime],
         producer: Producer,
         bodies: BodyReader,
+        batch_events_max: int = BATCH_EVENTS_MAX,
     ) -> None:
-        self._decoder = decoder
+        self._current_site = current_site
+        self._batch_events_max = batch_events_max
+        self._decoder = Decoder(current_site(), batch_events_max)
         self._now = now
         self._producer = producer
         self._bodies = bodies
@@ -74,9 +78,16 @@ class EventsEndpoint:
         body = await self._bodies.read(headers, receive)
         try:
             received_at = self._now()
-            return self._decoder.decode(mode, headers, body, received_at), received_at
+            return self._present_decoder().decode(mode, headers, body, received_at), received_at
         finally:
             self._bodies.release(len(body))
+
+    def _present_decoder(self) -> Decoder:
+        """The one for the site pack in force."""
+        site = self._current_site()
+        if self._decoder.site is not site:
+            self._decoder = Decoder(site, self._batch_events_max)
+        return self._decoder
 
 
 def _count(judged: Judged) -> None:

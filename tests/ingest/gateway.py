@@ -22,7 +22,9 @@ STRUCTURED = {"content-type": "application/cloudevents+json"}
 
 def config(kafka: str, topic_prefix: str, **bounds: Any) -> IngestConfig:
     """The gateway's config with a clock that stands still."""
-    return IngestConfig(kafka=kafka, topic_prefix=topic_prefix, current_site=lambda: SITE, now=lambda: RECEIVED_AT, **bounds)
+    return IngestConfig(
+        kafka=kafka, topic_prefix=topic_prefix, current_site=lambda: SITE, now=lambda: RECEIVED_AT, **bounds
+    )
 
 
 @contextlib.asynccontextmanager

@@ -18,7 +18,7 @@ from schemas.event import Event
 from schemas.topics import key_of, topic_of
 from tests.ingest.vector import RECEIVED_AT, SITE, body_of, event, headers_of, vectors
 
-DECODER = Decoder(SITE.areas)
+DECODER = Decoder(SITE)
 _CE_HEADERS = [(f"ce-{name}".encode(), str(value).encode()) for name, value in event(data=None).items()]
 
 
