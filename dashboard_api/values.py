@@ -2,38 +2,47 @@
 
 This is the one way to read. What is stored are partials of bases, by area version and bucket; here they are found,
 however the spans lie and whatever became of the areas, and put together to what people read: now, and as it was first
-reported. `read_values` asks the database, everything else is pure.
+reported. `read_figures` asks the database; everything else is pure.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from itertools import pairwise
-from typing import Any, NamedTuple
+from enum import StrEnum
+from itertools import groupby, pairwise
+from typing import Any, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
 from dashboard_api.closing import Closing
 from dashboard_api.database import Reader
-from dashboard_api.spans import BEGINNING_S, Piece, Span, back, pieces
+from dashboard_api.spans import BEGINNING_S, Span, back, pieces
 from dashboard_api.statements import load_statements
 from schemas.area import AreaTree
 from schemas.distinct import merge
 from schemas.event import AreaId
 from schemas.kpi import (
-    ALL_DIM,
+    ADDITIVE,
     DERIVED,
+    DIM_SEPARATOR,
     LATEST_BIN,
     Base,
     Catalogue,
-    Kpi,
     Measure,
     Partial,
     Value,
+    balance_value,
+    bounds,
+    ratio_value,
+    silent_value,
 )
 from schemas.site import Site
 from schemas.statements import for_tier
-from schemas.window import Tier
+from schemas.window import Tier, day_start
+
+STRETCHES_MAX = 8
+"""Queries for spans that lie far apart; beyond it, what lies between them is read over."""
 
 _SQL = load_statements("values")
 
@@ -42,7 +51,8 @@ class Reported(Struct, frozen=True, kw_only=True):
     """A value as it is `now`, and what it was when its span closed.
 
     `first` is None as long as the span is not `closed`. Of a span of several buckets it is what each of them closed
-    with. `corrected_at` is when something in a closed bucket last changed; None: it never did, and `first` is `now`.
+    with; what a balance or a silent one looks back on is taken as it is known now. `corrected_at` is when something
+    in a closed bucket last changed; None: it never did, and `first` is `now`.
     """
 
     now: Value
@@ -69,17 +79,495 @@ async def read_values(
     whole, under None. `where` gives the values that dimensions must have. A denominator is taken whole in what it
     cannot be split by, so that the shares of a whole come out.
     """
-    raise NotImplementedError
+    figures = await read_figures(reader, site, kpis, areas, spans, by=by, where=where, closed=closed)
+    return {
+        (kpi, area, group, at): figures.reported(kpi, area, group, at)
+        for kpi in kpis
+        for area in areas
+        for group in figures.groups(kpi, area)
+        for at in range(len(spans))
+    }
 
 
 def dimensions_of(catalogue: Catalogue, kpi_id: str) -> tuple[str, ...]:
     """What a KPI can be split by: of a ratio what its numerator can, of a balance what both of its parts can."""
-    if kpi_id not in catalogue:
+    if kpi_id not in catalogue or catalogue[kpi_id].measure not in DERIVED:
         return catalogue.base(kpi_id).dimensions
-    kpi, parts = catalogue[kpi_id], catalogue.parts_of(kpi_id)
-    if kpi.measure not in DERIVED:
-        return catalogue.base(kpi_id).dimensions
-    if kpi.measure is Measure.RATIO:
+    parts = catalogue.parts_of(kpi_id)
+    if catalogue[kpi_id].measure is Measure.RATIO:
         return dimensions_of(catalogue, parts[0])
     split = [dimensions_of(catalogue, part) for part in parts]
     return tuple(name for name in split[0] if all(name in names for names in split))
+
+
+class Held(NamedTuple):
+    """What is stored of one base, area and dimension value in some interval: now, and as it closed."""
+
+    now: Sequence[Partial]
+    first: Sequence[Partial]
+    corrected_at: datetime | None
+
+
+NOTHING = Held((), (), None)
+
+Cells = dict[tuple[str, AreaId], dict[str, dict[int, Held]]]
+"""By base and area: by dimension value (ALL_DIM where it is not split): by number of the interval or span."""
+
+Version = Literal["now", "first"]
+
+
+class Reach(StrEnum):
+    """Over which time a part of a KPI is read for a span."""
+
+    WITHIN = "within"  # the span itself
+    RUNNING = "running"  # from the beginning to the span's end
+    SEEN = "seen"  # so many days back from the span's end
+
+
+class Part(NamedTuple):
+    """A base, and over which time it is read. `days` is how far `seen` looks back."""
+
+    base: str
+    reach: Reach
+    days: int = 0
+
+
+def parts_of(catalogue: Catalogue, kpi_id: str) -> Iterator[Part]:
+    """All that has to be read for a KPI, or for a part that it names."""
+    measure = catalogue[kpi_id].measure if kpi_id in catalogue else None
+    if measure is Measure.BALANCE:
+        for base in catalogue.bases_of(kpi_id):
+            yield Part(base.id, Reach.RUNNING)
+    elif measure is Measure.SILENT:
+        for base in catalogue.bases_of(kpi_id):
+            yield Part(base.id, Reach.WITHIN)
+            yield Part(base.id, Reach.SEEN, catalogue[kpi_id].lookback_days)
+    elif measure is Measure.RATIO:
+        for part in catalogue.parts_of(kpi_id):
+            yield from parts_of(catalogue, part)
+    else:
+        yield Part(kpi_id, Reach.WITHIN)
+
+
+class Figures:
+    """What was read for some KPIs, areas and spans, to be put together value by value."""
+
+    def __init__(
+        self,
+        site: Site,
+        kpis: Iterable[str],
+        spans: Sequence[Span],
+        by: str | None,
+        cells: Mapping[Part, Cells],
+        closed: Closing,
+    ) -> None:
+        self._catalogue = site.kpis
+        self._areas = site.areas
+        self._spans = spans
+        self._by = by
+        self._cells = cells
+        self._closed_s = {kpi: closed.until_s(site.kpis.bases_of(kpi)) for kpi in kpis}
+
+    def groups(self, kpi_id: str, area: AreaId) -> list[str | None]:
+        """The values of the dimension asked for that occur in the area; only None where the KPI is not split."""
+        if self._by is None or self._by not in dimensions_of(self._catalogue, kpi_id):
+            return [None]
+        cover = self._areas.cover(area)
+        found: set[str] = set()
+        for part in parts_of(self._catalogue, kpi_id):
+            if self._by in self._catalogue.base(part.base).dimensions:
+                for id_ in (*cover.whole, *cover.partial, *cover.apart):
+                    found.update(self._cells[part].get((part.base, id_), ()))
+        return [*sorted(found)]
+
+    def reported(self, kpi_id: str, area: AreaId, group: str | None, at: int) -> Reported:
+        """The value in the span of this index, of one dimension value or (None) of all together."""
+        corrections: list[datetime] = []
+        now = self._value(kpi_id, area, group, at, "now", corrections)
+        if self._spans[at].end_s > self._closed_s[kpi_id]:
+            return Reported(now=now)
+        if not corrections:
+            return Reported(now=now, first=now, closed=True)
+        first = self._value(kpi_id, area, group, at, "first", corrections)
+        return Reported(now=now, first=first, corrected_at=max(corrections), closed=True)
+
+    def _value(
+        self,
+        id_: str,
+        area: AreaId,
+        group: str | None,
+        at: int,
+        version: Version,
+        corrections: list[datetime],
+    ) -> Value:
+        """The value of a KPI or of a part; notes when something in it was corrected."""
+        catalogue = self._catalogue
+        kpi = catalogue[id_] if id_ in catalogue else None  # noqa: SIM401  # a catalogue is no dictionary
+
+        def over(part: Part) -> tuple[list[Partial], list[Partial]]:
+            return self._partials(part, area, group, at, version, corrections)
+
+        match kpi.measure if kpi else None:
+            case Measure.BALANCE:
+                plus, minus = (
+                    _bounded(catalogue, part, *over(Part(part, Reach.RUNNING))) for part in catalogue.parts_of(id_)
+                )
+                return balance_value(plus, minus)
+            case Measure.SILENT:
+                assert kpi is not None
+                of = catalogue.parts_of(id_)[0]
+                seen = _bounded(catalogue, of, *over(Part(of, Reach.SEEN, kpi.lookback_days)))
+                return silent_value(seen, _bounded(catalogue, of, *over(Part(of, Reach.WITHIN))))
+            case Measure.RATIO:
+                assert kpi is not None
+                parts = catalogue.parts_of(id_)
+                if any(_is_derived(catalogue, part) for part in parts):
+                    above, below = (self._value(part, area, group, at, version, corrections) for part in parts)
+                    return ratio_value(kpi, above, below)
+                by_part = {part: over(Part(part, Reach.WITHIN)) for part in parts}
+                whole = {part: certain for part, (certain, _) in by_part.items()}
+                return bounds(catalogue, id_, whole, {part: maybe for part, (_, maybe) in by_part.items()})
+            case _:
+                return _bounded(catalogue, id_, *over(Part(id_, Reach.WITHIN)))
+
+    def _partials(
+        self,
+        part: Part,
+        area: AreaId,
+        group: str | None,
+        at: int,
+        version: Version,
+        corrections: list[datetime],
+    ) -> tuple[list[Partial], list[Partial]]:
+        """What certainly belongs to the area in this span, and what may."""
+        cells, base = self._cells[part], self._catalogue.base(part.base)
+        if self._by is None or self._by not in base.dimensions:
+            group = None
+
+        def of(id_: AreaId) -> list[Partial]:
+            rows: list[Partial] = []
+            groups = cells.get((base.id, id_))
+            if groups is None:
+                return rows
+            for spans in groups.values() if group is None else (groups.get(group, {}),):
+                held = spans.get(at, NOTHING)
+                rows.extend(held.now if version == "now" else held.first)
+                if held.corrected_at is not None:
+                    corrections.append(held.corrected_at)
+            return rows
+
+        cover = self._areas.cover(area)
+        whole = [row for id_ in cover.whole for row in of(id_)]
+        partial = [row for id_ in cover.partial for row in of(id_)]
+        for id_ in cover.apart:
+            partial += own(base, id_, of(id_), [of(child.id) for child in self._areas.children(id_)])
+        return whole, partial
+
+
+def own(base: Base, area: AreaId, rows: Sequence[Partial], below: Sequence[Sequence[Partial]]) -> Sequence[Partial]:
+    """Of an area's partials those of its own events, without those of the areas directly below.
+
+    Extremes and sketches cannot be taken apart: of these all are returned as soon as there are events of its own.
+    """
+    if base.measure is Measure.LATEST:
+        return [row for row in rows if row.dim.rpartition(DIM_SEPARATOR)[2] == area]
+    if base.measure not in ADDITIVE:
+        return rows if sum(row.n for row in rows) > sum(row.n for child in below for row in child) else ()
+    left: dict[int, tuple[int, float]] = {}
+    for sign, several in ((1, rows), (-1, [row for child in below for row in child])):
+        for row in several:
+            n, total = left.get(row.bin, (0, 0.0))
+            left[row.bin] = (n + sign * row.n, total + sign * row.total)
+    return [Partial(bin=bin_, n=n, total=total) for bin_, (n, total) in left.items() if n]
+
+
+def _bounded(catalogue: Catalogue, id_: str, whole: Sequence[Partial], partial: Sequence[Partial]) -> Value:
+    return bounds(catalogue, id_, {id_: whole}, {id_: partial})
+
+
+def _is_derived(catalogue: Catalogue, id_: str) -> bool:
+    return id_ in catalogue and catalogue[id_].measure in DERIVED
+
+
+async def read_figures(
+    reader: Reader,
+    site: Site,
+    kpis: Collection[str],
+    areas: Collection[AreaId],
+    spans: Sequence[Span],
+    *,
+    by: str | None = None,
+    where: Mapping[str, str] = {},
+    closed: Closing,
+) -> Figures:
+    """All that is stored for these KPIs, areas and spans, in a few queries. See `read_values`."""
+    ids: set[AreaId] = set()
+    for area in areas:
+        cover = site.areas.cover(area)
+        ids.update(cover.whole, cover.partial, cover.apart)
+        for apart in cover.apart:
+            ids.update(child.id for child in site.areas.children(apart))
+    parts = {part for kpi in kpis for part in parts_of(site.kpis, kpi)}
+    cells: dict[Part, Cells] = {}
+    for reach, days in sorted({(part.reach, part.days) for part in parts}):
+        bases = [site.kpis.base(part.base) for part in sorted(parts) if (part.reach, part.days) == (reach, days)]
+        found: Cells = {}
+        for zone, some in _by_zone(site.areas, ids).items():
+            intervals = _intervals(spans, reach, days, zone)
+            held = await _read(reader, bases, some, intervals, zone, by, where)
+            found |= _over_spans(held, spans, intervals, reach, days, zone)
+        cells |= {Part(base.id, reach, days): found for base in bases}
+    return Figures(site, kpis, spans, by, cells, closed)
+
+
+def _by_zone(areas: AreaTree, ids: Iterable[AreaId]) -> dict[ZoneInfo, list[AreaId]]:
+    """Stored days are each area's own, so areas of different zones are read over different buckets."""
+    found: dict[ZoneInfo, list[AreaId]] = {}
+    for id_ in ids:
+        found.setdefault(areas.zone(id_), []).append(id_)
+    return found
+
+
+def _begin_s(span: Span, reach: Reach, days: int, zone: ZoneInfo) -> int:
+    match reach:
+        case Reach.WITHIN:
+            return span.start_s
+        case Reach.RUNNING:
+            return min(day_start(BEGINNING_S, zone), span.start_s)
+        case Reach.SEEN:
+            return min(span.start_s, back(span.end_s, days, zone))
+
+
+def _intervals(spans: Sequence[Span], reach: Reach, days: int, zone: ZoneInfo) -> list[Span]:
+    """What to read so that no moment is read twice: cut wherever a span, or what it looks back on, begins or ends."""
+    needed = sorted((_begin_s(span, reach, days, zone), span.end_s) for span in spans)
+    cuts = sorted(
+        {moment for span in spans for moment in (span.start_s, span.end_s)} | {begin for begin, _ in needed}
+    )
+    intervals: list[Span] = []
+    covered_s, upcoming = BEGINNING_S, iter(needed)
+    following = next(upcoming, None)
+    for start_s, end_s in pairwise(cuts):
+        while following is not None and following[0] <= start_s:
+            covered_s = max(covered_s, following[1])
+            following = next(upcoming, None)
+        if start_s < covered_s:
+            intervals.append(Span(start_s, end_s))
+    return intervals
+
+
+def _over_spans(
+    cells: Cells, spans: Sequence[Span], intervals: Sequence[Span], reach: Reach, days: int, zone: ZoneInfo
+) -> Cells:
+    """What lies in each span, put together from what lies in the intervals."""
+    if reach is Reach.WITHIN and list(spans) == list(intervals):
+        return cells
+    starts = [interval.start_s for interval in intervals]
+
+    def run(begin_s: int, end_s: int) -> range:
+        return range(bisect_left(starts, begin_s), bisect_left(starts, end_s))
+
+    runs = [run(span.start_s, span.end_s) for span in spans]
+    begins = [run(_begin_s(span, reach, days, zone), span.end_s).start for span in spans]
+    joined: Cells = {}
+    for key, groups in cells.items():
+        for group, held in groups.items():
+            match reach:
+                case Reach.WITHIN:
+                    over = {at: _joined(held, one) for at, one in enumerate(runs)}
+                case Reach.RUNNING:
+                    over = _running(held, runs, len(intervals))
+                case Reach.SEEN:
+                    over = _seen(held, runs, begins)
+            joined.setdefault(key, {})[group] = over
+    return joined
+
+
+def _joined(held: Mapping[int, Held], run: range) -> Held:
+    """All that lies in consecutive intervals."""
+    found = (
+        [held[at] for at in run if at in held]
+        if len(run) < len(held)
+        else [held[at] for at in sorted(held) if at in run]
+    )
+    if len(found) == 1:
+        return found[0]
+    return Held(
+        [row for one in found for row in one.now],
+        [row for one in found for row in one.first],
+        max((one.corrected_at for one in found if one.corrected_at is not None), default=None),
+    )
+
+
+def _running(held: Mapping[int, Held], runs: Sequence[range], intervals: int) -> dict[int, Held]:
+    """Of counts and sums all up to each span's end; what comes before the span is taken as it is now."""
+    sums = [Partial(n=0)]
+    for at in range(intervals):
+        sums.append(_summed([sums[-1], *held[at].now]) if at in held else sums[-1])
+    over: dict[int, Held] = {}
+    for at, run in enumerate(runs):
+        within = _joined(held, run)
+        first = [sums[run.start], *within.first] if within.corrected_at is not None else [sums[run.stop]]
+        over[at] = Held([sums[run.stop]], first, within.corrected_at)
+    return over
+
+
+def _summed(rows: Sequence[Partial]) -> Partial:
+    return Partial(n=sum(row.n for row in rows), total=sum(row.total for row in rows))
+
+
+def _seen(held: Mapping[int, Held], runs: Sequence[range], begins: Sequence[int]) -> dict[int, Held]:
+    """The different ones of each span and what it looks back on.
+
+    Sketches cannot be taken away again. So spans that look back over one moment share the sketches from there
+    backwards and forwards: each interval is merged a few times, however many spans there are.
+    """
+    over: dict[int, Held] = {}
+    order = sorted(range(len(runs)), key=lambda at: (runs[at].stop, begins[at]))
+    while order:
+        pivot = runs[order[0]].stop
+        sharing = [at for at in order if begins[at] <= pivot <= runs[at].stop]
+        order = [at for at in order if at not in set(sharing)]
+        before, after = {pivot: Partial(n=0)}, {pivot: Partial(n=0)}
+        for at in range(pivot - 1, min(begins[one] for one in sharing) - 1, -1):
+            before[at] = _merged([before[at + 1], *(held[at].now if at in held else ())])
+        for at in range(pivot, max(runs[one].stop for one in sharing)):
+            after[at + 1] = _merged([after[at], *(held[at].now if at in held else ())])
+        for at in sharing:
+            within = _joined(held, runs[at])
+            now = [before[begins[at]], after[runs[at].stop]]
+            first = now
+            if within.corrected_at is not None:
+                past = [row for i in range(begins[at], runs[at].start) if i in held for row in held[i].now]
+                first = [*past, *within.first]
+            over[at] = Held(now, first, within.corrected_at)
+    return over
+
+
+def _merged(rows: Sequence[Partial]) -> Partial:
+    sketches = [row.sketch for row in rows if row.sketch is not None]
+    n = sum(row.n for row in rows)
+    if len(sketches) < 2:
+        return Partial(n=n, sketch=sketches[0] if sketches else None)
+    return Partial(n=n, sketch=merge(sketches))
+
+
+class _Piece(NamedTuple):
+    """Stored buckets of one tier in [start_s, end_s), which make up (a part of) an interval."""
+
+    start_s: int
+    end_s: int
+    interval: int
+
+
+async def _read(
+    reader: Reader,
+    bases: Sequence[Base],
+    areas: Sequence[AreaId],
+    intervals: Sequence[Span],
+    zone: ZoneInfo,
+    by: str | None,
+    where: Mapping[str, str],
+) -> Cells:
+    """What is stored of these bases in these areas of one zone, by interval."""
+    by_tier: dict[Tier, list[_Piece]] = {}
+    for at, interval in enumerate(intervals):
+        for piece in pieces(interval.start_s, interval.end_s, zone):
+            by_tier.setdefault(piece.tier, []).append(_Piece(piece.start_s, piece.end_s, at))
+
+    def question(base: Base) -> tuple[str, int, list[int], list[str]]:
+        wanted = {base.dimensions.index(name) + 1: value for name, value in where.items() if name in base.dimensions}
+        split = base.dimensions.index(by) + 1 if by is not None and by in base.dimensions else 0
+        return _STATEMENTS.get(base.measure, "read_sums"), split, list(wanted), list(wanted.values())
+
+    cells: Cells = {}
+    for (statement, split, at, values), same in groupby(sorted(bases, key=question), question):
+        ids = [base.id for base in same]
+        for tier, all_pieces in by_tier.items():
+            for some in _stretches(all_pieces):
+                rows = await reader.fetch(
+                    for_tier(_SQL[statement], tier),
+                    ids,
+                    areas,
+                    [_instant(piece.start_s) for piece in some],
+                    [_instant(piece.end_s) for piece in some],
+                    _instant(some[0].start_s),
+                    _instant(some[-1].end_s),
+                    split,
+                    at,
+                    values,
+                )
+                for row in rows:
+                    groups = cells.setdefault((row["kpi"], row["area"]), {})
+                    held = groups.setdefault(row["dim"], {})
+                    number: int = row["piece"]
+                    interval, found = some[number - 1].interval, _READ[statement](row)
+                    held[interval] = _added(held[interval], found) if interval in held else found
+    return cells
+
+
+def _stretches(all_pieces: Sequence[_Piece]) -> list[list[_Piece]]:
+    """Pieces that lie close together: a gap that is wider than what comes before it is cheaper to leave out."""
+    stretches: list[list[_Piece]] = []
+    for piece in all_pieces:
+        last = stretches[-1] if stretches else None
+        if last is None or piece.start_s - last[-1].end_s > last[-1].end_s - last[0].start_s:
+            stretches.append([piece])
+        else:
+            last.append(piece)
+    return stretches if len(stretches) <= STRETCHES_MAX else [list(all_pieces)]
+
+
+def _added(one: Held, other: Held) -> Held:
+    return _joined({0: one, 1: other}, range(2))
+
+
+# asyncpg's records have no column types.
+def _sums(row: Any) -> Held:  # noqa: ANN401
+    now = [Partial(bin=row["bin"], n=row["n"], total=row["total"], low=row["low"], high=row["high"])]
+    if row["corrected_at"] is None:
+        return Held(now, now, None)
+    first = Partial(
+        bin=row["bin"],
+        n=row["first_n"],
+        total=row["first_total"],
+        low=row["first_low"],
+        high=row["first_high"],
+    )
+    return Held(now, [first], row["corrected_at"])
+
+
+def _sketches(row: Any) -> Held:  # noqa: ANN401
+    now = _sketched(row["n"], row["sketches"])
+    if row["corrected_at"] is None:
+        return Held(now, now, None)
+    kept = [sketch for sketch, same in zip(row["sketches"], row["unchanged"], strict=True) if same]
+    return Held(now, _sketched(row["first_n"], [*kept, *(row["first_sketches"] or ())]), row["corrected_at"])
+
+
+def _sketched(n: int, sketches: Iterable[bytes | None]) -> list[Partial]:
+    """The events stand with the first sketch, so that they add up."""
+    held = [sketch for sketch in sketches if sketch is not None]
+    return [Partial(n=0 if at else n, sketch=sketch) for at, sketch in enumerate(held)]
+
+
+def _latest(row: Any) -> Held:  # noqa: ANN401
+    now = _latest_partials(row["whole_dim"], row["latest"])
+    if row["corrected_at"] is None:
+        return Held(now, now, None)
+    return Held(now, _latest_partials(row["whole_dim"], row["first_latest"]), row["corrected_at"])
+
+
+def _latest_partials(dim: str, latest: Sequence[float] | None) -> list[Partial]:
+    if latest is None:
+        return []
+    at, value = latest
+    return [Partial(dim=dim, bin=LATEST_BIN, n=1, total=value, high=at)]
+
+
+_STATEMENTS: Mapping[Measure, str] = {Measure.DISTINCT: "read_sketches", Measure.LATEST: "read_latest"}
+_READ = {"read_sums": _sums, "read_sketches": _sketches, "read_latest": _latest}
+
+
+def _instant(epoch_s: int) -> datetime:
+    return datetime.fromtimestamp(epoch_s, UTC)
