@@ -20,7 +20,7 @@ id = "test"
 names = { vi = "Tỉnh thử", en = "Test province" }
 zone = "Asia/Ho_Chi_Minh"
 area_list = "test-2025"
-languages = ["vi", "en"]""",
+languages = ["en"]""",
         "areas.csv": """code,parent,kind,name_vi,name_en,zone
 00,,province,Tỉnh thử,Test province,
 01,00,district,Huyện Một,District One,
