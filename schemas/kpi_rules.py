@@ -144,36 +144,39 @@ def check_references(kpi: Kpi, kpis: Mapping[str, Kpi], declared: Set[str]) -> I
 
 def _check_part(kpi: Kpi, key: str, part: Kpi, kpis: Mapping[str, Kpi]) -> Iterator[Mistake]:
     is_ = f"`{key}` names {part.id!r}, which is a {part.measure}"
+    circle = _circle(kpi, part, kpis)
+    if circle is not None:
+        fix = "Let one of them name a KPI that events feed."
+        yield Mistake((key,), f"`{key}` goes round in a circle: {' → '.join(circle)}", fix)
+        return
     match kpi.measure:
         case Measure.RATIO if part.measure is Measure.RATIO:
-            if circle := _circle(kpi.id, part.id, kpis):
-                fix = "Let one of them name a KPI that events feed."
-                yield Mistake((key,), f"`{key}` goes round in a circle: {' → '.join(circle)}", fix)
-            else:
-                fix = f"Name what {part.id!r} divides, or what it divides by."
-                yield Mistake((key,), f"{is_}: a ratio of ratios does not add up over areas", fix)
-        case Measure.BALANCE if part.measure not in (Measure.COUNT, Measure.SUM):
-            yield Mistake((key,), f"{is_}, and not a count or a sum", "Name a count or a sum.")
+            fix = f"Name what {part.id!r} divides, or what it divides by."
+            yield Mistake((key,), f"{is_}: a ratio of ratios does not add up over areas", fix)
+        case Measure.BALANCE if part.measure not in (Measure.COUNT, Measure.SUM, Measure.BALANCE):
+            fix = "Name a count, a sum or another balance."
+            yield Mistake((key,), f"{is_}, and not a count or a sum", fix)
         case Measure.SILENT if part.measure is not Measure.DISTINCT:
             yield Mistake((key,), f"{is_}, and not a distinct", "Name a KPI of measure distinct.")
         case _:
             pass
 
 
-def _circle(start: str, first: str, kpis: Mapping[str, Kpi]) -> list[str] | None:
-    """The way from a ratio by the ratios that it names back to itself."""
-    ways = [[start, first]]
+def _circle(start: Kpi, first: Kpi, kpis: Mapping[str, Kpi]) -> list[str] | None:
+    """The way from a ratio (or a balance) by the ratios (or balances) that they name back to itself."""
+    ways = [[start.id, first.id]]
     seen: set[str] = set()
     while ways:
         way = ways.pop()
-        if way[-1] == start:
+        if way[-1] == start.id:
             return way
         if way[-1] in seen:
             continue
         seen.add(way[-1])
         at = kpis.get(way[-1])
-        if at is not None and at.measure is Measure.RATIO:
-            ways += [[*way, part] for part in (at.numerator, at.denominator) if isinstance(part, str)]
+        if at is not None and at.measure is start.measure:
+            parts = (at.numerator, at.denominator, at.plus, at.minus)
+            ways += [[*way, part] for part in parts if isinstance(part, str)]
     return None
 
 
