@@ -210,7 +210,10 @@ class Figures:
         match kpi.measure if kpi else None:
             case Measure.BALANCE:
                 plus, minus = (
-                    _bounded(catalogue, part, *over(Part(part, Reach.RUNNING))) for part in catalogue.parts_of(id_)
+                    self._value(part, area, group, at, version, corrections)
+                    if _is_derived(catalogue, part)
+                    else _bounded(catalogue, part, *over(Part(part, Reach.RUNNING)))
+                    for part in catalogue.parts_of(id_)
                 )
                 return balance_value(plus, minus)
             case Measure.SILENT:
