@@ -3,19 +3,20 @@
 `reports.toml` says so. Every mistake in it is a SiteError with the line, the reason and the fix.
 """
 
-import re
 from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Annotated, Literal, cast
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from msgspec import Meta, Struct
+import msgspec
+from msgspec import Meta, Struct, field
 
 from schemas.errors import SiteError
 from schemas.kpi import Catalogue
 from schemas.period import Grain, Period, last_ended
-from schemas.site_file import convert, read_toml
+from schemas.site_file import mistake_of, read_toml, suggestion
+from schemas.toml_lines import Path, line_of, toml_lines
 
 REPORTS_FILE = "reports.toml"
 
@@ -23,8 +24,6 @@ Format = Literal["json", "csv", "xlsx"]
 
 ReportId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")]
 """It is part of file names and of ids that receivers keep."""
-
-_TABLE = re.compile(r"^[ \t]*\[\[[ \t]*report[ \t]*\]\]", re.MULTILINE)
 
 
 class Schedule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -48,10 +47,10 @@ class Report(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     names: dict[str, str]
     period: Literal["month", "quarter", "year"]
     areas: Literal["root", "children", "root+children"] = "root+children"
-    kpis: Annotated[tuple[str, ...], Meta(min_length=1)]
-    formats: Annotated[tuple[Format, ...], Meta(min_length=1)] = ("xlsx",)
+    kpis: Annotated[list[str], Meta(min_length=1)]
+    formats: Annotated[list[Format], Meta(min_length=1)] = field(default_factory=lambda: ["xlsx"])
     schedule: Schedule | None = None
-    send: tuple[Send, ...] = ()
+    send: list[Send] = []
 
     @property
     def grain(self) -> Grain:
@@ -74,70 +73,70 @@ def last_due(report: Report, schedule: Schedule, now: datetime, zone: ZoneInfo) 
 
 
 def parse_reports(text: str, kpis: Catalogue) -> tuple[Report, ...]:
-    """Reads `reports.toml`: an array of tables `[[report]]`. Raises SiteError."""
-    content = read_toml(text, REPORTS_FILE)
-    tables = content.pop("report", [])
-    if content:
-        key = next(iter(content))
-        raise SiteError(REPORTS_FILE, key, f"`{key}` is not known", "Begin each report with [[report]].")
-    if not isinstance(tables, list):
-        raise SiteError(
-            REPORTS_FILE, "report", "`report` is not an array of tables", "Begin each report with [[report]]."
-        )
-    given = cast("list[object]", tables)
-    lines = [text.count("\n", 0, found.start()) + 1 for found in _TABLE.finditer(text)]
+    """Reads `reports.toml`: an array of tables `[[report]]`. Raises SiteError at the first mistake."""
+    tables = read_toml(text, REPORTS_FILE)
+    lines = toml_lines(text)
+
+    def mistake(path: Path, reason: str, fix: str) -> SiteError:
+        return SiteError(REPORTS_FILE, f"line {line_of(lines, path)}", reason, fix)
+
+    given = tables.get("report", [])
+    for key in tables:
+        if key != "report" or not isinstance(given, list):
+            raise mistake((key,), f"`{key}` is not an array of tables `report`", "Begin each report with [[report]].")
     reports: dict[str, Report] = {}
-    for number, table in enumerate(given):
-        # An array that is written in another way has no line for each table.
-        where = f"line {lines[number]}" if len(lines) == len(given) else f"report {number + 1}"
-        report = convert(table, Report, REPORTS_FILE, where)
+    for number, table in enumerate(cast("list[object]", given)):
+        path: Path = ("report", number)
+        try:
+            report = msgspec.convert(table, Report)
+        except msgspec.ValidationError as error:
+            wrong = mistake_of(error, Report)
+            raise mistake((*path, *wrong.path), wrong.reason, wrong.fix) from error
         if report.id in reports:
-            raise SiteError(REPORTS_FILE, where, f"the id {report.id!r} is used twice", "Give every report its own.")
-        _check(report, kpis, f"{where}: report {report.id!r}")
+            raise mistake((*path, "id"), f"the id {report.id!r} is used twice", "Give every report its own.")
+        if (found := _inconsistent(report, kpis)) is not None:
+            where, reason, fix = found
+            raise mistake((*path, *where), f"report {report.id!r}: {reason}", fix)
         reports[report.id] = report
     return tuple(reports.values())
 
 
-def _check(report: Report, kpis: Catalogue, where: str) -> None:
-    for kpi in report.kpis:
+def _inconsistent(report: Report, kpis: Catalogue) -> tuple[Path, str, str] | None:
+    """What is wrong within a report of the right form: where, why, and the fix."""
+    for at, kpi in enumerate(report.kpis):
         if kpi not in kpis:
-            fix = "Name indicators by their `id` in kpis.toml."
-            raise SiteError(REPORTS_FILE, where, f"indicator {kpi!r} is not known", fix)
-    lists: dict[str, tuple[str, ...]] = {"kpis": report.kpis, "formats": report.formats}
-    for what, named in lists.items():
-        if twice := next((name for name in named if named.count(name) > 1), None):
-            raise SiteError(REPORTS_FILE, where, f"`{what}` names {twice!r} twice", "Name it once.")
+            return ("kpis", at), f"indicator {kpi!r} is not known", suggestion(kpi, [known.id for known in kpis.kpis])
+    lists: dict[str, list[str]] = {"kpis": report.kpis, "formats": [*report.formats]}
+    for key, words in lists.items():
+        for at, word in enumerate(words):
+            if word in words[:at]:
+                return (key, at), f"`{key}` names {word!r} twice", "Name it once."
     for language in ("vi", "en"):
         if not report.names.get(language):
-            reason = f"`names` has none in the language {language!r}"
-            raise SiteError(REPORTS_FILE, where, reason, 'Write names = { vi = "…", en = "…" }.')
+            return ("names",), f"it has no name in the language {language!r}", 'Write { vi = "…", en = "…" }.'
     if report.schedule is not None and not report.send:
-        raise SiteError(
-            REPORTS_FILE, where, "it has a `schedule` but nowhere to go", "Add `send`, or leave `schedule` out."
-        )
+        return ("schedule",), "it has a `schedule` but nowhere to go", "Add `send`, or leave `schedule` out."
     if report.send and report.schedule is None:
-        raise SiteError(
-            REPORTS_FILE, where, "it has `send` but no `schedule`", "Add `schedule`, or leave `send` out."
-        )
-    if len({(send.channel, send.target) for send in report.send}) < len(report.send):
-        raise SiteError(REPORTS_FILE, where, "`send` names one target twice", "Name it once.")
-    for send in report.send:
-        _check_target(send, where)
+        return ("send",), "it has `send` but no `schedule`", "Add `schedule`, or leave `send` out."
+    for at, send in enumerate(report.send):
+        if send in report.send[:at]:
+            return ("send", at), "`send` names one target twice", "Name it once."
+        if send.channel == "folder" and not _is_folder(send.target):
+            return ("send", at), f"{send.target!r} is not a folder that can be used", "Name a folder, without `..`."
+        if send.channel == "webhook" and not _is_address(send.target):
+            # The address may hold a key, so it is not shown.
+            return ("send", at), "the target is not an address", "Write one such as https://example.org/ioc."
+    return None
 
 
-def _check_target(send: Send, where: str) -> None:
-    if send.channel == "folder":
-        if not send.target or "\0" in send.target or ".." in PurePosixPath(send.target).parts:
-            fix = "Name a folder, without `..`."
-            raise SiteError(REPORTS_FILE, where, f"{send.target!r} is not a folder that can be used", fix)
-        return
+def _is_folder(target: str) -> bool:
+    return bool(target) and "\0" not in target and ".." not in PurePosixPath(target).parts
+
+
+def _is_address(target: str) -> bool:
     try:
-        parts = urlsplit(send.target)
+        parts = urlsplit(target)
         fits = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:
-        fits = False
-    if not fits or not send.target.isprintable() or " " in send.target:
-        # The address may hold a key, so it is not shown.
-        raise SiteError(
-            REPORTS_FILE, where, "a webhook's target is not an address", "Write one such as https://example.org/ioc."
-        )
+        return False
+    return fits and target.isprintable() and " " not in target

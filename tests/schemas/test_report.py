@@ -43,16 +43,16 @@ def test_a_report_is_read_whole() -> None:
         names={"vi": "Báo cáo tháng", "en": "Monthly report"},
         period="month",
         areas="children",
-        kpis=("received",),
-        formats=("csv", "json"),
+        kpis=["received"],
+        formats=["csv", "json"],
         schedule=Schedule(day=5, hour=9),
-        send=(Send(channel="folder", target="tinh"), Send(channel="webhook", target="https://a.example/x")),
+        send=[Send(channel="folder", target="tinh"), Send(channel="webhook", target="https://a.example/x")],
     )
 
 
 def test_a_report_may_be_made_by_hand_alone() -> None:
     (report,) = parse_reports(table(), KPIS)
-    assert (report.schedule, report.send, report.areas) == (None, (), "root+children")
+    assert (report.schedule, report.send, report.areas) == (None, [], "root+children")
     assert parse_reports("", KPIS) == ()
 
 
@@ -66,39 +66,39 @@ def sent(target: str, channel: str = "webhook") -> str:
 @pytest.mark.parametrize(
     ("text", "position", "reason"),
     [
-        pytest.param("[[report]", "TOML", "", id="no TOML"),
-        pytest.param("[[reports]]", "reports", "`reports` is not known", id="another table"),
-        pytest.param("report = 1", "report", "not an array", id="no table"),
-        pytest.param("report = [1]", "report 1", "object", id="an array of something else"),
-        pytest.param(table(colour="1"), "line 2", "colour", id="unknown key"),
-        pytest.param(table(id='"../etc"'), "line 2", "$.id", id="id that is no name"),
-        pytest.param(table(id='"a\\n"'), "line 2", "$.id", id="id with a line break"),
-        pytest.param(table() + table(), "line 8", "'monthly' is used twice", id="id twice"),
-        pytest.param(table(kpis='["received", "nix"]'), "line 2", "'nix' is not known", id="unknown indicator"),
-        pytest.param(table(kpis='["received", "received"]'), "line 2", "'received' twice", id="indicator twice"),
-        pytest.param(table(kpis="[]"), "line 2", "$.kpis", id="no indicator"),
-        pytest.param(table(period='"day"'), "line 2", "'day'", id="unknown period"),
-        pytest.param(table(areas='"all"'), "line 2", "'all'", id="unknown areas"),
-        pytest.param(table(formats='["pdf"]'), "line 2", "'pdf'", id="unknown format"),
-        pytest.param(table(formats='["csv", "csv"]'), "line 2", "'csv' twice", id="format twice"),
-        pytest.param(table(names='{ en = "Monthly" }'), "line 2", "'vi'", id="no Vietnamese name"),
-        pytest.param(table(schedule="{ day = 31 }", send=SEND), "line 2", "$.schedule.day", id="day of few months"),
-        pytest.param(table(schedule="{ day = 5, hour = 24 }", send=SEND), "line 2", "hour", id="no hour"),
-        pytest.param(table(schedule=SCHEDULE), "line 2", "nowhere to go", id="schedule without send"),
-        pytest.param(table(send=SEND), "line 2", "no `schedule`", id="send without schedule"),
-        pytest.param(sent("x", "fax"), "line 2", "'fax'", id="unknown channel"),
-        pytest.param(sent("", "folder"), "line 2", "not a folder", id="no folder"),
-        pytest.param(sent("a/../../etc", "folder"), "line 2", "not a folder", id="folder that climbs"),
-        pytest.param(sent("ftp://a.example"), "line 2", "not an address", id="another scheme"),
-        pytest.param(sent("https://"), "line 2", "not an address", id="no host"),
-        pytest.param(sent("https://a:b"), "line 2", "not an address", id="no port"),
+        pytest.param("[[report]", "line 1", "", id="no TOML"),
+        pytest.param("[[reports]]", "line 1", "`reports` is not", id="another table"),
+        pytest.param("report = 1", "line 1", "not an array", id="no table"),
+        pytest.param("report = [1]", "line 1", "object", id="an array of something else"),
+        pytest.param(table(colour="1"), "line 7", "`colour` is not a key here", id="unknown key"),
+        pytest.param(table(id='"../etc"'), "line 3", "`id`", id="id that is no name"),
+        pytest.param(table(id='"a\\n"'), "line 3", "`id`", id="id with a line break"),
+        pytest.param(table() + table(), "line 9", "'monthly' is used twice", id="id twice"),
+        pytest.param(table(kpis='["received",\n"nix"]'), "line 7", "'nix' is not known", id="unknown indicator"),
+        pytest.param(table(kpis='["received", "received"]'), "line 6", "'received' twice", id="indicator twice"),
+        pytest.param(table(kpis="[]"), "line 6", "`kpis`", id="no indicator"),
+        pytest.param(table(period='"day"'), "line 5", "'day' is not known", id="unknown period"),
+        pytest.param(table(areas='"all"'), "line 7", "'all' is not known", id="unknown areas"),
+        pytest.param(table(formats='["pdf"]'), "line 7", "'pdf' is not known", id="unknown format"),
+        pytest.param(table(formats='["csv", "csv"]'), "line 7", "'csv' twice", id="format twice"),
+        pytest.param(table(names='{ en = "Monthly" }'), "line 4", "'vi'", id="no Vietnamese name"),
+        pytest.param(table(schedule="{ day = 31 }", send=SEND), "line 7", "`day`", id="day of few months"),
+        pytest.param(table(schedule="{ day = 5, hour = 24 }", send=SEND), "line 7", "`hour`", id="no hour"),
+        pytest.param(table(schedule=SCHEDULE), "line 7", "nowhere to go", id="schedule without send"),
+        pytest.param(table(send=SEND), "line 7", "no `schedule`", id="send without schedule"),
+        pytest.param(sent("x", "fax"), "line 8", "'fax' is not known", id="unknown channel"),
+        pytest.param(sent("", "folder"), "line 8", "not a folder", id="no folder"),
+        pytest.param(sent("a/../../etc", "folder"), "line 8", "not a folder", id="folder that climbs"),
+        pytest.param(sent("ftp://a.example"), "line 8", "not an address", id="another scheme"),
+        pytest.param(sent("https://"), "line 8", "not an address", id="no host"),
+        pytest.param(sent("https://a:b"), "line 8", "not an address", id="no port"),
     ],
 )
 def test_a_mistake_is_named(text: str, position: str, reason: str) -> None:
     with pytest.raises(SiteError) as mistake:
         parse_reports(text, KPIS)
     assert mistake.value.file == "reports.toml"
-    assert mistake.value.position.startswith(position)
+    assert mistake.value.position == position
     assert reason in mistake.value.reason
     assert mistake.value.fix
 
