@@ -5,21 +5,27 @@ This module reads their text; whoever runs the centre reads the files. Every mis
 the position, the reason and the fix.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from schemas.area import AreaTree, Zone
-from schemas.area_table import AREAS_FILE, parse_areas
+from schemas.area_table import AREAS_FILE, LINEAGE_FILE, parse_area_tree
+from schemas.boundary import BOUNDARIES_FILE
 from schemas.errors import SiteError
-from schemas.event import Label
+from schemas.event import AreaCode, Label
 from schemas.kpi import Catalogue
 from schemas.kpi_table import KPIS_FILE, parse_kpis
+from schemas.kpi_table import mistakes as kpi_mistakes
 from schemas.report import REPORTS_FILE, Report, parse_reports
-from schemas.site_file import check_zone, convert, read_toml
+from schemas.site_file import check_zone, convert_file
+
+_T = TypeVar("_T")
 
 SITE_FILE = "site.toml"
 REQUIRED_FILES = (SITE_FILE, AREAS_FILE, KPIS_FILE)
+OPTIONAL_FILES = (LINEAGE_FILE, BOUNDARIES_FILE, REPORTS_FILE)
 
 
 class Source(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -45,6 +51,13 @@ class Retention(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     hour_days: int = 730
 
 
+class AreasFrom(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Instead of area files: the part of the shipped pack `pack` that its present list calls `root`."""
+
+    pack: str = field(name="from")
+    root: AreaCode
+
+
 class Header(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The content of `site.toml`. An event that claims a time `future_max_s` after its arrival is not believed."""
 
@@ -52,6 +65,7 @@ class Header(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     names: dict[str, str]
     zone: Zone
     area_list: Label
+    areas: AreasFrom | None = None
     languages: list[str]
     source: list[Source] = []
     closing: Closing = Closing()
@@ -72,17 +86,51 @@ Pack = Mapping[str, str]
 """The texts of a site pack's files by file name. Whoever runs the centre reads the files."""
 
 
+def parse_header(text: str) -> Header:
+    """Reads `site.toml`. Raises SiteError."""
+    header = convert_file(text, Header, SITE_FILE)
+    check_zone(header.zone, SITE_FILE, "zone")
+    return header
+
+
 def parse_site(pack: Pack) -> Site:
     """Reads a whole pack. Raises SiteError at the first mistake."""
     for file in REQUIRED_FILES:
         if file not in pack:
-            raise SiteError(file, "the file", "it is missing", "A site pack has site.toml, areas.csv and kpis.toml.")
-    header = convert(read_toml(pack[SITE_FILE], SITE_FILE), Header, SITE_FILE, "the file")
-    check_zone(header.zone, SITE_FILE, "zone")
-    kpis = parse_kpis(pack[KPIS_FILE])
+            raise _missing(file)
+    header = parse_header(pack[SITE_FILE])
+    areas = parse_area_tree(pack, header.area_list, header.zone)
+    kpis = parse_kpis(pack[KPIS_FILE], header.languages, areas)
     return Site(
         header=header,
-        areas=parse_areas(pack[AREAS_FILE], header.area_list, header.zone),
+        areas=areas,
         kpis=kpis,
         reports=parse_reports(pack[REPORTS_FILE], kpis) if REPORTS_FILE in pack else (),
     )
+
+
+def mistakes(pack: Pack) -> list[SiteError]:
+    """All that is wrong with a pack: every mistake of `kpis.toml`, and of each other part the first."""
+    found = [_missing(file) for file in REQUIRED_FILES if file not in pack]
+    header = _tried(found, lambda: parse_header(pack[SITE_FILE])) if SITE_FILE in pack else None
+    areas = None
+    if header is not None and AREAS_FILE in pack:
+        areas = _tried(found, lambda: parse_area_tree(pack, header.area_list, header.zone))
+    if KPIS_FILE in pack:
+        wrong = kpi_mistakes(pack[KPIS_FILE], () if header is None else header.languages, areas)
+        found += wrong
+        if not wrong and REPORTS_FILE in pack:
+            _tried(found, lambda: parse_reports(pack[REPORTS_FILE], parse_kpis(pack[KPIS_FILE])))
+    return found
+
+
+def _missing(file: str) -> SiteError:
+    return SiteError(file, "the file", "it is missing", "A site pack has site.toml, areas.csv and kpis.toml.")
+
+
+def _tried(found: list[SiteError], read: Callable[[], _T]) -> _T | None:
+    try:
+        return read()
+    except SiteError as error:
+        found.append(error)
+        return None
