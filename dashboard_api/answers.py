@@ -14,7 +14,6 @@ from dashboard_api.session import ReadRequest, Resumption, Snapshot, SnapshotRea
 from dashboard_api.statements import load_statements
 from dashboard_api.subscription import Subscription
 from dashboard_api.touched import AHEAD_S, Change, Wanted, decode_touched, oldest_shown_s, touched_points
-from schemas.event import AreaCode
 from schemas.window import TIERS
 
 _SQL = load_statements("feed")
@@ -76,6 +75,8 @@ async def _resume(
         return SnapshotReason.POSITION_TOO_OLD
     if any(change.touched is None for change in changes):
         return SnapshotReason.UNREADABLE_CHANGE
+    if any(change.touched and change.touched.reload for change in changes):
+        return SnapshotReason.RELOAD
     now_s = now.timestamp()
     wanted = Wanted(
         {kpi: {area: {subscription.tier} for area in subscription.areas} for kpi in subscription.kpis},
@@ -83,7 +84,7 @@ async def _resume(
         subscription.events > 0,
         subscription.sources,
     )
-    minutes = touched_points(changes, wanted, site.areas, now_s)
+    minutes = touched_points(changes, wanted, site, now_s)
     values = await series.read_points(reader, minutes, site)
     shown: list[str] = []
     skipped = 0
@@ -115,21 +116,18 @@ async def _snapshot(
     site = config.site
     now_s = now.timestamp()
     ahead_s = int(now_s) + AHEAD_S
-    starts: dict[AreaCode, list[int]] = {
-        area: series.window_starts(now_s, subscription.tier, area, site.areas, subscription.points)
-        for area in subscription.areas
-    }
-    wanted = subscription.series
-    values = await series.read_windows(reader, wanted, site, starts, ahead_s) if wanted else {}
-    minutes = (
-        await series.read_last_minutes(reader, subscription.kpis, subscription.areas, now_s, ahead_s)
-        if wanted
-        else {}
-    )
+    # The site pack may have lost a KPI or an area since the client subscribed.
+    areas = [area for area in subscription.areas if area in site.areas]
+    wanted = [one for one in subscription.series if one.kpi in site.kpis and one.area in site.areas]
+    values, minutes = {}, {}
+    if wanted:
+        kpis = list(dict.fromkeys(one.kpi for one in wanted))
+        values = await series.read_windows(reader, wanted, site, subscription.points, now_s, ahead_s)
+        minutes = await series.read_last_minutes(reader, site, kpis, areas, now_s, ahead_s)
     listed = await events.read_recent(
         reader,
         horizon.epoch,
-        events.EventFilter(areas=events.descendants(site.areas, subscription.areas)),
+        events.EventFilter(areas=events.descendants(site.areas, areas)),
         None,
         subscription.events,
     )

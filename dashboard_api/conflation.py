@@ -10,14 +10,14 @@ from datetime import datetime
 from msgspec import Struct
 
 from dashboard_api.touched import Point
-from schemas.event import AreaCode
+from schemas.event import AreaId
 
 
 class NewEvent(Struct, frozen=True):
-    """An event on the feed, serialised. `path` is its area and what that lies in."""
+    """An event on the feed, serialised. `path` is its area and all that it lies or may lie in."""
 
     xid: int
-    path: tuple[AreaCode, ...]
+    path: tuple[AreaId, ...]
     text: str
     received_at: datetime
 

@@ -10,7 +10,7 @@ from dashboard_api.messages import event_text
 from dashboard_api.position import Position
 from dashboard_api.statements import load_statements
 from schemas.area import AreaTree
-from schemas.event import AreaCode
+from schemas.event import AreaId
 
 _SQL = load_statements("events")
 
@@ -24,10 +24,10 @@ class EventCursor(Struct, frozen=True):
 
 
 class EventFilter(Struct, frozen=True, kw_only=True):
-    """What a list shows; None shows all. `areas` are exact codes, descendants included by whoever asks."""
+    """What a list shows; None shows all. `areas` are exact ids, descendants included by whoever asks."""
 
     type: str | None = None
-    areas: Collection[AreaCode] | None = None
+    areas: Collection[AreaId] | None = None
     source: str | None = None
     subject: str | None = None
 
@@ -39,11 +39,11 @@ class ListedEvent(Struct, frozen=True):
     cursor: EventCursor
 
 
-def descendants(tree: AreaTree, areas: Collection[AreaCode]) -> list[AreaCode] | None:
-    """These areas and all in them; None when that is everything, an unknown area's events too."""
-    if tree.root.code in areas:
+def descendants(tree: AreaTree, areas: Collection[AreaId]) -> list[AreaId] | None:
+    """These areas and all that lie or may lie in them; None when that is everything, an unknown area's events too."""
+    if tree.root.id in areas:
         return None
-    return [area.code for area in tree if not set(areas).isdisjoint(tree.path(area.code))]
+    return [area.id for area in tree if not set(areas).isdisjoint(tree.touched_by(area.id))]
 
 
 async def read_recent(
@@ -80,7 +80,7 @@ async def read_between(
     events = [
         NewEvent(
             row["xid"],
-            tree.path(row["area"]) if row["area"] in tree else (tree.root.code,),
+            tree.touched_by(row["area"]) if row["area"] in tree else (tree.root.id,),
             event_text(row["body"], row["committed_at"], Position(through.epoch, row["xid"])),
             row["received_at"],
         )

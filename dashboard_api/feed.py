@@ -21,7 +21,7 @@ from dashboard_api.position import Position
 from dashboard_api.session import SnapshotReason
 from dashboard_api.statements import load_statements
 from dashboard_api.touched import Change, decode_touched, touched_points
-from schemas.event import AreaCode
+from schemas.event import AreaId
 
 CHANNEL = "ioc_change"
 HELD_AFTER_S = 2.0  # a commit that cannot be shown for so long makes the feed `held`
@@ -44,7 +44,7 @@ class Feed:
             state="away", since=config.now(), reason="unknown", detail="the workers were not looked at yet"
         )
         # The latest minute with events, by KPI and area: bounded by the catalogue times the area tree.
-        self._last_minutes: dict[tuple[str, AreaCode], int] = {}
+        self._last_minutes: dict[tuple[str, AreaId], int] = {}
 
     @property
     def state(self) -> FeedState:
@@ -154,6 +154,10 @@ class Feed:
             _log.error("a change row of %s could not be read; all clients get a snapshot", horizon)
             self._reset(horizon, SnapshotReason.UNREADABLE_CHANGE)
             return 0, False
+        if any(change.touched and change.touched.reload for change in changes):
+            self._last_minutes.clear()
+            self._reset(horizon, SnapshotReason.RELOAD)
+            return 0, False
         more = len(changes) == limit
         through = Position(horizon.epoch, changes[-1].xid) if more else horizon
         if not changes:
@@ -175,7 +179,7 @@ class Feed:
         site, now = self._config.site, self._config.now()
         wanted = self._hub.wanted(now.timestamp())
         touched = [change.touched for change in changes if change.touched]
-        minutes = touched_points(changes, wanted, site.areas, now.timestamp())
+        minutes = touched_points(changes, wanted, site, now.timestamp())
         for point, minute_s in minutes.items():
             key = (point.kpi, point.area)
             self._last_minutes[key] = max(self._last_minutes.get(key, 0), minute_s)

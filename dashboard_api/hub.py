@@ -15,7 +15,7 @@ from dashboard_api.position import Position
 from dashboard_api.session import LiveSession, SnapshotReason
 from dashboard_api.subscription import Series
 from dashboard_api.touched import Point, Wanted, oldest_shown_s
-from schemas.event import AreaCode
+from schemas.event import AreaId
 from schemas.window import TIERS, Tier
 
 
@@ -61,7 +61,7 @@ class Hub:
 
     def wanted(self, now_s: float) -> Wanted:
         """All wishes together."""
-        series: dict[str, dict[AreaCode, set[Tier]]] = {}
+        series: dict[str, dict[AreaId, set[Tier]]] = {}
         for kpi, area, tier in self._by_series:
             series.setdefault(kpi, {}).setdefault(area, set()).add(tier)
         subscriptions = [s.subscription for s in self._sessions if s.subscription is not None]

@@ -6,16 +6,16 @@ protocol is described in docs/live-protocol.md.
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
 
 from dashboard_api.position import Position
 from dashboard_api.refusal import Refused
+from dashboard_api.reported import Reported
 from dashboard_api.subscription import Series
 from dashboard_api.touched import Point
-from schemas.kpi import Value
 
 
 class DatabaseState(Struct, frozen=True, kw_only=True):
@@ -56,7 +56,7 @@ class EventItem(Struct, frozen=True):
     position: str
 
 
-def value_text(point: Point, version: int, last_minute_s: int, value: Value) -> str:
+def value_text(point: Point, version: int, last_minute_s: int, value: Reported) -> str:
     """One bucket's value, absolute; of two the one with the higher version holds."""
     fields = {
         "kpi": point.kpi,
@@ -66,10 +66,10 @@ def value_text(point: Point, version: int, last_minute_s: int, value: Value) -> 
         "last_minute": last_minute_s,
         "version": version,
     }
-    return _text(fields | msgspec.to_builtins(value))
+    return _text(fields | _fields(value))
 
 
-def series_text(series: Series, zone: str, last_minute_s: int | None, points: Iterable[tuple[int, Value]]) -> str:
+def series_text(series: Series, zone: str, last_minute_s: int | None, points: Iterable[tuple[int, Reported]]) -> str:
     """A whole series of (bucket start, value), oldest first."""
     return _text(
         {
@@ -78,7 +78,7 @@ def series_text(series: Series, zone: str, last_minute_s: int | None, points: It
             "tier": series.tier,
             "zone": zone,
             "last_minute": last_minute_s,
-            "points": [{"bucket": bucket_s} | msgspec.to_builtins(value) for bucket_s, value in points],
+            "points": [{"bucket": bucket_s} | _fields(value) for bucket_s, value in points],
         }
     )
 
@@ -155,6 +155,14 @@ def error_text(refused: Refused) -> str:
 def lagging_text(waited_s: float, replaced: int) -> str:
     """The client takes messages too slowly: one waited for so long, and `replaced` values were overtaken by newer."""
     return _text({"op": "lagging", "waited_s": round(waited_s, 3), "replaced": replaced})
+
+
+def _fields(value: Reported) -> dict[str, Any]:
+    """The value of now; where it was corrected, with what was first reported, and when it last changed."""
+    fields: dict[str, Any] = msgspec.to_builtins(value.now)
+    if value.corrected_at is not None:
+        fields |= {"first": msgspec.to_builtins(value.first), "corrected_at": value.corrected_at}
+    return fields
 
 
 def _text(value: object) -> str:

@@ -5,7 +5,7 @@ Times need a zone; a naive one is refused. Every answer is what the database had
 
 import base64
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
@@ -15,27 +15,29 @@ from msgspec import Struct
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from dashboard_api import events, series, sources, workers
+from dashboard_api import events, sources, workers
 from dashboard_api.answers import read_horizon
+from dashboard_api.closing import read_closing
 from dashboard_api.config import DashboardConfig
 from dashboard_api.database import Database
 from dashboard_api.messages import EventItem
 from dashboard_api.position import Position, parse_position
 from dashboard_api.problem import CONTENT_TYPE, Problem
 from dashboard_api.refusal import RefusalReason, Refused
+from dashboard_api.reported import Reported
 from dashboard_api.sources import SourceState
+from dashboard_api.spans import SHORTEST_S, Span, Step, spans
 from dashboard_api.subscription import area_of, kpi_of
+from dashboard_api.values import dimensions_of, read_figures
 from dashboard_api.workers import WorkerState
-from schemas.kpi import Measure, Value
-from schemas.window import HOUR_S, MINUTE_S, Tier, bucket_starts
+from schemas.area import Area, Point
+from schemas.kpi import Across, Catalogue, Kpi, Measure, Target, Thresholds, Value
 
 RANGE_S = 3600
 """How far a series reaches back when nothing is said."""
 
 YEARS = range(1970, 2200)
 """Years that can be asked for; every zone and every table can hold them."""
-
-_SHORTEST_S = {Tier.MINUTE: MINUTE_S, Tier.HOUR: HOUR_S, Tier.DAY: 23 * HOUR_S}
 
 
 def _no_nul(text: str) -> str:
@@ -51,16 +53,17 @@ class SeriesQuery(BaseModel):
     """Which buckets of a series."""
 
     model_config = ConfigDict(extra="forbid")
-    area: Annotated[Word | None, Field(description="An area's code; the root when left out.")] = None
-    step: Annotated[Tier, Field(description="The width of a bucket. Days are the area's local days.")] = Tier.MINUTE
+    area: Annotated[Word | None, Field(description="An area's id; the root when left out.")] = None
+    step: Annotated[Step, Field(description="The width of a bucket. Days and more are the area's local ones.")] = (
+        Step.MINUTE
+    )
     start: Annotated[AwareDatetime | None, Field(alias="from", description="Default: an hour before `to`.")] = None
     end: Annotated[AwareDatetime | None, Field(alias="to", description="Exclusive. Default: now.")] = None
-    dim: Annotated[
-        str | None,
-        Field(max_length=512, description="Only this dimension value."),
-        AfterValidator(lambda dim: None if dim is None else _no_nul(dim)),
-    ] = None
-    by: Annotated[Literal["dim"] | None, Field(description="`dim`: one series for each dimension value.")] = None
+    by: Annotated[Word | None, Field(description="A dimension of the KPI: one series for each of its values.")] = None
+    where: Annotated[
+        list[Annotated[str, Field(max_length=512), AfterValidator(_no_nul)]],
+        Field(max_length=8, description="`dimension:value`, several times: only what has these values."),
+    ] = []
 
 
 class EventsQuery(BaseModel):
@@ -68,11 +71,18 @@ class EventsQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     type: Annotated[Word | None, Field(description="A CloudEvents type.")] = None
-    area: Annotated[Word | None, Field(description="An area's code; what lies in it is included.")] = None
+    area: Annotated[Word | None, Field(description="An area's id; what lies in it is included.")] = None
     source: Word | None = None
     subject: Word | None = None
     limit: Annotated[int, Field(ge=1, description="At most 500.")] = 50
     before: Annotated[Word | None, Field(description="`next` of the page before, or any position.")] = None
+
+
+class AreasQuery(BaseModel):
+    """Which areas."""
+
+    model_config = ConfigDict(extra="forbid")
+    list: Annotated[Word | None, Field(description="Only those of this code list.")] = None
 
 
 class NoQuery(BaseModel):
@@ -82,14 +92,30 @@ class NoQuery(BaseModel):
 
 
 class KpiView(Struct, frozen=True, kw_only=True):
-    """An indicator of the catalogue. Without news for longer than `freshness_s`, its value is stale."""
+    """An indicator of the catalogue. Without news for longer than `freshness_s`, its value is stale.
+
+    `dimensions` is what it can be split by, `events` the CloudEvents types that it is read from, in the end, and
+    `parts` the ids of what a ratio, balance or silent one is computed from; one with a slash has no life of its own.
+    """
 
     id: str
     names: dict[str, str]
     unit: str
     measure: Measure
-    event: str
-    dimension: str | None
+    dimensions: tuple[str, ...]
+    events: list[str]
+    parts: tuple[str, ...]
+    pillar: str | None
+    owner: str | None
+    document: str | None
+    direction: Literal["higher", "lower"] | None
+    thresholds: Thresholds | None
+    target: list[Target]
+    per: float
+    q: float | None
+    within_s: float | None
+    lookback_days: int | None
+    across: Across | None
     freshness_s: int
 
 
@@ -100,14 +126,20 @@ class KpiList(Struct, frozen=True):
 
 
 class Bucket(Value, frozen=True, kw_only=True, omit_defaults=True):
-    """A value over [start, end), in the area's local time."""
+    """A value over [start, end), in the area's local time.
+
+    A `closed` bucket has the value `first` that it closed with; `corrected_at` is when it last changed since.
+    """
 
     start: datetime
     end: datetime
+    closed: bool = False
+    first: Value | None = None
+    corrected_at: datetime | None = None
 
 
 class DimensionView(Struct, frozen=True):
-    """One line of a chart; `dim` is null for all dimension values together."""
+    """One line of a chart; `dim` is null for all values of the dimension together."""
 
     dim: str | None
     buckets: list[Bucket]
@@ -120,7 +152,8 @@ class SeriesView(Struct, frozen=True, kw_only=True, rename={"start": "from", "en
     unit: str
     measure: Measure
     area: str
-    step: Tier
+    step: Step
+    by: str | None
     zone: str
     start: datetime
     end: datetime
@@ -148,21 +181,29 @@ class WorkerList(Struct, frozen=True):
     items: list[WorkerState]
 
 
-class AreaView(Struct, frozen=True):
-    """A node of the administrative tree."""
+class AreaView(Struct, frozen=True, kw_only=True):
+    """A version of an area: a node of the tree of one code list, in force in [`valid_from`, `valid_to`)."""
 
+    id: str
     code: str
+    list: str
     parent: str | None
     kind: str
     names: dict[str, str]
     zone: str
+    valid_from: date | None
+    valid_to: date | None
+    population: int | None
+    households: int | None
+    point: Point | None
 
 
 class AreaList(Struct, frozen=True):
-    """All areas of one code list, in its order."""
+    """Areas in the order of the site pack. `area_list` is the present code list, `root` the id of its root."""
 
     area_list: str
     root: str
+    lists: list[str]
     items: list[AreaView]
 
 
@@ -190,61 +231,62 @@ ANSWERS: tuple[type[Struct], ...] = (
 
 
 def routes(config: DashboardConfig, database: Database) -> APIRouter:
-    """The routes under /v1, over one site and one database."""
-    router, site, bounds = APIRouter(prefix="/v1", tags=["dashboard"]), config.site, config.bounds
+    """The routes under /v1, over one database. The site may change from one request to the next."""
+    router, bounds = APIRouter(prefix="/v1", tags=["dashboard"]), config.bounds
 
     @router.get("/site", **_described(SiteView))
     async def read_site(_: Annotated[NoQuery, Query()]) -> Response:
         """What this site is called, where it is, and what it speaks."""
-        header = site.header
+        header = config.site.header
         return _json(SiteView(header.id, header.names, header.zone, header.area_list, header.languages))
 
     @router.get("/areas", **_described(AreaList))
-    async def read_areas(_: Annotated[NoQuery, Query()]) -> Response:
-        """The administrative tree."""
-        items = [AreaView(a.code, a.parent, a.kind, a.names, a.zone) for a in site.areas]
-        return _json(AreaList(site.areas.list_id, site.areas.root.code, items))
+    async def read_areas(query: Annotated[AreasQuery, Query()]) -> Response:
+        """The administrative trees: of the present code list, and of earlier ones."""
+        areas = config.site.areas
+        if query.list is not None and query.list not in areas.lists:
+            fix = f"Use one of: {', '.join(areas.lists)}."
+            raise Refused("list", RefusalReason.INVALID, "this site has no such code list", fix)
+        items = [_area_view(area) for area in areas if query.list in (None, area.list_id)]
+        return _json(AreaList(areas.list_id, areas.root.id, list(areas.lists), items))
 
     @router.get("/kpis", **_described(KpiList))
     async def read_kpis(_: Annotated[NoQuery, Query()]) -> Response:
         """The catalogue of indicators."""
-        views = [
-            KpiView(
-                id=kpi.id,
-                names=kpi.names,
-                unit=kpi.unit,
-                measure=kpi.measure,
-                event=kpi.event,
-                dimension=kpi.dimension,
-                freshness_s=kpi.freshness_s,
-            )
-            for kpi in site.kpis.kpis
-        ]
-        return _json(KpiList(views))
+        catalogue = config.site.kpis
+        return _json(KpiList([_kpi_view(catalogue, kpi) for kpi in catalogue.kpis]))
 
     @router.get("/kpis/{id}/series", **_described(SeriesView, 404))
     async def read_series(id: str, query: Annotated[SeriesQuery, Query()]) -> Response:  # noqa: A002  # its name in the address
         """One indicator over a range of time."""
+        site = config.site
         try:
             kpi = kpi_of(site, id, "id")
         except Refused as unknown:
             raise Refused(unknown.field, unknown.reason, unknown.detail, unknown.fix, status=404) from None
-        area = area_of(site, query.area, "area") if query.area is not None else site.areas.root.code
-        if (query.dim is not None or query.by is not None) and kpi.dimension is None:
-            fix = "Leave `dim` and `by` out; `dimension` in GET /v1/kpis says which KPIs have one."
-            raise Refused(
-                "dim" if query.dim is not None else "by", RefusalReason.INVALID, "the KPI has no dimension", fix
-            )
+        area = area_of(site, query.area, "area") if query.area is not None else site.areas.root.id
+        dimensions = dimensions_of(site.kpis, kpi.id)
+        where = dict(_filter(text, at) for at, text in enumerate(query.where))
+        for field, name in [("by", query.by), *(("where", name) for name in where)]:
+            if name is not None and name not in dimensions:
+                fix = f"Use one of: {', '.join(dimensions)}." if dimensions else "Leave it out."
+                raise Refused(field, RefusalReason.INVALID, f"the KPI has no dimension {name!r}", fix)
         start, end = _range(query, config.now())
-        starts = _starts(start, end, query.step, site.areas.zone(area), bounds.buckets_max)
         zone = site.areas.zone(area)
-        # Where the last bucket ends is where the next one begins.
-        ends = [*starts[1:], bucket_starts(starts[-1], starts[-1] + 2 * 25 * HOUR_S, query.step, zone)[1]]
+        asked = _spans(start, end, query.step, zone, bounds.buckets_max)
         async with database.reading("series") as reader:
             horizon = await read_horizon(reader)
-            found = await series.read_range(
-                reader, kpi, area, query.step, starts, ends[-1], query.dim, query.by is not None
+            closed = await read_closing(reader, site)
+            figures = await read_figures(
+                reader, site, [kpi.id], [area], asked, by=query.by, where=where, closed=closed
             )
+        groups = figures.groups(kpi.id, area)
+        if len(groups) * len(asked) > bounds.values_max:
+            detail = (
+                f"{len(groups)} values of `{query.by}` in {len(asked)} buckets are {len(groups) * len(asked)} values"
+            )
+            fix = f"Ask for at most {bounds.values_max}: a shorter range or a coarser `step`."
+            raise Refused("by", RefusalReason.TOO_MANY, detail, fix)
         return _json(
             SeriesView(
                 kpi=kpi.id,
@@ -252,11 +294,21 @@ def routes(config: DashboardConfig, database: Database) -> APIRouter:
                 measure=kpi.measure,
                 area=area,
                 step=query.step,
+                by=query.by,
                 zone=site.areas[area].zone,
                 start=start,
                 end=end,
                 position=str(horizon),
-                series=[DimensionView(one.dim, _buckets(one, ends, zone)) for one in found],
+                series=[
+                    DimensionView(
+                        group,
+                        [
+                            _bucket(span, figures.reported(kpi.id, area, group, at), zone)
+                            for at, span in enumerate(asked)
+                        ],
+                    )
+                    for group in groups
+                ],
             )
         )
 
@@ -269,7 +321,9 @@ def routes(config: DashboardConfig, database: Database) -> APIRouter:
         before = _cursor(query.before)
         wanted = events.EventFilter(
             type=query.type,
-            areas=None if query.area is None else events.descendants(site.areas, [area_of(site, query.area, "area")]),
+            areas=None
+            if query.area is None
+            else events.descendants(config.site.areas, [area_of(config.site, query.area, "area")]),
             source=query.source,
             subject=query.subject,
         )
@@ -294,7 +348,7 @@ def routes(config: DashboardConfig, database: Database) -> APIRouter:
         """Who sends, and when they were last heard."""
         now = config.now()
         async with database.reading("sources") as reader:
-            return _json(SourceList(now, await sources.read_all(reader, site, now, bounds.sources_max)))
+            return _json(SourceList(now, await sources.read_all(reader, config.site, now, bounds.sources_max)))
 
     @router.get("/workers", **_described(WorkerList))
     async def read_workers(_: Annotated[NoQuery, Query()]) -> Response:
@@ -349,29 +403,80 @@ def _range(query: SeriesQuery, now: datetime) -> tuple[datetime, datetime]:
     return start, end
 
 
-def _starts(start: datetime, end: datetime, step: Tier, zone: ZoneInfo, buckets_max: int) -> list[int]:
+def _spans(start: datetime, end: datetime, step: Step, zone: ZoneInfo, buckets_max: int) -> list[Span]:
     length_s = (end - start).total_seconds()
     # Estimated before they are listed, for a century of minutes would fill the memory.
-    if length_s / _SHORTEST_S[step] > buckets_max:
-        coarser = "a shorter range" if step is Tier.DAY else "a shorter range or a coarser `step`"
+    if length_s / SHORTEST_S[step] > buckets_max:
+        coarser = "a shorter range" if step is Step.YEAR else "a shorter range or a coarser `step`"
         raise Refused(
             "from",
             RefusalReason.TOO_MANY,
-            f"the range holds about {length_s / _SHORTEST_S[step]:.0f} buckets",
+            f"the range holds about {length_s / SHORTEST_S[step]:.0f} buckets",
             f"Ask for at most {buckets_max} buckets: {coarser}.",
         )
-    return bucket_starts(int(start.timestamp()), -int(-end.timestamp() // 1), step, zone)
+    return spans(int(start.timestamp()), -int(-end.timestamp() // 1), step, zone)
 
 
-def _buckets(one: series.DimensionSeries, ends: list[int], zone: ZoneInfo) -> list[Bucket]:
-    return [
-        Bucket(
-            start=datetime.fromtimestamp(start_s, zone),
-            end=datetime.fromtimestamp(end_s, zone),
-            **msgspec.structs.asdict(value),
-        )
-        for (start_s, value), end_s in zip(one.points, ends, strict=True)
-    ]
+def _filter(text: str, at: int) -> tuple[str, str]:
+    """Reads `dimension:value`."""
+    name, colon, value = text.partition(":")
+    if not colon:
+        fix = "Write `dimension:value`, as `channel:phone`."
+        raise Refused(f"where[{at}]", RefusalReason.INVALID, "there is no colon in it", fix)
+    return name, value
+
+
+def _bucket(span: Span, value: Reported, zone: ZoneInfo) -> Bucket:
+    return Bucket(
+        start=datetime.fromtimestamp(span.start_s, zone),
+        end=datetime.fromtimestamp(span.end_s, zone),
+        closed=value.closed,
+        first=value.first,
+        corrected_at=value.corrected_at,
+        **msgspec.structs.asdict(value.now),
+    )
+
+
+def _kpi_view(catalogue: Catalogue, kpi: Kpi) -> KpiView:
+    parts = catalogue.parts_of(kpi.id)
+    return KpiView(
+        id=kpi.id,
+        names=kpi.names,
+        unit=kpi.unit,
+        measure=kpi.measure,
+        dimensions=dimensions_of(catalogue, kpi.id),
+        events=list(dict.fromkeys(base.event for base in catalogue.bases_of(kpi.id))),
+        parts=() if parts == (kpi.id,) else parts,
+        pillar=kpi.pillar,
+        owner=kpi.owner,
+        document=kpi.document,
+        direction=kpi.direction,
+        thresholds=kpi.thresholds,
+        target=kpi.target,
+        per=kpi.per,
+        q=kpi.q,
+        within_s=kpi.within_s,
+        lookback_days=kpi.lookback_days if kpi.measure is Measure.SILENT else None,
+        across=kpi.across if kpi.measure is Measure.LATEST else None,
+        freshness_s=kpi.freshness_s,
+    )
+
+
+def _area_view(area: Area) -> AreaView:
+    return AreaView(
+        id=area.id,
+        code=area.code,
+        list=area.list_id,
+        parent=area.parent,
+        kind=area.kind,
+        names=area.names,
+        zone=area.zone,
+        valid_from=area.valid_from,
+        valid_to=area.valid_to,
+        population=area.population,
+        households=area.households,
+        point=area.point,
+    )
 
 
 def _cursor_text(epoch: int, cursor: events.EventCursor) -> str:

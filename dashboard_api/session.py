@@ -42,6 +42,7 @@ class SnapshotReason(StrEnum):
     EPOCH_CHANGED = "epoch_changed"
     POSITION_TOO_OLD = "position_too_old"
     UNREADABLE_CHANGE = "unreadable_change"
+    RELOAD = "reload"  # the site pack or what was counted has changed as a whole: ask for the catalogue again, too
 
 
 class ReadRequest(Struct, frozen=True):

@@ -10,7 +10,7 @@ from dashboard_api.position import Position, parse_position
 from dashboard_api.refusal import RefusalReason, Refused
 from schemas.codec import explain
 from schemas.errors import Reason
-from schemas.event import AreaCode
+from schemas.event import AreaId
 from schemas.kpi import Kpi
 from schemas.site import Site
 from schemas.window import Tier
@@ -20,7 +20,7 @@ class Series(NamedTuple):
     """The values of one KPI in one area at one width of bucket."""
 
     kpi: str
-    area: AreaCode
+    area: AreaId
     tier: Tier
 
 
@@ -28,7 +28,7 @@ class Subscription(Struct, frozen=True, kw_only=True):
     """A checked wish. `points` buckets of each series up to now, the `events` newest events, `sources` or not."""
 
     kpis: tuple[str, ...]
-    areas: tuple[AreaCode, ...]
+    areas: tuple[AreaId, ...]
     tier: Tier
     points: int
     events: int
@@ -81,10 +81,10 @@ def parse_message(text: str, site: Site, bounds: Bounds) -> Subscription:
         fix = "Send the `position` of the last message as it came, or leave it out for a snapshot."
         raise Refused("position", RefusalReason.INVALID, "the position is not `<epoch>-<xid>`", fix)
     wanted = [kpi.id for kpi in site.kpis.kpis] if raw.kpis is None else raw.kpis
-    places = [site.areas.root.code] if raw.areas is None else raw.areas
+    places = [site.areas.root.id] if raw.areas is None else raw.areas
     subscription = Subscription(
         kpis=tuple(dict.fromkeys(kpi_of(site, id_, f"kpis[{i}]").id for i, id_ in enumerate(wanted))),
-        areas=tuple(dict.fromkeys(area_of(site, code, f"areas[{i}]") for i, code in enumerate(places))),
+        areas=tuple(dict.fromkeys(area_of(site, id_, f"areas[{i}]") for i, id_ in enumerate(places))),
         tier=raw.tier,
         points=raw.points,
         events=raw.events,
@@ -102,11 +102,11 @@ def kpi_of(site: Site, id_: str, field: str) -> Kpi:
     raise Refused(field, RefusalReason.UNKNOWN_KPI, "this site has no such KPI", "Use an id from GET /v1/kpis.")
 
 
-def area_of(site: Site, code: str, field: str) -> AreaCode:
-    """The area of this code. Raises Refused."""
-    if code in site.areas:
-        return AreaCode(code)
-    raise Refused(field, RefusalReason.UNKNOWN_AREA, "this site has no such area", "Use a code from GET /v1/areas.")
+def area_of(site: Site, id_: str, field: str) -> AreaId:
+    """The area of this id. Raises Refused."""
+    if id_ in site.areas:
+        return AreaId(id_)
+    raise Refused(field, RefusalReason.UNKNOWN_AREA, "this site has no such area", "Use an id from GET /v1/areas.")
 
 
 def _check_size(subscription: Subscription, bounds: Bounds) -> None:

@@ -1,7 +1,7 @@
 """Which values did transactions change?
 
-A transaction's change row names KPIs, minutes and areas; boards show minutes, hours and days. This module finds the
-points to read again, among those that somebody wants.
+A transaction's change row names bases, minutes and areas; boards show the KPIs that are read from them, by minutes,
+hours and days. This module finds the points to read again, among those that somebody wants.
 """
 
 from collections.abc import Iterable, Mapping, Set
@@ -12,9 +12,10 @@ import msgspec
 from msgspec import Struct
 
 from dashboard_api.subscription import Series
-from schemas.area import AreaTree
-from schemas.event import AreaCode
-from schemas.window import HOUR_S, MINUTE_S, Tier, bucket_start
+from schemas.event import AreaId
+from schemas.kpi import Catalogue, Measure
+from schemas.site import Site
+from schemas.window import HOUR_S, MINUTE_S, Tier, bucket_start, bucket_starts
 
 AHEAD_S = HOUR_S
 """A bucket that starts later than this after now belongs to a sender's wrong clock; boards are not told of it."""
@@ -27,7 +28,7 @@ class Point(NamedTuple):
     """One bucket of a series. `bucket_s` is its start in seconds since the Unix epoch."""
 
     kpi: str
-    area: AreaCode
+    area: AreaId
     tier: Tier
     bucket_s: int
 
@@ -38,11 +39,15 @@ class Point(NamedTuple):
 
 
 class Touched(Struct, frozen=True):
-    """What one transaction touched, as `streams` wrote it."""
+    """What one transaction touched, as `streams` wrote it: bases by minute and area.
 
-    kpis: list[tuple[str, int, list[AreaCode]]] = []
+    After a `reload` anything may have changed: what counts, or what was counted long ago.
+    """
+
+    kpis: list[tuple[str, int, list[AreaId]]] = []
     events: int = 0
     sources: list[str] = []
+    reload: bool = False
 
 
 class Change(Struct, frozen=True):
@@ -72,24 +77,45 @@ def oldest_shown_s(now_s: float, tier: Tier, points: int) -> int:
 class Wanted(Struct, frozen=True):
     """What the boards show, all of them together. `oldest_s` is by tier: what starts before it nobody shows."""
 
-    series: Mapping[str, Mapping[AreaCode, Set[Tier]]]
+    series: Mapping[str, Mapping[AreaId, Set[Tier]]]
     oldest_s: Mapping[Tier, int]
     events: bool
     sources: bool
 
 
-def touched_points(changes: Iterable[Change], wanted: Wanted, tree: AreaTree, now_s: float) -> dict[Point, int]:
-    """The points to read again, each with the latest minute in it that had events: touched, and shown by somebody."""
-    points: dict[Point, int] = {}
+def carries(catalogue: Catalogue, kpi_id: str) -> bool:
+    """Whether an event changes the KPI's later buckets too: a balance goes on, and who is silent was heard before."""
+    if kpi_id not in catalogue:
+        return False
+    if catalogue[kpi_id].measure in (Measure.BALANCE, Measure.SILENT):
+        return True
+    return catalogue[kpi_id].measure is Measure.RATIO and any(
+        carries(catalogue, part) for part in catalogue.parts_of(kpi_id)
+    )
+
+
+def touched_points(changes: Iterable[Change], wanted: Wanted, site: Site, now_s: float) -> dict[Point, int]:
+    """The points to read again, each with the latest minute that had events: touched, and shown by somebody."""
+    carrying = {kpi: carries(site.kpis, kpi) for kpi in wanted.series}
+    minutes: dict[tuple[str, int, AreaId], None] = {}
     for change in changes:
-        for kpi, minute_s, areas in change.touched.kpis if change.touched else ():
-            by_area = wanted.series.get(kpi)
-            if by_area is None or minute_s > now_s + AHEAD_S:
-                continue
-            for area in areas:
-                for tier in by_area.get(area, ()):
-                    bucket_s = bucket_start(minute_s, tier, tree.zone(area))
-                    if bucket_s >= wanted.oldest_s[tier]:
-                        point = Point(kpi, area, tier, bucket_s)
-                        points[point] = max(points.get(point, 0), minute_s)
+        for base, minute_s, areas in change.touched.kpis if change.touched else ():
+            if minute_s <= now_s + AHEAD_S:
+                for kpi in site.kpis.readers_of(base):
+                    minutes |= {(kpi, minute_s, area): None for area in areas if kpi in wanted.series}
+    points: dict[Point, int] = {}
+    for kpi, minute_s, area in minutes:
+        if area not in site.areas:
+            continue
+        zone = site.areas.zone(area)
+        for tier in wanted.series[kpi].get(area, ()):
+            oldest_s = wanted.oldest_s[tier]
+            if carrying[kpi] and minute_s <= now_s:
+                starts = bucket_starts(max(minute_s, oldest_s), int(now_s) + 1, tier, zone)
+            else:
+                starts = [bucket_start(minute_s, tier, zone)]
+            for bucket_s in starts:
+                if bucket_s >= oldest_s:
+                    point = Point(kpi, area, tier, bucket_s)
+                    points[point] = max(points.get(point, 0), minute_s)
     return points

@@ -13,10 +13,9 @@ from itertools import groupby, pairwise
 from typing import Any, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
-from msgspec import Struct
-
 from dashboard_api.closing import Closing
 from dashboard_api.database import Reader
+from dashboard_api.reported import Reported
 from dashboard_api.spans import BEGINNING_S, Span, back, pieces
 from dashboard_api.statements import load_statements
 from schemas.area import AreaTree
@@ -45,20 +44,6 @@ STRETCHES_MAX = 8
 """Queries for spans that lie far apart; beyond it, what lies between them is read over."""
 
 _SQL = load_statements("values")
-
-
-class Reported(Struct, frozen=True, kw_only=True):
-    """A value as it is `now`, and what it was when its span closed.
-
-    `first` is None as long as the span is not `closed`. Of a span of several buckets it is what each of them closed
-    with; what a balance or a silent one looks back on is taken as it is known now. `corrected_at` is when something
-    in a closed bucket last changed; None: it never did, and `first` is `now`.
-    """
-
-    now: Value
-    first: Value | None = None
-    corrected_at: datetime | None = None
-    closed: bool = False
 
 
 async def read_values(

@@ -19,11 +19,13 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from dashboard_api.app import SERVER_OPTIONS, create_app
 from dashboard_api.config import Bounds, DashboardConfig
-from schemas.event import AreaCode
-from schemas.kpi import Kpi, Measure
+from schemas.distinct import merge, sketch_of
+from schemas.event import AreaId
+from schemas.kpi import DIM_SEPARATOR, LATEST_BIN, MICRO, Base, Measure
 from schemas.site import Site, parse_site
 from schemas.sketch import bin_of
-from schemas.window import TIERS, bucket_start, minute_start
+from schemas.topics import INPUTS
+from schemas.window import TIERS, Tier, bucket_start, minute_start
 
 WAIT_S = 20.0
 """Longer than anything takes on a machine that is busy with other tests."""
@@ -61,7 +63,23 @@ names = { vi = "Phản ánh đã nhận", en = "Reports received" }
 unit = "{report}"
 event = "ioc.feedback.received.v1"
 measure = "count"
-dimension = "category"
+dimensions = ["category", "channel"]
+pillar = "society"
+owner = "Văn phòng UBND tỉnh"
+document = "Quyết định 1"
+direction = "lower"
+thresholds = { warning = 100, bad = 200 }
+
+[[kpi.target]]
+value = 90
+area = "01"
+
+[[kpi]]
+id = "feedback_closed"
+names = { vi = "Phản ánh đã đóng", en = "Reports closed" }
+unit = "{report}"
+event = "ioc.feedback.closed.v1"
+measure = "count"
 
 [[kpi]]
 id = "closed_in_time"
@@ -72,18 +90,109 @@ measure = "in_time"
 due = "due_at"
 
 [[kpi]]
+id = "closed_within_day"
+names = { vi = "Xử lý trong ngày", en = "Closed within a day" }
+unit = "1"
+event = "ioc.feedback.closed.v1"
+measure = "within"
+since = "opened_at"
+within_s = 86400
+
+[[kpi]]
 id = "response_ms"
 names = { vi = "Thời gian đáp ứng", en = "Response time" }
 unit = "ms"
 event = "ioc.service.metric.v1"
-measure = "distribution"
+measure = "percentile"
+q = 0.5
 value = "value"
 freshness_s = 60
+
+[[kpi]]
+id = "response_mean"
+names = { vi = "Thời gian đáp ứng trung bình", en = "Mean response time" }
+unit = "ms"
+event = "ioc.service.metric.v1"
+measure = "mean"
+value = "value"
+
+[[kpi]]
+id = "response_sum"
+names = { vi = "Tổng thời gian đáp ứng", en = "Sum of response times" }
+unit = "ms"
+event = "ioc.service.metric.v1"
+measure = "sum"
+value = "value"
+
+[[kpi]]
+id = "response_min"
+names = { vi = "Đáp ứng nhanh nhất", en = "Fastest response" }
+unit = "ms"
+event = "ioc.service.metric.v1"
+measure = "min"
+value = "value"
+
+[[kpi]]
+id = "response_max"
+names = { vi = "Đáp ứng chậm nhất", en = "Slowest response" }
+unit = "ms"
+event = "ioc.service.metric.v1"
+measure = "max"
+value = "value"
+
+[[kpi]]
+id = "load"
+names = { vi = "Tải hiện tại", en = "Present load" }
+unit = "1"
+event = "ioc.service.metric.v1"
+measure = "latest"
+value = "value"
+dimensions = ["service"]
+
+[[kpi]]
+id = "cameras_active"
+names = { vi = "Camera hoạt động", en = "Active cameras" }
+unit = "{camera}"
+event = "ioc.camera.detection.v1"
+measure = "distinct"
+of = "camera"
+
+[[kpi]]
+id = "cameras_silent"
+names = { vi = "Camera im lặng", en = "Silent cameras" }
+unit = "{camera}"
+measure = "silent"
+of = "cameras_active"
+lookback_days = 2
+
+[[kpi]]
+id = "in_handling"
+names = { vi = "Đang xử lý", en = "In handling" }
+unit = "{report}"
+measure = "balance"
+plus = "feedback_received"
+minus = "feedback_closed"
+
+[[kpi]]
+id = "closed_share"
+names = { vi = "Tỷ lệ đã đóng", en = "Share closed" }
+unit = "1"
+measure = "ratio"
+numerator = "feedback_closed"
+denominator = "feedback_received"
+
+[[kpi]]
+id = "channel_share"
+names = { vi = "Cơ cấu theo kênh", en = "Share by channel" }
+unit = "1"
+measure = "ratio"
+numerator = { measure = "count", event = "ioc.feedback.received.v1", dimensions = ["channel"] }
+denominator = { measure = "count", event = "ioc.feedback.received.v1" }
 """
 
 
 def site() -> Site:
-    """Three KPIs of three measures, four areas in two zones, two sources of which one is simulated."""
+    """A KPI of every measure, four areas in two zones, two sources of which one is simulated."""
     return parse_site({"site.toml": SITE_TOML, "areas.csv": AREAS_CSV, "kpis.toml": KPIS_TOML})
 
 
@@ -93,13 +202,14 @@ def utc_now() -> datetime:
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
-    """One event as far as the KPIs care."""
+    """One event as far as one base cares. `value` is what is measured, `what` what is told apart."""
 
     kpi: str
     area: str
     time_s: int
     value: float = 1.0
     dim: str = ""
+    what: str = ""
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,45 +232,41 @@ class Writer:
         self.site = site()
 
     async def commit(
-        self, samples: Sequence[Sample] = (), reports: Sequence[Report] = (), *, sources: Sequence[str] = ()
+        self,
+        samples: Sequence[Sample] = (),
+        reports: Sequence[Report] = (),
+        *,
+        sources: Sequence[str] = (),
+        late: bool = False,
     ) -> None:
         """Writes all of it in one transaction."""
         async with self.connection.transaction():
-            await self.write(samples, reports, sources=sources)
+            await self.write(samples, reports, sources=sources, late=late)
 
     async def write(
-        self, samples: Sequence[Sample] = (), reports: Sequence[Report] = (), *, sources: Sequence[str] = ()
+        self,
+        samples: Sequence[Sample] = (),
+        reports: Sequence[Report] = (),
+        *,
+        sources: Sequence[str] = (),
+        late: bool = False,
     ) -> None:
-        """Writes all of it in the transaction that the caller has opened."""
+        """Writes all of it in the transaction that the caller has opened; `late` to buckets that have closed."""
         touched: dict[tuple[str, int], set[str]] = {}
         for tier in TIERS:
-            rows: dict[tuple[Any, ...], list[float]] = {}
             for sample in samples:
-                kpi = self.site.kpis[sample.kpi]
-                for area in self.site.areas.path(AreaCode(sample.area)):
+                base, area_id = self.site.kpis.base(sample.kpi), AreaId(sample.area)
+                for area in self.site.areas.path(area_id):
                     bucket_s = bucket_start(sample.time_s, tier, self.site.areas.zone(area))
-                    key = (kpi.id, area, datetime.fromtimestamp(bucket_s, UTC), sample.dim, _bin(kpi, sample.value))
-                    row = rows.setdefault(key, [0, 0.0, sample.value, sample.value])
-                    rows[key] = [
-                        row[0] + 1,
-                        row[1] + sample.value,
-                        min(row[2], sample.value),
-                        max(row[3], sample.value),
-                    ]
-                    touched.setdefault((kpi.id, minute_start(sample.time_s)), set()).add(area)
-            await self.connection.executemany(
-                f"""INSERT INTO kpi_{tier.value} AS k (kpi, area, bucket, dim, bin, shard, n, total, low, high)
-                VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
-                ON CONFLICT (kpi, area, bucket, dim, bin, shard) DO UPDATE SET n = k.n + excluded.n,
-                total = k.total + excluded.total, low = least(k.low, excluded.low),
-                high = greatest(k.high, excluded.high)""",
-                [(*key, self.shard, int(row[0]), *row[1:]) for key, row in sorted(rows.items())],
-            )
+                    await self._add(tier, base, area, bucket_s, sample, late=late)
+                minute_s = minute_start(sample.time_s)
+                touched.setdefault((base.id, minute_s), set()).update(self.site.areas.touched_by(area_id))
         now = utc_now()
         for report in reports:
             await self.connection.execute(
-                """INSERT INTO event (source, id, type, subject, time, received_at, area, area_list, body)
-                VALUES ($1, $2, $3, $4, $5, $5, $6, 'test-2025', $7)""",
+                """INSERT INTO event (source, id, type, subject, time, received_at, area, area_list, body,
+                window_time)
+                VALUES ($1, $2, $3, $4, $5, $5, $6, 'test-2025', $7, $5)""",
                 report.source,
                 report.id,
                 report.type,
@@ -185,8 +291,76 @@ class Writer:
             "events": len(reports),
             "sources": heard,
         }
+        await self.tell(change)
+
+    async def tell(self, change: dict[str, Any]) -> None:
+        """Writes a row of the change feed."""
         await self.connection.execute("INSERT INTO change (touched) VALUES ($1)", msgspec.json.encode(change))
         await self.connection.execute("NOTIFY ioc_change")
+
+    async def close_until(self, time_s: float, *topics: str) -> None:
+        """Lets the topics' watermarks stand where every bucket that ends until then has closed."""
+        for topic in topics or [topic.name for topic in INPUTS]:
+            await self.connection.execute(
+                """INSERT INTO position (consumer_group, topic, partition, topic_id, next_offset, watermark_s)
+                VALUES ('ioc', $1, 0, gen_random_uuid(), 1, $2)
+                ON CONFLICT (consumer_group, topic, partition) DO UPDATE SET watermark_s = excluded.watermark_s""",
+                f"test.{topic}",
+                time_s + self.site.header.closing.grace_s,
+            )
+
+    async def _add(self, tier: Tier, base: Base, area: AreaId, bucket_s: int, sample: Sample, *, late: bool) -> None:
+        bin_, dim, low, high, sketch = 0, sample.dim, None, None, None
+        key = (base.id, area, datetime.fromtimestamp(bucket_s, UTC))
+        match base.measure:
+            case Measure.PERCENTILE:
+                bin_ = bin_of(sample.value)
+            case Measure.MIN | Measure.MAX:
+                low = high = sample.value
+            case Measure.LATEST:
+                bin_, high = LATEST_BIN, float(sample.time_s)
+                dim = DIM_SEPARATOR.join([*([dim] if base.dimensions else []), sample.area])
+            case Measure.DISTINCT:
+                before = await self.connection.fetchval(
+                    f"""SELECT sketch FROM kpi_{tier.value}
+                    WHERE kpi = $1 AND area = $2 AND bucket = $3 AND dim = $4 AND shard = $5""",
+                    *key,
+                    dim,
+                    self.shard,
+                )
+                sketch = merge([sketch_of([sample.what]), *([before] if before else [])])
+            case _:
+                pass
+        first = (
+            """, first_n = coalesce(k.first_n, k.n),
+            first_total = CASE WHEN k.first_n IS NULL THEN k.total ELSE k.first_total END,
+            first_low = CASE WHEN k.first_n IS NULL THEN k.low ELSE k.first_low END,
+            first_high = CASE WHEN k.first_n IS NULL THEN k.high ELSE k.first_high END,
+            first_sketch = CASE WHEN k.first_n IS NULL THEN k.sketch ELSE k.first_sketch END,
+            corrected_at = excluded.corrected_at"""
+            if late
+            else ""
+        )
+        await self.connection.execute(
+            f"""INSERT INTO kpi_{tier.value} AS k
+            (kpi, area, bucket, dim, bin, shard, n, total, low, high, sketch, first_n, first_total, corrected_at)
+            VALUES ($1, $2, $3, $4, $5, $6, 1, $7, $8, $9, $10, $11, $11::numeric, $12)
+            ON CONFLICT (kpi, area, bucket, dim, bin, shard) DO UPDATE SET n = k.n + 1,
+            total = CASE WHEN k.bin > -2147483648 THEN k.total + excluded.total
+                         WHEN excluded.high > k.high THEN excluded.total ELSE k.total END,
+            low = least(k.low, excluded.low), high = greatest(k.high, excluded.high),
+            sketch = excluded.sketch{first}""",
+            *key,
+            dim,
+            bin_,
+            self.shard,
+            round(sample.value * MICRO),
+            low,
+            high,
+            sketch,
+            0 if late else None,
+            utc_now() if late else None,
+        )
 
 
 @asynccontextmanager
@@ -279,7 +453,9 @@ class Running(msgspec.Struct, frozen=True):
 @asynccontextmanager
 async def dashboard(database_url: str, port: int = 0, **bounds: Any) -> AsyncGenerator[Running]:
     """The dashboard on a port of its own, with the server options that it asks for."""
-    app = create_app(DashboardConfig(database_url=database_url, current_site=site, now=utc_now, bounds=Bounds(**bounds)))
+    app = create_app(
+        DashboardConfig(database_url=database_url, current_site=site, now=utc_now, bounds=Bounds(**bounds))
+    )
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1, **SERVER_OPTIONS))
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -310,10 +486,6 @@ async def hear(client: ClientConnection, *ops: str) -> dict[str, Any]:
             message = msgspec.json.decode(await client.recv())
             if message["op"] in ops:
                 return message
-
-
-def _bin(kpi: Kpi, value: float) -> int:
-    return bin_of(value) if kpi.measure is Measure.DISTRIBUTION else 0
 
 
 def _body(report: Report, now: datetime) -> bytes:
