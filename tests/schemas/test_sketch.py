@@ -1,12 +1,14 @@
 """Are percentiles of a sketch near enough, and do sketches add up?"""
 
 from collections import Counter
+from itertools import combinations
+from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.sketch import ALPHA, ZERO_BIN, bin_of, quantile, representative
+from schemas.sketch import ALPHA, ZERO_BIN, bin_of, quantile, quantile_range, representative
 
 SLACK = 1 + 1e-9
 """Floating point itself."""
@@ -73,3 +75,33 @@ def test_bins(value: float, bin_: int) -> None:
 def test_nothing_has_no_quantile() -> None:
     assert quantile([], 0.5) is None
     assert quantile([(7, 0)], 0.5) is None
+
+
+@pytest.mark.parametrize("q", [0.01, 0.5, 0.9, 0.95, 0.99])
+@pytest.mark.parametrize("spread", [0.1, 1.0, 3.0])
+def test_merged_parts_are_within_a_hundredth_of_the_exact_order_statistic(q: float, spread: float) -> None:
+    random = Random(f"{q} {spread}")
+    xs = [random.lognormvariate(5, spread) for _ in range(10_001)]
+    parts: list[list[float]] = [[] for _ in range(24)]
+    for x in xs:
+        random.choice(parts).append(x)
+    merged = [pair for part in parts for pair in sketch(part).items()]
+    exact = sorted(xs)[int(q * (len(xs) - 1))]
+    found = quantile(merged, q)
+    assert found is not None
+    assert abs(found - exact) <= ALPHA * exact * SLACK
+
+
+few = st.lists(st.integers(-3, 3).map(float), max_size=6)
+
+
+@given(few, few, quantiles)
+def test_the_range_of_a_quantile_is_that_of_all_parts(certain: list[float], possible: list[float], q: float) -> None:
+    found = [
+        quantile(sketch([*certain, *part]).items(), q)
+        for size in range(len(possible) + 1)
+        for part in combinations(possible, size)
+    ]
+    given_ones = [one for one in found if one is not None]
+    expected = (min(given_ones), max(given_ones)) if given_ones else (None, None)
+    assert quantile_range(sketch(certain).items(), sketch(possible).items(), q) == expected
