@@ -177,8 +177,8 @@ class Decoder:
         sure = self._sure_lists.get((event.area_list, event.area))
         if sure is not None:
             return sure
-        area = self._locate(event).area
-        return None if event.area is None else self.site.areas[area].list_id
+        list_id = self._locate(event).list_id
+        return None if event.area is None else list_id
 
 
 def _tails(lists: Sequence[str | None], received_at: datetime) -> list[bytes]:

@@ -47,7 +47,9 @@ async def test_every_vector_over_http(client: httpx.AsyncClient) -> None:
         if "body_refused" in expected:
             assert {"field": content["field"], "reason": content["reason"]} == expected["body_refused"]
         else:
-            assert [_described(result) for result in content["results"]] == expected["outcomes"], parameters.id
+            assert [_described(result) for result in content["results"]] == [
+                {name: value for name, value in outcome.items() if name != "list"} for outcome in expected["outcomes"]
+            ], parameters.id
             assert content["accepted"] == sum("taken" in outcome for outcome in expected["outcomes"])
             assert content["rejected"] == len(expected["outcomes"]) - content["accepted"]
 

@@ -1,8 +1,9 @@
 """Which requests are on disk, and what must become of each?
 
 A vector says why it is there, gives a request's headers and body, and what is expected: the HTTP status, and either
-the refusal of the whole body or one outcome for each event. A body is text (`body`), bytes (`body_hex`), or a long
-repetition (`repeat`: before, opening, times, closing, after).
+the refusal of the whole body or one outcome for each event. What is taken is on the present area list, unless the
+outcome names another `list`, or null for an event without a code. A body is text (`body`), bytes (`body_hex`), or a
+long repetition (`repeat`: before, opening, times, closing, after).
 """
 
 import json
@@ -17,12 +18,42 @@ from schemas.site import Site, parse_site
 FOLDER = Path(__file__).parent / "vectors"
 RECEIVED_AT = datetime(2025, 7, 1, 1, 0, 1, 250_000, tzinfo=UTC)
 
-SITE: Site = parse_site(
-    {
-        "site.toml": 'id = "test"\nnames = { en = "Test" }\nzone = "Asia/Ho_Chi_Minh"\narea_list = "vn-test"\nlanguages = ["en"]\n',
-        "areas.csv": "code,parent,kind,name_vi,name_en\n00,,province,Tỉnh,Province\n01,00,commune,Phường,Ward\n",
-        "kpis.toml": "",
+_SITE_TOML = """
+id = "test"
+names = { en = "Test" }
+zone = "Asia/Ho_Chi_Minh"
+area_list = "vn-test"
+languages = ["en"]
+"""
+# The map was redrawn on the day of `RECEIVED_AT`: code 01 was another commune before, and 03 is no more.
+_AREAS_CSV = """code,parent,kind,name_vi,name_en,id,list,valid_from,valid_to
+00,,province,Tỉnh,Province,00,vn-test,2025-07-01,
+01,00,commune,Phường,Ward,01,vn-test,2025-07-01,
+02,00,commune,Xã,Commune,02,vn-test,2025-07-01,
+00,,province,Tỉnh cũ,Former province,old-00,vn-old,,2025-07-01
+01,old-00,commune,Phường cũ,Former ward,old-01,vn-old,,2025-07-01
+03,old-00,commune,Xã cũ,Former commune,old-03,vn-old,,2025-07-01
+"""
+
+
+def _square(area: str, west: float, east: float) -> dict[str, Any]:
+    ring = [[west, 20.0], [east, 20.0], [east, 22.0], [west, 22.0], [west, 20.0]]
+    return {
+        "type": "Feature",
+        "properties": {"id": area},
+        "geometry": {"type": "Polygon", "coordinates": [ring]},
     }
+
+
+_AREAS_GEOJSON = json.dumps(
+    {
+        "type": "FeatureCollection",
+        "features": [_square("00", 105.0, 107.0), _square("01", 105.0, 106.0), _square("02", 106.0, 107.0)],
+    }
+)
+
+SITE: Site = parse_site(
+    {"site.toml": _SITE_TOML, "areas.csv": _AREAS_CSV, "areas.geojson": _AREAS_GEOJSON, "kpis.toml": ""}
 )
 
 

@@ -18,6 +18,13 @@ RECEIVED_AT = datetime(2025, 7, 1, 8, 0, 1, 250_999, tzinfo=timezone(timedelta(h
 GOOD: dict[str, dict[str, Any]] = {
     "ioc.feedback.received.v1": {"category": "road"},
     "ioc.feedback.closed.v1": {"category": "road", "due_at": "2025-07-01T08:00:00Z"},
+    "ioc.feedback.answered.v1": {"category": "road", "opened_at": "2025-06-30T08:00:00Z"},
+    "ioc.feedback.reopened.v1": {"category": "road", "reason": "not mended"},
+    "ioc.feedback.rated.v1": {"score": 5, "agency": "roads"},
+    "ioc.dossier.received.v1": {"procedure": "p", "channel": "online", "complete": False, "digitised": True},
+    "ioc.dossier.closed.v1": {"procedure": "p", "channel": "post", "payment": "cashless", "result": "refused"},
+    "ioc.dossier.rated.v1": {"score": 1},
+    "ioc.indicator.observed.v1": {"indicator": "i", "period": "2025-Q2", "value": 8.0, "of": 9.5},
     "ioc.camera.detection.v1": {"camera": "c", "kind": "car", "count": 3, "score": 0.5},
     "ioc.camera.incident.v1": {"camera": "c", "kind": "fire", "severity": "major"},
     "ioc.service.metric.v1": {"service": "portal", "metric": "latency", "value": 1.5, "unit": "s"},
@@ -77,7 +84,8 @@ BAD = [
     pytest.param(raw(id="§").replace("§".encode(), b"\xff"), "$", Reason.INVALID_UTF8, id="not UTF-8"),
     pytest.param(raw(id=None), "id", Reason.MISSING_FIELD, id="no id"),
     pytest.param(raw(time=None), "time", Reason.MISSING_FIELD, id="no time"),
-    pytest.param(raw(area=None), "area", Reason.MISSING_FIELD, id="no area"),
+    pytest.param(raw(area=""), "area", Reason.INVALID_FIELD, id="empty area"),
+    pytest.param(raw(area="x" * 129), "area", Reason.INVALID_FIELD, id="long area"),
     pytest.param(raw(data=None), "data", Reason.MISSING_FIELD, id="no data"),
     pytest.param(raw(data={"camera": "c"}), "data.kind", Reason.MISSING_FIELD, id="no field of data"),
     pytest.param(raw(type=None), "type", Reason.MISSING_FIELD, id="no type"),
@@ -97,6 +105,21 @@ BAD = [
     pytest.param(raw(datacontenttype="text/xml"), "datacontenttype", Reason.INVALID_FIELD, id="data is not JSON"),
     pytest.param(data(count=0), "data.count", Reason.INVALID_FIELD, id="count of nothing"),
     pytest.param(data(count=2.5), "data.count", Reason.INVALID_FIELD, id="count of a half"),
+    pytest.param(
+        raw(type="ioc.feedback.rated.v1", data={"score": 0}), "data.score", Reason.INVALID_FIELD, id="rating below 1"
+    ),
+    pytest.param(
+        raw(type="ioc.dossier.closed.v1", data={"procedure": "p", "channel": "fax"}),
+        "data.channel",
+        Reason.INVALID_FIELD,
+        id="channel that is none",
+    ),
+    pytest.param(
+        raw(type="ioc.indicator.observed.v1", data={"indicator": "i", "period": "2025-13", "value": 1}),
+        "data.period",
+        Reason.INVALID_FIELD,
+        id="thirteenth month",
+    ),
     pytest.param(data(score=1.01), "data.score", Reason.INVALID_FIELD, id="score beyond 1"),
     pytest.param(data().replace(b'"car"', b'"car","score":NaN'), "$", Reason.MALFORMED_JSON, id="NaN"),
     pytest.param(
@@ -176,6 +199,11 @@ class TestSeal:
         assert sealed.area_list == "vn-2025"
         assert sealed.received_at is not None
         assert sealed.received_at.year == 2025
+
+    def test_an_event_without_a_code_has_no_list(self) -> None:
+        sealed = codec.decode(codec.seal(raw(area=None, place="geo:1,2"), RECEIVED_AT, None))
+        assert sealed.area_list is None
+        assert sealed.received_at is not None
 
     def test_space_after_the_brace_does_no_harm(self) -> None:
         assert codec.decode(codec.seal(raw() + b" \n\t", RECEIVED_AT, "l")).area_list == "l"

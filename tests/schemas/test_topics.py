@@ -8,7 +8,7 @@ import pytest
 
 from schemas import codec, topics
 from schemas.event import EVENT_TYPES, AnyEvent, Event
-from schemas.topics import ALL, CASES, DEAD, DETECTIONS, INPUTS, METRICS, Dedupe, Topic
+from schemas.topics import ALL, CASES, DEAD, DETECTIONS, INPUTS, METRICS, RECORDS, Dedupe, Topic
 from tests.schemas.test_codec import GOOD, raw
 
 
@@ -22,6 +22,13 @@ def event(type_: str, **given: Any) -> AnyEvent:
     [
         pytest.param("ioc.feedback.received.v1", CASES, b"s#case-7", id="report"),
         pytest.param("ioc.feedback.closed.v1", CASES, b"s#case-7", id="its end has the same key"),
+        pytest.param("ioc.feedback.answered.v1", CASES, b"s#case-7", id="answer"),
+        pytest.param("ioc.feedback.reopened.v1", CASES, b"s#case-7", id="reopening"),
+        pytest.param("ioc.feedback.rated.v1", CASES, b"s#case-7", id="rating"),
+        pytest.param("ioc.dossier.received.v1", RECORDS, b"s#case-7", id="dossier"),
+        pytest.param("ioc.dossier.closed.v1", RECORDS, b"s#case-7", id="its decision has the same key"),
+        pytest.param("ioc.dossier.rated.v1", RECORDS, b"s#case-7", id="its rating, too"),
+        pytest.param("ioc.indicator.observed.v1", RECORDS, b"s#i", id="reports of one indicator follow each other"),
         pytest.param("ioc.camera.incident.v1", CASES, b"s#case-7", id="incident"),
         pytest.param("ioc.camera.detection.v1", DETECTIONS, b"s", id="detection"),
         pytest.param("ioc.service.metric.v1", METRICS, b"s", id="metric"),
