@@ -13,8 +13,11 @@ from msgspec import Struct
 
 from deploy.local.timescale import require_timescaledb
 from deploy.settings import Settings
+from deploy.site import load_pack
 from schemas.errors import OperatorError
+from schemas.site import Pack, parse_site
 from schemas.topics import ALL, Topic
+from streams.store.sites import register_site
 
 _LOCK_KEY = 0x10C0_5C4E  # any constant that nothing else in the database uses
 
@@ -126,7 +129,20 @@ async def migrate(settings: Settings) -> None:
     kafka, database_url = settings.addresses()
     applied = await migrate_schema(database_url)
     created = await ensure_topics(kafka, settings.topic_prefix)
-    print(f"Schema: {', '.join(applied) or 'up to date'}. Topics: {', '.join(created) or 'all there'}.")
+    version = await register(database_url, load_pack(settings.site))
+    print(
+        f"Schema: {', '.join(applied) or 'up to date'}. Topics: {', '.join(created) or 'all there'}. Site pack: version {version}."
+    )
+
+
+async def register(database_url: str, pack: Pack) -> int:
+    """Makes the site pack the one that workers count by from now on. Returns its version. Raises SiteError."""
+    parse_site(pack)
+    connection = await asyncpg.connect(database_url)
+    try:
+        return await register_site(connection, pack)
+    finally:
+        await connection.close()
 
 
 async def _create(admin: AIOKafkaAdminClient, topic: Topic, name: str, replicas: int) -> bool:

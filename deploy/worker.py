@@ -5,7 +5,7 @@ import socket
 
 from deploy.memory import keep_freed_memory
 from deploy.settings import Settings
-from deploy.site import load_site
+from deploy.site_folder import SiteFolder
 from streams.agents import StreamsConfig, Worker
 
 
@@ -13,10 +13,12 @@ def streams(settings: Settings) -> None:
     """Runs one worker until a signal comes."""
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     kafka, database_url = settings.addresses()
+    site_folder = SiteFolder(settings.site)
+    site_folder.watch()
     config = StreamsConfig(
         kafka=kafka,
         database_url=database_url,
-        site=load_site(settings.site),
+        current_pack=lambda: site_folder.loaded.pack,
         worker=f"{socket.gethostname()}/{settings.worker}",
         topic_prefix=settings.topic_prefix,
         metrics_port=settings.metrics_port,

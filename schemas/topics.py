@@ -101,7 +101,13 @@ def topic_of(event: Event) -> Topic:
 
 
 def key_of(event: Event) -> bytes:
-    """What orders this event: its case or dossier on the low-rate topics, else its source. The same for a resend."""
+    """What orders this event. The same for a resend.
+
+    On the low-rate topics its case or dossier, and for observations the indicator, so that reports of one indicator
+    follow each other; else its source.
+    """
+    if isinstance(event, IndicatorObserved):
+        return f"{event.source}#{event.data.indicator}".encode()
     if _by_type[type(event)].dedupe is Dedupe.FOREVER:
         return f"{event.source}#{event.subject or event.id}".encode()
     return event.source.encode()

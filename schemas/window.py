@@ -63,6 +63,11 @@ def bucket_start(epoch_s: int, tier: Tier, zone: ZoneInfo) -> int:
             return day_start(epoch_s, zone)
 
 
+def bucket_end(bucket_s: int, tier: Tier, zone: ZoneInfo) -> int:
+    """Where the bucket that starts here ends, and the next one begins."""
+    return _next_start(bucket_s, tier, zone)
+
+
 def bucket_starts(start_s: int, end_s: int, tier: Tier, zone: ZoneInfo) -> list[int]:
     """Every bucket of this width that touches [start_s, end_s), oldest first."""
     starts: list[int] = []

@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -20,19 +21,20 @@ from faust.types import TP
 from msgspec import Struct
 
 from schemas.errors import BrokenInvariant, DependencyUnavailable, TopicReplaced
-from schemas.site import Site
+from schemas.site import Pack, parse_site
 from schemas.topics import DEAD, INPUTS, Topic
 from streams import metrics
 from streams.core.batch import Batch
-from streams.core.fold import Fold
 from streams.health import Health, State, beat, serve
 from streams.lane import Counting
 from streams.lanes import Lanes
 from streams.log import KafkaLog
 from streams.store.group import GroupCommit
+from streams.store import sites
 from streams.store.timescale import TimescaleWriter
 from streams.store.writer import Lane
 from streams.topic_id import topic_ids
+from streams.versions import RegisteredPack, Version, Versions, compiled
 
 EXIT_HALTED = 70
 """The exit code of a worker that stopped rather than count wrongly."""
@@ -64,11 +66,15 @@ _log = logging.getLogger("ioc.streams")
 
 
 class StreamsConfig(Struct, frozen=True, kw_only=True):
-    """What a worker needs to know. `kafka` is host:port, several with commas between."""
+    """What a worker needs to know. `kafka` is host:port, several with commas between.
+
+    `current_pack` gives the site pack as it stands now, checked; a worker counts by the newest one that any of them
+    has registered.
+    """
 
     kafka: str
     database_url: str
-    site: Site
+    current_pack: Callable[[], Pack]
     worker: str
     topic_prefix: str = "ioc."
     group: str = "ioc-streams"
@@ -84,8 +90,9 @@ class Worker:
         self.config = config
         self.health = Health(config.worker, datetime.now(UTC))
         self._topics = {config.topic_prefix + topic.name: topic for topic in INPUTS}
-        self._fold = Fold(config.site.kpis, config.site.areas)
-        self._writer = TimescaleWriter(config.database_url, config.group)
+        self._pack = config.current_pack()
+        self._versions = Versions(compiled(0, parse_site(self._pack)))
+        self._writer = TimescaleWriter(config.database_url, config.group, self._versions)
         self._commits = GroupCommit(self._writer)
         self._kafka = KafkaLog(config.kafka, config.topic_prefix + DEAD.name)
         self._lanes = Lanes(self._open_lane, self.halt)
@@ -101,7 +108,7 @@ class Worker:
         # A batch is tens of thousands of objects that all end with it: collecting among them finds nothing.
         gc.freeze()
         gc.set_threshold(GC_ALLOCATIONS, 20, 20)
-        asyncio.run(self._wait_for_kafka())
+        asyncio.run(self._wait_for_services())
         worker = _FaustWorker(
             self.app, quiet=True, loglevel="WARNING", redirect_stdouts=False, loop=asyncio.new_event_loop()
         )
@@ -113,14 +120,15 @@ class Worker:
                 logging.shutdown()
                 os._exit(0)
 
-    async def _wait_for_kafka(self) -> None:
-        """Returns when all topics are there. Faust itself would end with a traceback."""
+    async def _wait_for_services(self) -> None:
+        """Returns when all topics are there and it is known what to count. Faust itself would end in a traceback."""
         said = ""
         while True:
             try:
                 found = await topic_ids(self.config.kafka, list(self._topics))
                 missing = [name for name in self._topics if name not in found]
                 if not missing:
+                    self._versions.add(_version(await sites.begin(self.config.database_url, self._pack)))
                     return
                 why = f"topics are missing: {', '.join(missing)}; `ioc migrate` makes them"
             except DependencyUnavailable as error:
@@ -211,8 +219,7 @@ class Worker:
             lane,
             dedupe=topic.dedupe,
             types=topic.types,
-            areas=self.config.site.areas,
-            fold=self._fold,
+            versions=self._versions,
             writer=self._commits,
             log=self._kafka,
             wall_clock_s=time.time,
@@ -234,7 +241,37 @@ class Worker:
                 metrics.KAFKA_UP.set(0)
             else:
                 metrics.KAFKA_UP.set(1)
+            try:
+                await self._follow_site()
+                await self._note_caught_up()
+            except DependencyUnavailable as error:
+                _log.warning("looked in vain for a new site pack and for idle lanes: %s", error)
             await asyncio.sleep(TOPIC_CHECK_S)
+
+    async def _follow_site(self) -> None:
+        """Registers this worker's site pack when it has changed, and takes up the newest that anybody registered."""
+        pack = self.config.current_pack()
+        if pack != self._pack:
+            await self._writer.register_site(pack)
+            self._pack = pack
+        newest = await self._writer.newest_site()
+        if newest is not None and newest.version > self._versions.newest.number:
+            # A whole country's map takes its time to compile, and counting goes on meanwhile.
+            self._versions.add(await asyncio.to_thread(_version, newest))
+            _log.info("site pack version %d counts from here on", newest.version)
+
+    async def _note_caught_up(self) -> None:
+        """Says of lanes that are idle that they are counted to their end: their silence need not be waited for."""
+        looked_at = datetime.now(UTC)
+        standing = self._lanes.idle()
+        ends = await self._kafka.ends(standing) if standing else {}
+        caught_up = {lane: offset for lane, offset in standing.items() if ends[lane] == offset}
+        if caught_up:
+            await self._writer.note_caught_up(caught_up, looked_at)
+
+
+def _version(registered: RegisteredPack) -> Version:
+    return compiled(registered.version, parse_site(registered.pack))
 
 
 class _FaustWorker(faust.Worker):

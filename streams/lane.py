@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable, Container, Sequence
 from time import monotonic
 from typing import TypeVar
 
-from schemas.area import AreaTree
 from schemas.errors import (
     DependencyUnavailable,
     LogTruncated,
@@ -17,11 +16,11 @@ from schemas.errors import (
 from schemas.event import Event
 from schemas.topics import INPUTS, Dedupe
 from streams import metrics
-from streams.core.batch import Arrival, Batch, Reading, Record, parts, read
+from streams.core.batch import Arrival, Batch, Reading, Record, parts
 from streams.core.dedupe import GENERATION_MS, HORIZON_MS, IDS_MAX, SeenIds
-from streams.core.fold import Fold
 from streams.log import Log
 from streams.store.writer import Lane, LaneBatch, Outcome, Position, PositionMoved, Writer
+from streams.versions import Version, Versions
 
 DAYS_MAX = 30
 """Days that one batch may touch in a transaction. Each day is a chunk of its own, and a new chunk takes locks by the
@@ -49,8 +48,7 @@ class Counting:
         *,
         dedupe: Dedupe,
         types: Container[type[Event]],
-        areas: AreaTree,
-        fold: Fold,
+        versions: Versions,
         writer: Writer,
         log: Log,
         wall_clock_s: Callable[[], float],
@@ -59,8 +57,7 @@ class Counting:
         self._lane = lane
         self._dedupe = dedupe
         self._types = types
-        self._areas = areas
-        self._fold = fold
+        self._versions = versions
         self._writer = writer
         self._log = log
         self._wall_clock_s = wall_clock_s
@@ -104,18 +101,29 @@ class Counting:
         metrics.SKIPPED.labels(self._lane.topic).inc(len(batch.records) - len(records))
         if not records:
             return
-        reading = self._read(records)
+        version = self._versions.newest
+        reading = self._read(version, records, position.watermark_s)
         if reading.dead:
             await self._bury(reading)
         counted = 0
-        for arrivals, cut in parts(reading.arrivals, DAYS_MAX):
-            next_offset = batch.next_offset if cut is None else cut
+        for arrivals, following in parts(reading.arrivals, DAYS_MAX):
+            next_offset, watermark_s = (
+                (batch.next_offset, reading.watermark_s)
+                if following is None
+                else (following.offset, following.watermark_s)
+            )
             fresh = self.seen.fresh(arrivals) if self._dedupe is Dedupe.HORIZON else arrivals
-            counted += (await self._commit(position, next_offset, fresh)).counted
-            position = self._position = Position(position.topic_id, next_offset)
+            reached = Position(position.topic_id, next_offset, watermark_s, version.number)
+            counted += (await self._commit(position, reached, fresh, version)).counted
+            position = self._position = reached
             if self._dedupe is Dedupe.HORIZON:
                 self.seen.remember(arrivals)
         self._observe(batch, len(records), len(reading.arrivals), counted)
+
+    @property
+    def standing(self) -> int | None:
+        """The offset that the lane stands at; None while that is not known."""
+        return self._position.next_offset if self._position else None
 
     async def _take_over(self) -> Position:
         """Reads where the lane stands, and rebuilds what dedupe has to remember."""
@@ -128,6 +136,8 @@ class Counting:
 
         position = await self._insist(locate)
         await self._check_log(position)
+        # A worker that has not heard of a version yet must not count by an older one than the lane did.
+        await self._insist(lambda: self._versions.get(position.site_version, self._writer.site))
         if self._dedupe is Dedupe.HORIZON:
             self.seen = await self._insist(lambda: self._remember_tail(position))
         self._position = position
@@ -153,13 +163,13 @@ class Counting:
     async def _remember_tail(self, position: Position) -> SeenIds:
         seen = SeenIds()
         async for records in self._log.tail(self._lane, position.next_offset, HORIZON_MS + GENERATION_MS):
-            seen.remember(self._read(records).arrivals)
+            seen.remember(self._read(self._versions.newest, records, position.watermark_s).arrivals)
             while len(seen) > REMEMBERED_MAX:
                 metrics.FORGOTTEN.inc(seen.forget_oldest())
         return seen
 
-    def _read(self, records: Sequence[Record]) -> Reading:
-        return read(self._lane.topic, self._lane.partition, records, self._areas, self._types)
+    def _read(self, version: Version, records: Sequence[Record], watermark_s: float) -> Reading:
+        return version.reader.read(self._lane.topic, self._lane.partition, records, self._types, watermark_s)
 
     async def _bury(self, reading: Reading) -> None:
         """Writes dead letters before the commit: a crash in between writes one twice, under the same key."""
@@ -168,14 +178,16 @@ class Counting:
             metrics.DEAD.labels(letter.topic, letter.reason).inc()
             _log.warning("dead letter %s@%d: %s: %s", self._name, letter.offset, letter.reason, letter.detail)
 
-    async def _commit(self, position: Position, next_offset: int, arrivals: Sequence[Arrival]) -> Outcome:
+    async def _commit(
+        self, expected: Position, reached: Position, arrivals: Sequence[Arrival], version: Version
+    ) -> Outcome:
         started_s = monotonic()
         batch = LaneBatch(
             lane=self._lane,
-            expected=position,
-            next_offset=next_offset,
+            expected=expected,
+            reached=reached,
             arrivals=arrivals,
-            fold=self._fold,
+            version=version,
             unique=self._dedupe is Dedupe.FOREVER,
         )
         outcome = await self._insist(lambda: self._writer.commit(batch))

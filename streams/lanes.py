@@ -115,6 +115,14 @@ class Lanes:
         begun_s = [runner.busy_since_s for runner in self._runners.values() if runner.busy_since_s is not None]
         return monotonic() - min(begun_s) if begun_s else 0.0
 
+    def idle(self) -> dict[Lane, int]:
+        """The lanes that wait for something to come, and the offsets that they stand at."""
+        return {
+            lane: runner.counting.standing
+            for lane, runner in self._runners.items()
+            if runner.busy_since_s is None and runner.queue.empty() and runner.counting.standing is not None
+        }
+
     async def close(self) -> None:
         """Ends all lanes at once; what was not committed comes again."""
         runners = list(self._runners.values())

@@ -5,7 +5,7 @@ Reads a partition's tail for dedupe, its end for the truncation check, and write
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -73,11 +73,16 @@ class KafkaLog:
 
     async def end(self, lane: Lane) -> int:
         """See Log."""
-        at = TopicPartition(*lane)
+        return (await self.ends([lane]))[lane]
+
+    async def ends(self, lanes: Iterable[Lane]) -> dict[Lane, int]:
+        """The offsets after the last records of several lanes. Raises DependencyUnavailable."""
+        at = {lane: TopicPartition(*lane) for lane in lanes}
         consumer = self._consumer()
         try:
             await consumer.start()
-            return (await consumer.end_offsets([at]))[at]
+            ends = await consumer.end_offsets(list(at.values()))
+            return {lane: ends[partition] for lane, partition in at.items()}
         except (KafkaError, OSError) as error:
             raise DependencyUnavailable("kafka", str(error)) from error
         finally:

@@ -23,18 +23,36 @@ UPDATE kpi_minute SET low = NULL, high = NULL;
 UPDATE kpi_hour SET low = NULL, high = NULL;
 UPDATE kpi_day SET low = NULL, high = NULL;
 
--- `area` becomes the id of an area version, `area_list` stays what the sender named. `corrects` is the id of the
--- event of the same source that this one replaces or takes back. Where it stood on the log tells a back-fill where to
--- stop; unknown (null) for what was kept before this migration.
+-- `area` becomes the id of an area version, `area_list` stays what the sender named. `window_time` is the moment whose
+-- buckets the event belongs to: its time, or the start of the period that it is about. `corrects` is the id of the event
+-- of the same source that this one replaces or takes back; a drill corrects nothing. Where it stood on the log tells a
+-- back-fill where to stop, and `site_version` by which catalogue it was counted; unknown for what was kept before.
 ALTER TABLE event
-    ADD COLUMN located     text   NOT NULL DEFAULT 'code',
-    ADD COLUMN corrects    text,
-    ADD COLUMN is_exercise boolean NOT NULL DEFAULT false,
-    ADD COLUMN topic       text,
-    ADD COLUMN partition   integer,
-    ADD COLUMN "offset"    bigint;
+    ADD COLUMN located       text        NOT NULL DEFAULT 'code',
+    ADD COLUMN window_time   timestamptz,
+    ADD COLUMN corrects      text,
+    ADD COLUMN is_withdrawal boolean     NOT NULL DEFAULT false,
+    ADD COLUMN is_exercise   boolean     NOT NULL DEFAULT false,
+    ADD COLUMN topic         text,
+    ADD COLUMN partition     integer,
+    ADD COLUMN "offset"      bigint,
+    ADD COLUMN site_version  integer     NOT NULL DEFAULT 0;
+UPDATE event SET window_time = time;
+ALTER TABLE event ALTER COLUMN window_time SET NOT NULL;
 CREATE INDEX event_corrects ON event (source, corrects) WHERE corrects IS NOT NULL;
-CREATE INDEX event_type_time ON event (type, time);
+CREATE INDEX event_type_window ON event (type, window_time);
+
+-- The events that count: no drills, no withdrawals, nothing that another event of the same source replaces or takes
+-- back, and of several that replace the same one the last. `streams.core.correction` says the same in Python.
+CREATE VIEW countable_event AS
+SELECT e.* FROM event AS e
+WHERE NOT e.is_exercise AND NOT e.is_withdrawal
+    AND NOT EXISTS (SELECT FROM event AS c WHERE c.source = e.source AND c.corrects = e.id)
+    AND (e.corrects IS NULL OR NOT EXISTS (
+        SELECT FROM event AS s
+        WHERE s.source = e.source AND s.corrects = e.corrects AND NOT s.is_withdrawal
+            AND (s.received_at, s.id COLLATE "C") > (e.received_at, e.id COLLATE "C")
+    ));
 
 -- `watermark_s`: buckets that end a grace before it are closed on this partition. `caught_up_at`: when the partition
 -- was last seen counted to its end. `site_version`: the site pack that counts from `next_offset` on.

@@ -7,10 +7,14 @@ from typing import NamedTuple, Protocol
 import msgspec
 from msgspec import Struct
 
-from schemas.area import AreaTree
+from schemas.admission import check_event
 from schemas.codec import SEALED_BYTES_MAX, check_time, decode, decode_plain, explain, is_plain
 from schemas.errors import InvalidEvent, Reason
-from schemas.event import EVENT_TYPES, AnyEvent, Event, type_of
+from schemas.event import EVENT_TYPES, AnyEvent, AreaId, Event, IndicatorObserved, type_of
+from schemas.location import How, Locator
+from schemas.period import period_start_s
+from schemas.site import Site
+from schemas.window import MINUTE_S
 
 DAY_S = 24 * 60 * 60
 
@@ -64,11 +68,13 @@ class Batch:
 class Arrival(Struct, frozen=True, gc=False):
     """An event as it stood on the log.
 
-    `raw`        the bytes it came in
-    `logged_ms`  the log's time of arrival, in milliseconds since the epoch
-    `time_s`     the event's own time, in seconds since the epoch
-    `identity`   a 64-bit hash of source and id, the same within one process
-    `offset`     where it stands on its partition
+    `raw`          the bytes it came in
+    `logged_ms`    the log's time of arrival, in milliseconds since the epoch
+    `time_s`       the moment whose bucket it belongs to: its own time, or the start of the period that it is about
+    `identity`     a 64-bit hash of source and id, the same within one process
+    `offset`       where it stands on its partition
+    `area`, `how`  where it happened, and how that is known
+    `watermark_s`  the partition's watermark before it came: what closed a grace before that was closed
     """
 
     event: AnyEvent
@@ -77,11 +83,19 @@ class Arrival(Struct, frozen=True, gc=False):
     time_s: float
     identity: int
     offset: int
+    area: AreaId
+    how: How
+    watermark_s: float
 
     @property
     def received_at(self) -> datetime:
         """When the centre took it in. A record that did not come through `ingest` has only the log's time."""
         return self.event.received_at or datetime.fromtimestamp(self.logged_ms / 1000, UTC)
+
+    @property
+    def heard_s(self) -> float:
+        """When its source said it, in seconds since the epoch."""
+        return self.time_s if self.event.__class__ is not IndicatorObserved else self.event.time.timestamp()
 
 
 class DeadLetter(Struct, frozen=True, kw_only=True):
@@ -97,57 +111,106 @@ class DeadLetter(Struct, frozen=True, kw_only=True):
 
 
 class Reading(NamedTuple):
-    """What the records of a batch say: arrivals in log order, and those that say nothing."""
+    """What the records of a batch say: arrivals in log order, those that say nothing, the watermark after them."""
 
     arrivals: list[Arrival]
     dead: list[DeadLetter]
+    watermark_s: float
 
 
-def read(
-    topic: str,
-    partition: int,
-    records: Sequence[Record],
-    areas: AreaTree,
-    types: Container[type[Event]] = frozenset(EVENT_TYPES.values()),
-) -> Reading:
-    """Decodes every record. One that cannot be read, is not of the topic's types, or names an area that is not there,
-    is dead; the rest count.
-    """
-    arrivals: list[Arrival] = []
-    dead: list[DeadLetter] = []
-    codes = areas.codes
-    # What looks at every byte is checked once for the batch; when that fails, every record gets its own check.
-    plain = is_plain([record.value or b"" for record in records])
-    for record in records:
-        value = record.value or b""
-        try:
-            event = decode_plain(value) if plain else decode(value, SEALED_BYTES_MAX)
-            check_time(event)
-            if event.__class__ not in types:
-                detail = f"{type_of(event)} does not travel on {topic}"
-                raise InvalidEvent("type", Reason.WRONG_TOPIC, detail, "Send it on its own topic.")
-            if event.area not in codes:
-                raise InvalidEvent("area", Reason.UNKNOWN_AREA, f"area {event.area!r} is not known", "Correct it.")
-        except InvalidEvent as error:
-            dead.append(_dead_letter(topic, partition, record, error))
-        except (msgspec.DecodeError, RecursionError) as error:
-            dead.append(_dead_letter(topic, partition, record, explain(error)))
-        else:
-            identity = hash((event.source, event.id))
-            arrivals.append(Arrival(event, value, record.timestamp, event.time.timestamp(), identity, record.offset))
-    return Reading(arrivals, dead)
+class Reader:
+    """Reads records by one version of the site pack. Stateless."""
+
+    def __init__(self, site: Site) -> None:
+        """Compiles what locates events."""
+        self._areas = site.areas
+        self._locate = Locator(site.areas)
+        self._future_max_s = site.header.future_max_s
+        self._idle_s = site.header.closing.idle_s
+
+    def read(
+        self,
+        topic: str,
+        partition: int,
+        records: Sequence[Record],
+        types: Container[type[Event]] = frozenset(EVENT_TYPES.values()),
+        watermark_s: float = 0.0,
+    ) -> Reading:
+        """Decodes every record. One that cannot be read, is not of the topic's `types`, names an area that is not
+        there, or claims to come from the future is dead; the rest count.
+
+        The watermark is the largest event time so far, as far as the log's own clock had come; a partition that was
+        silent for long is behind that clock by the idle time at most. So it is a function of the log, wherever a
+        batch begins and ends.
+        """
+        arrivals: list[Arrival] = []
+        dead: list[DeadLetter] = []
+        idle_ms = self._idle_s * 1000
+        locate, future_max_s = self._locate, self._future_max_s
+        # What looks at every byte is checked once for the batch; when that fails, every record gets its own check.
+        plain = is_plain([record.value or b"" for record in records])
+        for record in records:
+            value = record.value or b""
+            logged_ms = record.timestamp
+            # By whole minutes, so that records of one minute meet one watermark.
+            idle_end_s = (logged_ms - idle_ms) // (1000 * MINUTE_S) * MINUTE_S
+            if idle_end_s > watermark_s:
+                watermark_s = float(idle_end_s)
+            try:
+                event = decode_plain(value) if plain else decode(value, SEALED_BYTES_MAX)
+                check_time(event)
+                cls = event.__class__
+                if cls not in types:
+                    detail = f"{type_of(event)} does not travel on {topic}"
+                    raise InvalidEvent("type", Reason.WRONG_TOPIC, detail, "Send it on its own topic.")
+                time_s = event.time.timestamp()
+                logged_s = logged_ms / 1000
+                if (
+                    time_s > logged_s + future_max_s
+                    or event.supersedes is not None
+                    or event.withdraws is not None
+                    or cls is IndicatorObserved
+                ):
+                    check_event(event, logged_s, future_max_s)
+                located = locate(event)
+            except InvalidEvent as error:
+                dead.append(_dead_letter(topic, partition, record, error))
+                continue
+            except (msgspec.DecodeError, RecursionError) as error:
+                dead.append(_dead_letter(topic, partition, record, explain(error)))
+                continue
+            counted_s = time_s
+            if isinstance(event, IndicatorObserved):
+                counted_s = float(period_start_s(event.data.period, self._areas.zone(located.area)))
+            arrivals.append(
+                Arrival(
+                    event,
+                    value,
+                    logged_ms,
+                    counted_s,
+                    hash((event.source, event.id)),
+                    record.offset,
+                    located.area,
+                    located.how,
+                    watermark_s,
+                )
+            )
+            reached_s = min(time_s, logged_s)
+            if reached_s > watermark_s:
+                watermark_s = reached_s
+        return Reading(arrivals, dead, watermark_s)
 
 
-def parts(arrivals: Sequence[Arrival], days_max: int) -> Iterator[tuple[Sequence[Arrival], int | None]]:
-    """Cuts arrivals where they would touch more than `days_max` days. Each part comes with the offset of the next
-    part's first arrival, None after the last; without arrivals there is one part without any.
+def parts(arrivals: Sequence[Arrival], days_max: int) -> Iterator[tuple[Sequence[Arrival], Arrival | None]]:
+    """Cuts arrivals where they would touch more than `days_max` days. Each part comes with the next part's first
+    arrival, None after the last; without arrivals there is one part without any.
     """
     begin = 0
     days: set[int] = set()
     for index, arrival in enumerate(arrivals):
         day = int(arrival.time_s // DAY_S)
         if day not in days and len(days) == days_max:
-            yield arrivals[begin:index], arrival.offset
+            yield arrivals[begin:index], arrival
             begin = index
             days.clear()
         days.add(day)

@@ -1,44 +1,60 @@
 """What do these events add to the KPIs?
 
-Events are counted by the few attributes that a KPI looks at before anything is measured, then added up in one cell
-for each (KPI, area, dimension, sketch bin, minute); the cells of a batch are rolled up to hours, days and ancestors.
-So the price of measures, tiers and levels is paid per distinct value and per cell, not per event.
+Events are counted by the few attributes that KPIs look at before anything is measured, then added up in one cell for
+each (KPI, area, dimension, sketch bin, minute); the cells of a batch are rolled up level by level to ancestors, and
+then to hours and days. So the price of measures, tiers and levels is paid per distinct value and per cell, not per
+event.
+
+Everything is added up in integers or merged by maximum and union: the order of events changes nothing.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from operator import attrgetter
-from typing import Any, NamedTuple
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+from operator import attrgetter, itemgetter
+from typing import Any, NamedTuple, get_args, get_type_hints
 from zoneinfo import ZoneInfo
 
 import msgspec
 from msgspec import Struct
 
 from schemas.area import AreaTree
-from schemas.event import EVENT_TYPES, AnyEvent, AreaCode, Event
-from schemas.kpi import ALL_DIM, Catalogue, Kpi, Measure
+from schemas.event import EVENT_TYPES, AnyEvent, AreaId, Event, IndicatorObserved
+from schemas.filter import compile_filter
+from schemas.kpi import ADDITIVE, ALL_DIM, DIM_SEPARATOR, LATEST_BIN, MICRO, Base, Measure
 from schemas.sketch import ZERO_BIN, bin_of
-from schemas.window import MINUTE_S, TIERS, Tier, day_start, hour_start
+from schemas.window import HOUR_S, MINUTE_S, TIERS, Tier, bucket_end, day_start, hour_start
 from streams.core.batch import Arrival
 
-Key = tuple[str, AreaCode, str, int, int]
-"""KPI, area, dimension value, sketch bin, start of the bucket in epoch seconds."""
+DAY_S = 24 * HOUR_S
+
+Key = tuple[str, AreaId, str, int, int]
+"""Base, area, dimension value, sketch bin, start of the bucket in epoch seconds."""
 
 Cell = list[Any]
-"""[n, total, low, high]: mutable, because a fold touches each thousands of times."""
+"""[n, total, low, high, items]: mutable, because a fold touches each thousands of times. `total` is in millionths;
+`low` and `high` are None where the measure keeps none; `items` is the set of different values, or None. Where there
+are items nothing else is counted, so that what brings no new one changes nothing."""
 
 Cells = dict[Key, Cell]
 
-Measured = tuple[str, int, float]
-"""Dimension value, sketch bin and value of one event."""
+Measured = tuple[str, int, int, float | None, float | None, str | None]
+"""Dimension value, sketch bin, value in millionths, low, high, and the item to tell apart."""
 
 
 class Plan(NamedTuple):
-    """A KPI, compiled: which attributes to take off an event, and what they measure (None: nothing)."""
+    """A base, compiled: where its attributes stand among those of its type, and what they measure (None: nothing)."""
 
-    kpi: str
-    attributes: Callable[[AnyEvent], tuple[Any, ...]]
+    base: Base
+    pick: Callable[[tuple[Any, ...]], tuple[Any, ...]]
     measure: Callable[[tuple[Any, ...]], Measured | None]
+
+
+class _Pass(NamedTuple):
+    """Plans that share one count of the events by their attributes."""
+
+    attributes: Callable[[AnyEvent], tuple[Any, ...]]
+    plans: list[Plan]
 
 
 class SourceSeen(Struct, frozen=True, kw_only=True):
@@ -50,83 +66,222 @@ class SourceSeen(Struct, frozen=True, kw_only=True):
     received_s: float
 
 
+def no_cells() -> dict[Tier, Cells]:
+    """Empty cells of every tier."""
+    return {tier: {} for tier in TIERS}
+
+
 class Folded(Struct, frozen=True, kw_only=True):
-    """What a batch adds. `touched` says which areas changed, by KPI and minute."""
+    """What a batch adds. `touched` says which areas changed, by base and minute.
+
+    `cells` go to buckets that were open, `late` to buckets that had closed, and `reported` are those of observations,
+    whose buckets close with the first report. All three are by tier.
+    """
 
     cells: dict[Tier, Cells]
-    touched: dict[tuple[str, int], set[AreaCode]]
-    sources: list[SourceSeen]
+    late: dict[Tier, Cells]
+    reported: dict[Tier, Cells]
+    touched: dict[tuple[str, int], set[AreaId]]
+
+    @property
+    def parts(self) -> tuple[dict[Tier, Cells], dict[Tier, Cells], dict[Tier, Cells]]:
+        """The open, the late and the reported cells, in this order."""
+        return self.cells, self.late, self.reported
+
+
+class Closing(Struct, frozen=True, kw_only=True):
+    """When a bucket is closed, and which buckets are not kept any more, as far as a fold needs to know."""
+
+    grace_s: int
+    minute_days: int
+    hour_days: int
+
+
+_DAYS_ONLY = {Tier.MINUTE: float("inf"), Tier.HOUR: float("inf"), Tier.DAY: float("-inf")}
+"""An observation is about a day or more: there is nothing to say of its minutes."""
+
+NEVER = Closing(grace_s=10**9, minute_days=10**6, hour_days=10**6)
+"""For folds over history: no bucket is closed, and all tiers are kept."""
 
 
 class Fold:
-    """The catalogue compiled for one area tree. Stateless: the same arrivals give the same result."""
+    """Some bases compiled for one map. Stateless: the same arrivals give the same result."""
 
-    def __init__(self, catalogue: Catalogue, areas: AreaTree) -> None:
-        """Compiles every KPI once."""
+    def __init__(self, bases: Iterable[Base], areas: AreaTree, closing: Closing = NEVER) -> None:
+        """Compiles every base once."""
         self._areas = areas
-        self._plans: dict[type[Event], list[Plan]] = {
-            cls: [_compile(kpi) for kpi in catalogue.fed_by(type_name)] for type_name, cls in EVENT_TYPES.items()
-        }
+        self._closing = closing
+        by_type: dict[type[Event], list[Base]] = {cls: [] for cls in EVENT_TYPES.values()}
+        for base in bases:
+            by_type[EVENT_TYPES[base.event]].append(base)
+        self._passes = {cls: _compile(cls, fed) for cls, fed in by_type.items()}
+        self._measures = {base.id: base.measure for fed in by_type.values() for base in fed}
 
     def __call__(self, arrivals: Sequence[Arrival]) -> Folded:
-        """Adds the arrivals up. Drills and corrections of earlier events are kept, but not counted as new ones."""
-        by_type: dict[type[Event], tuple[list[AnyEvent], list[int]]] = {
-            cls: ([], []) for cls in {arrival.event.__class__ for arrival in arrivals}
-        }
+        """Adds the arrivals up. They are in log order; those that do not count as events are not among them."""
+        open_, late, reported = no_cells(), no_cells(), no_cells()
+        touched: dict[tuple[str, int], set[AreaId]] = {}
+        observed = [arrival for arrival in arrivals if arrival.event.__class__ is IndicatorObserved]
+        streamed = [arrival for arrival in arrivals if arrival.event.__class__ is not IndicatorObserved]
+        if streamed:
+            on_time, behind = self._split(streamed)
+            floors = self._floors(streamed[0].logged_ms / 1000)
+            self._roll_up(self._leaves(on_time), floors, open_, touched)
+            for watermark_s, group in behind.items():
+                self._roll_up(self._leaves(group), floors, open_, touched, watermark_s, late)
+        if observed:
+            self._roll_up(self._leaves(observed), _DAYS_ONLY, reported, touched)
+        return Folded(cells=open_, late=late, reported=reported, touched=touched)
+
+    def retract(self, arrivals: Sequence[Arrival]) -> tuple[Folded, dict[Tier, set[Key]]]:
+        """What takes these arrivals away again, and the cells that cannot be told by taking away.
+
+        Those (minimum, maximum, latest and different ones) have to be found anew from all events that remain.
+        """
+        added = self(arrivals)
+        anew: dict[Tier, set[Key]] = {tier: set() for tier in TIERS}
+        negative: list[dict[Tier, Cells]] = []
+        for part in added.parts:
+            kept = no_cells()
+            for tier, cells in part.items():
+                for key, cell in cells.items():
+                    if self._measures[key[0]] in ADDITIVE:
+                        kept[tier][key] = [-cell[0], -cell[1], None, None, None]
+                    else:
+                        anew[tier].add(key)
+            negative.append(kept)
+        cells, late, reported = negative
+        return (
+            Folded(cells=cells, late=late, reported=reported, touched=added.touched),
+            anew,
+        )
+
+    def _split(self, arrivals: Sequence[Arrival]) -> tuple[Sequence[Arrival], dict[float, list[Arrival]]]:
+        """Those whose minute was open when they came, and the others by the watermark that they met."""
+        grace_s = self._closing.grace_s
+        # Watermarks do not go back, so one comparison settles a batch in which nothing is late.
+        if min(arrival.time_s for arrival in arrivals) + grace_s > arrivals[-1].watermark_s:
+            return arrivals, {}
+        on_time: list[Arrival] = []
+        behind: dict[float, list[Arrival]] = {}
         for arrival in arrivals:
-            event = arrival.event
-            if event.exercise or event.withdraws or event.supersedes:
-                continue
-            events, minutes = by_type[event.__class__]
-            events.append(event)
-            minutes.append(int(arrival.time_s // MINUTE_S) * MINUTE_S)
+            minute_end_s = (int(arrival.time_s // MINUTE_S) + 1) * MINUTE_S
+            if minute_end_s + grace_s > arrival.watermark_s:
+                on_time.append(arrival)
+            else:
+                behind.setdefault(arrival.watermark_s, []).append(arrival)
+        return on_time, behind
+
+    def _floors(self, now_s: float) -> Mapping[Tier, float]:
+        """Buckets that start before these are not kept any more."""
+        return {
+            Tier.MINUTE: now_s - self._closing.minute_days * DAY_S,
+            Tier.HOUR: now_s - self._closing.hour_days * DAY_S,
+            Tier.DAY: float("-inf"),
+        }
+
+    def _leaves(self, arrivals: Sequence[Arrival]) -> Cells:
+        """The cells of the minutes, in the areas that the events name."""
+        by_type: dict[type[Event], list[Arrival]] = {}
+        for cls in {arrival.event.__class__ for arrival in arrivals}:
+            by_type[cls] = [arrival for arrival in arrivals if arrival.event.__class__ is cls]
         leaves: Cells = {}
-        for cls, (events, minutes) in by_type.items():
-            for plan in self._plans[cls]:
-                _measure(plan, events, minutes, leaves)
-        cells, touched = self._roll_up(leaves)
-        return Folded(cells=cells, touched=touched, sources=_sources(arrivals))
+        for cls, some in by_type.items():
+            passes = self._passes[cls]
+            if not passes:
+                continue
+            events = [arrival.event for arrival in some]
+            areas = [arrival.area for arrival in some]
+            minutes = [int(arrival.time_s // MINUTE_S) * MINUTE_S for arrival in some]
+            for one in passes:
+                alike = Counter(zip(areas, minutes, map(one.attributes, events), strict=True))
+                for plan in one.plans:
+                    _measure(plan, alike, leaves)
+        return leaves
 
-    def _roll_up(self, minutes: Cells) -> tuple[dict[Tier, Cells], dict[tuple[str, int], set[AreaCode]]]:
-        cells: dict[Tier, Cells] = {tier: {} for tier in TIERS}
-        minute_cells, hour_cells, day_cells = (cells[tier] for tier in TIERS)
-        touched: dict[tuple[str, int], set[AreaCode]] = {}
-        starts: dict[tuple[str, int], tuple[int, int]] = {}
-        for (kpi, leaf, dim, bin_, minute_s), cell in minutes.items():
-            path = self._areas.path(leaf)
-            touched.setdefault((kpi, minute_s), set()).update(path)
-            for area in path:
-                zone = self._areas.zone(area)
-                bounds = starts.get((zone.key, minute_s))
-                if bounds is None:
-                    bounds = starts[zone.key, minute_s] = _hour_and_day(minute_s, zone)
-                _add(minute_cells, (kpi, area, dim, bin_, minute_s), cell)
-                _add(hour_cells, (kpi, area, dim, bin_, bounds[0]), cell)
-                _add(day_cells, (kpi, area, dim, bin_, bounds[1]), cell)
-        return cells, touched
+    def _roll_up(
+        self,
+        leaves: Cells,
+        floors: Mapping[Tier, float],
+        on_time: dict[Tier, Cells],
+        touched: dict[tuple[str, int], set[AreaId]],
+        watermark_s: float = float("-inf"),
+        late: dict[Tier, Cells] | None = None,
+    ) -> None:
+        """Adds leaf cells, their ancestors, their hours and days to `on_time`, or to `late` where closed."""
+        direct: dict[tuple[str, int], set[AreaId]] = {}
+        for kpi, area, _dim, _bin, minute_s in leaves:
+            direct.setdefault((kpi, minute_s), set()).add(area)
+        for at, areas in direct.items():
+            reached = touched.setdefault(at, set())
+            for area in areas:
+                reached.update(self._areas.touched_by(area))
+        grace_s = self._closing.grace_s
 
+        def into(tier: Tier, start_s: int, zone: ZoneInfo) -> Cells:
+            closed = late is not None and bucket_end(start_s, tier, zone) + grace_s <= watermark_s
+            return late[tier] if late is not None and closed else on_time[tier]
 
-def _hour_and_day(minute_s: int, zone: ZoneInfo) -> tuple[int, int]:
-    return hour_start(minute_s, zone), day_start(minute_s, zone)
+        starts: dict[tuple[str, int], list[tuple[Cells, int]]] = {}
+        for (kpi, area, dim, bin_, minute_s), cell in self._climb(leaves).items():
+            zone = self._areas.zone(area)
+            bounds = starts.get((zone.key, minute_s))
+            if bounds is None:
+                all_starts = (minute_s, hour_start(minute_s, zone), day_start(minute_s, zone))
+                bounds = starts[zone.key, minute_s] = [
+                    (into(tier, start_s, zone), start_s)
+                    for tier, start_s in zip(TIERS, all_starts, strict=True)
+                    if start_s >= floors[tier]
+                ]
+            for cells, start_s in bounds:
+                _add(cells, (kpi, area, dim, bin_, start_s), cell)
+
+    def _climb(self, leaves: Cells) -> Cells:
+        """The leaves and their ancestors' cells, from the deepest level up: each adds up what the next needs."""
+        levels: list[Cells] = []
+        for key, cell in leaves.items():
+            depth = len(self._areas.path(key[1]))
+            while len(levels) < depth:
+                levels.append({})
+            levels[depth - 1][key] = cell
+        for upper, lower in zip(levels[-2::-1], levels[:0:-1], strict=True):
+            parents: dict[AreaId, AreaId] = {}
+            for (kpi, area, dim, bin_, minute_s), cell in lower.items():
+                parent = parents.get(area)
+                if parent is None:
+                    parent = parents[area] = self._areas.path(area)[1]
+                _add(upper, (kpi, parent, dim, bin_, minute_s), cell)
+        return {key: cell for level in levels for key, cell in level.items()}
 
 
 def _add(cells: Cells, key: Key, addend: Cell) -> None:
     cell = cells.get(key)
     if cell is None:
-        cells[key] = addend.copy()
+        items = addend[4]
+        cells[key] = [*addend[:4], set(items)] if items is not None else addend.copy()
         return
     cell[0] += addend[0]
+    if key[3] == LATEST_BIN:
+        if (addend[3], addend[1]) > (cell[3], cell[1]):
+            cell[1], cell[3] = addend[1], addend[3]
+        return
     cell[1] += addend[1]
-    cell[2] = min(cell[2], addend[2])
-    cell[3] = max(cell[3], addend[3])
+    if addend[2] is not None:
+        cell[2] = addend[2] if cell[2] is None else min(cell[2], addend[2])
+    if addend[3] is not None:
+        cell[3] = addend[3] if cell[3] is None else max(cell[3], addend[3])
+    if addend[4] is not None:
+        cell[4] |= addend[4]
 
 
-def _sources(arrivals: Sequence[Arrival]) -> list[SourceSeen]:
+def sources_seen(arrivals: Sequence[Arrival]) -> list[SourceSeen]:
+    """Who was heard in a batch: drills and corrections count as signs of life too."""
     names = [arrival.event.source for arrival in arrivals]
     newest: dict[str, float] = {}
     for name, arrival in zip(names, arrivals, strict=True):
-        if arrival.time_s > newest.get(name, -1.0):
-            newest[name] = arrival.time_s
+        time_s = arrival.heard_s
+        if time_s > newest.get(name, -1.0):
+            newest[name] = time_s
     # Later ones overwrite earlier ones, and the log's time does not go back.
     logged = dict(zip(names, (arrival.logged_ms for arrival in arrivals), strict=True))
     return [
@@ -135,57 +290,142 @@ def _sources(arrivals: Sequence[Arrival]) -> list[SourceSeen]:
     ]
 
 
-def _measure(plan: Plan, events: Sequence[AnyEvent], minutes: Sequence[int], cells: Cells) -> None:
-    """Adds what a KPI sees in events of its type. Equal attributes in one minute are measured once."""
-    alike = Counter(zip(map(plan.attributes, events), minutes, strict=True))
-    for ((area, *attributes), minute_s), n in alike.items():
-        measured = plan.measure(tuple(attributes))
-        if measured is None:
+def _measure(plan: Plan, alike: Mapping[tuple[AreaId, int, tuple[Any, ...]], int], cells: Cells) -> None:
+    """Adds what a base sees in events of its type. Equal attributes are measured once."""
+    base_id, pick, measure = plan.base.id, plan.pick, plan.measure
+    is_latest = plan.base.measure is Measure.LATEST
+    measured: dict[tuple[Any, ...], Measured | None] = {}
+    for (area, minute_s, attributes), n in alike.items():
+        values = pick(attributes)
+        try:
+            found = measured[values]
+        except KeyError:
+            found = measured[values] = measure(values)
+        if found is None:
             continue
-        dim, bin_, value = measured
-        _add(cells, (plan.kpi, area, dim, bin_, minute_s), [n, value * n, value, value])
+        dim, bin_, value, low, high, item = found
+        if is_latest:
+            # What each place said last is kept apart up to the root, for only then can the last one replace it.
+            dim = f"{dim}{DIM_SEPARATOR}{area}"
+            addend: Cell = [n, value, None, high, None]
+        else:
+            addend = [n, value * n, low, high, None] if item is None else [0, 0, None, None, {item}]
+        key = (base_id, area, dim, bin_, minute_s)
+        if key in cells:
+            _add(cells, key, addend)
+        else:
+            cells[key] = addend
 
 
-def _compile(kpi: Kpi) -> Plan:
-    """A KPI as the attributes it needs, the area first, and a function of the others."""
-    wanted = tuple(kpi.where.values())
-    dimension = [] if kpi.dimension is None else [f"data.{kpi.dimension}"]
-    measured, value_of = _value(kpi)
+def _compile(cls: type[Event], bases: Sequence[Base]) -> list[_Pass]:
+    """The passes over events of one type: one for all bases that look at words and counts, one for each other.
+
+    Events are alike in their words; times and measured values differ from one to the next.
+    """
+    hints = get_type_hints(get_type_hints(cls)["data"])
+    coarse = [base for base in bases if _is_coarse(base, hints)]
+    fine = [base for base in bases if not _is_coarse(base, hints)]
+    return [_pass(group) for group in (coarse, *([base] for base in fine)) if group]
+
+
+def _is_coarse(base: Base, hints: Mapping[str, Any]) -> bool:
+    needs_time = base.since is not None or base.due is not None or base.measure is Measure.LATEST
+    return not needs_time and (base.value is None or float not in (hints[base.value], *get_args(hints[base.value])))
+
+
+def _pass(bases: Sequence[Base]) -> _Pass:
+    names = list(dict.fromkeys(name for base in bases for name in _attributes(base)))
     # The last one is there because `attrgetter` gives no tuple for a single name.
-    names = ["area", *(f"data.{name}" for name in kpi.where), *dimension, *measured, "specversion"]
-    first = len(wanted)
+    return _Pass(attrgetter(*names, "specversion"), [_plan(base, names) for base in bases])
+
+
+def _plan(base: Base, names: Sequence[str]) -> Plan:
+    places = [names.index(name) for name in _attributes(base)]
+    return Plan(base, itemgetter(*places, len(names)), _measurement(base))
+
+
+def _attributes(base: Base) -> list[str]:
+    """The attributes of an event that a base looks at: filter, dimensions, and what is measured, in this order."""
+    where = [_path(name) for name in compile_filter(base.where).fields]
+    dimensions = [f"data.{name}" for name in base.dimensions]
+    measured = [f"data.{name}" for name in (base.value, base.since, base.due, base.of) if name is not None]
+    needs_time = base.since is not None or base.due is not None or base.measure is Measure.LATEST
+    return [*where, *dimensions, *measured, *(["time"] if needs_time else [])]
+
+
+def _path(name: str) -> str:
+    """Where a filter's field stands: `source` and `subject` in the envelope, all others in the data."""
+    return name if name in {"source", "subject"} else f"data.{name}"
+
+
+def _measurement(base: Base) -> Callable[[tuple[Any, ...]], Measured | None]:
+    """A function of a base's attributes, as `_attributes` orders them."""
+    filter_ = compile_filter(base.where)
+    first, last = len(filter_.fields), len(filter_.fields) + len(base.dimensions)
+    value_of = _value(base)
 
     def measure(attributes: tuple[Any, ...]) -> Measured | None:
-        if attributes[:first] != wanted:
+        if first and not filter_.accepts(attributes[:first]):
             return None
-        valued = value_of(attributes[first + len(dimension) :])
+        valued = value_of(attributes[last:])
         if valued is None:
             return None
-        dim = attributes[first] if dimension else None
-        return ALL_DIM if dim is None else str(dim), *valued
+        given = attributes[first:last]
+        dim = DIM_SEPARATOR.join(ALL_DIM if one is None else str(one) for one in given)
+        return dim, *valued
 
-    return Plan(kpi.id, attrgetter(*names), measure)
+    return measure
 
 
-def _value(kpi: Kpi) -> tuple[list[str], Callable[[tuple[Any, ...]], tuple[int, float] | None]]:
-    """The attributes that the measure needs, and how they become a sketch bin and a value."""
-    match kpi.measure:
-        case Measure.COUNT if kpi.value is None:
-            return [], lambda _: (ZERO_BIN, 1.0)
+_Valued = tuple[int, int, float | None, float | None, str | None]
+
+
+def _value(base: Base) -> Callable[[tuple[Any, ...]], _Valued | None]:
+    """How what is measured becomes a sketch bin, millionths, extremes and an item."""
+
+    number = _number(base)
+    match base.measure:
         case Measure.COUNT:
-            return [f"data.{kpi.value}"], lambda at: None if at[0] is None else (ZERO_BIN, float(at[0]))
+            return lambda _: (ZERO_BIN, 0, None, None, None)
+        case Measure.DISTINCT:
+            return lambda at: None if at[0] is None else (ZERO_BIN, 0, None, None, str(at[0]))
         case Measure.IN_TIME:
-            return [
-                "time",
-                f"data.{kpi.due}",
-            ], lambda at: None if at[1] is None else (ZERO_BIN, 1.0 if at[0] <= at[1] else 0.0)
-        case Measure.DISTRIBUTION:
-            return [f"data.{kpi.value}"], lambda at: None if at[0] is None else (bin_of(at[0]), float(at[0]))
+            return lambda at: None if at[0] is None else (ZERO_BIN, MICRO * (at[1] <= at[0]), None, None, None)
+        case Measure.LATEST:
+            return lambda at: (
+                None
+                if (value := number(at)) is None
+                else (LATEST_BIN, round(value * MICRO), None, _seconds(at[1]), None)
+            )
+        case _:
+            of_number = _OF_NUMBER[base.measure](base)
+            return lambda at: None if (value := number(at)) is None else of_number(value)
 
 
-def touched_json(folds: Sequence[Folded], events: int) -> bytes:
+_OF_NUMBER: dict[Measure, Callable[[Base], Callable[[float], _Valued]]] = {
+    Measure.SUM: lambda _: lambda value: (ZERO_BIN, round(value * MICRO), None, None, None),
+    Measure.MEAN: lambda _: lambda value: (ZERO_BIN, round(value * MICRO), None, None, None),
+    Measure.MIN: lambda _: lambda value: (ZERO_BIN, 0, value, None, None),
+    Measure.MAX: lambda _: lambda value: (ZERO_BIN, 0, None, value, None),
+    Measure.PERCENTILE: lambda _: lambda value: (bin_of(value), round(value * MICRO), None, None, None),
+    Measure.WITHIN: lambda base: lambda value: (ZERO_BIN, MICRO * (value <= (base.within_s or 0)), None, None, None),
+}
+
+
+def _seconds(moment: datetime) -> float:
+    return moment.timestamp()
+
+
+def _number(base: Base) -> Callable[[tuple[Any, ...]], float | None]:
+    """The number that a base measures: a field, or the time that has passed since another."""
+    if base.since is not None:
+        return lambda at: None if at[0] is None else (at[1] - at[0]).total_seconds()
+    return lambda at: None if at[0] is None else float(at[0])
+
+
+def touched_json(folds: Collection[Folded], events: int, sources: Iterable[str]) -> bytes:
     """The change row of a transaction, as the change feed's readers expect it."""
-    touched: dict[tuple[str, int], set[AreaCode]] = {}
+    touched: dict[tuple[str, int], set[AreaId]] = {}
     for folded in folds:
         for key, areas in folded.touched.items():
             touched.setdefault(key, set()).update(areas)
@@ -193,6 +433,6 @@ def touched_json(folds: Sequence[Folded], events: int) -> bytes:
         {
             "kpis": [(kpi, minute_s, sorted(areas)) for (kpi, minute_s), areas in sorted(touched.items())],
             "events": events,
-            "sources": sorted({seen.source for folded in folds for seen in folded.sources}),
+            "sources": sorted(set(sources)),
         }
     )

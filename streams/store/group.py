@@ -12,6 +12,7 @@ from uuid import UUID
 
 from streams.store.timescale import TimescaleWriter
 from streams.store.writer import Lane, LaneBatch, Outcome, Position, PositionMoved
+from streams.versions import RegisteredPack
 
 TRANSACTIONS_MAX = 2
 """Transactions under way at once: while the database works on one, the worker folds the next."""
@@ -37,6 +38,10 @@ class GroupCommit:
     async def position(self, lane: Lane, topic_id: UUID) -> Position:
         """See Writer."""
         return await self._writer.position(lane, topic_id)
+
+    async def site(self, number: int) -> RegisteredPack:
+        """See Writer."""
+        return await self._writer.site(number)
 
     async def commit(self, batch: LaneBatch) -> Outcome:
         """See Writer. A caller that is cancelled may have its batch committed all the same."""

@@ -1,55 +1,112 @@
 -- read_position --
--- The lane's position; stores the start of the topic when there is none. One row: topic_id, next_offset.
+-- The lane's position; stores the start of the topic when there is none. One row.
 WITH stored AS (
     INSERT INTO position (consumer_group, topic, partition, topic_id, next_offset)
     VALUES ($1, $2, $3, $4, 0)
     ON CONFLICT (consumer_group, topic, partition) DO NOTHING
-    RETURNING topic_id, next_offset
+    RETURNING topic_id, next_offset, watermark_s, site_version
 )
-SELECT topic_id, next_offset FROM stored
+SELECT topic_id, next_offset, watermark_s, site_version FROM stored
 UNION ALL
-SELECT topic_id, next_offset FROM position WHERE consumer_group = $1 AND topic = $2 AND partition = $3
+SELECT topic_id, next_offset, watermark_s, site_version FROM position
+WHERE consumer_group = $1 AND topic = $2 AND partition = $3
 LIMIT 1;
+
+-- fence_out --
+-- Waits until nobody counts, and keeps everybody from counting until the end of the transaction.
+SELECT pg_advisory_xact_lock($1);
 
 -- advance_positions --
 -- Moves lanes from where the caller believes they are, and holds their rows until commit. Returns the ordinals (from 1)
 -- of those that were there; somebody else has moved the others. Rows are locked in one order, so that two workers
--- that want the same lanes wait for each other instead of locking each other out.
+-- that want the same lanes wait for each other instead of locking each other out. Whoever counts shares a fence ($9),
+-- which a correction or a rebuild closes.
 WITH asked AS (
-    SELECT p.consumer_group, p.topic, p.partition, a.new_offset, a.ordinal
-    FROM unnest($2::text[], $3::integer[], $4::uuid[], $5::bigint[], $6::bigint[])
-        WITH ORDINALITY AS a (topic, partition, topic_id, next_offset, new_offset, ordinal)
+    SELECT p.consumer_group, p.topic, p.partition, p.site_version AS old_version, p.next_offset AS old_offset,
+           a.new_offset, a.watermark_s, a.site_version, a.ordinal
+    FROM (SELECT pg_advisory_xact_lock_shared($9)) AS fence,
+        unnest($2::text[], $3::integer[], $4::uuid[], $5::bigint[], $6::bigint[], $7::double precision[],
+               $8::integer[])
+        WITH ORDINALITY AS a (topic, partition, topic_id, next_offset, new_offset, watermark_s, site_version, ordinal)
     JOIN position AS p USING (topic, partition, topic_id, next_offset)
     WHERE p.consumer_group = $1
     ORDER BY p.topic, p.partition
     FOR UPDATE OF p
+), switched AS (
+    INSERT INTO site_switch (consumer_group, topic, partition, version, topic_id, next_offset)
+    SELECT p.consumer_group, p.topic, p.partition, asked.site_version, p.topic_id, asked.old_offset
+    FROM asked JOIN position AS p USING (consumer_group, topic, partition)
+    WHERE asked.site_version <> asked.old_version
+    ON CONFLICT (consumer_group, topic, partition, version) DO UPDATE
+    SET topic_id = excluded.topic_id, next_offset = excluded.next_offset
 )
 UPDATE position AS p
-SET next_offset = asked.new_offset, updated_at = clock_timestamp()
+SET next_offset = asked.new_offset, watermark_s = asked.watermark_s, site_version = asked.site_version,
+    updated_at = clock_timestamp()
 FROM asked
 WHERE (p.consumer_group, p.topic, p.partition) = (asked.consumer_group, asked.topic, asked.partition)
 RETURNING asked.ordinal;
 
+-- note_caught_up --
+-- Notes that lanes are counted to their end, as of a moment ($5), if nobody has moved them.
+UPDATE position AS p
+SET caught_up_at = $5
+FROM unnest($2::text[], $3::integer[], $4::bigint[]) AS a (topic, partition, next_offset)
+WHERE p.consumer_group = $1 AND (p.topic, p.partition, p.next_offset) = (a.topic, a.partition, a.next_offset);
+
 -- insert_events --
--- Keeps events by identity. Returns the ordinals (from 1) of those that were not there yet.
+-- Keeps events by identity. Returns the ordinals (from 1) of those that were not there yet, and whether an event that
+-- was there corrects them.
 WITH given AS (
     SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::timestamptz[],
-                         $7::text[], $8::text[], $9::bytea[])
-        WITH ORDINALITY AS g (source, id, type, subject, time, received_at, area, area_list, body, ordinal)
+                         $7::text[], $8::text[], $9::bytea[], $10::text[], $11::timestamptz[], $12::text[],
+                         $13::boolean[], $14::boolean[], $15::text[], $16::integer[], $17::bigint[], $18::integer[])
+        WITH ORDINALITY AS g (source, id, type, subject, time, received_at, area, area_list, body, located,
+                              window_time, corrects, is_withdrawal, is_exercise, topic, partition, "offset",
+                              site_version, ordinal)
 ), kept AS (
-    INSERT INTO event (source, id, type, subject, time, received_at, area, area_list, body)
-    SELECT DISTINCT ON (source, id) source, id, type, subject, time, received_at, area, area_list, body
+    INSERT INTO event (source, id, type, subject, time, received_at, area, area_list, body, located, window_time,
+                       corrects, is_withdrawal, is_exercise, topic, partition, "offset", site_version)
+    SELECT DISTINCT ON (source, id)
+        source, id, type, subject, time, received_at, area, area_list, body, located, window_time, corrects,
+        is_withdrawal, is_exercise, topic, partition, "offset", site_version
     FROM given ORDER BY source, id, ordinal
     ON CONFLICT (source, id) DO NOTHING
     RETURNING source, id
 )
-SELECT min(ordinal) AS ordinal FROM given JOIN kept USING (source, id) GROUP BY source, id;
+SELECT min(ordinal) AS ordinal,
+       EXISTS (SELECT FROM event AS c WHERE c.source = kept.source AND c.corrects = kept.id) AS is_corrected
+FROM given JOIN kept USING (source, id) GROUP BY kept.source, kept.id;
 
--- add --
--- Adds cells to the buckets of each tier, notes who was heard, and writes the row of the change feed: one statement,
--- because on small batches it is the round trips that cost. Cells come as one array per column and tier. A source's
--- event time may go back; what is kept is the newest. The feed's readers are woken at commit, once a transaction and
--- without payload: NOTIFY takes a lock that all commits share.
+-- read_related --
+-- The events of these identities, and those that correct one of them.
+SELECT e.source, e.id, e.type, e.corrects, e.is_withdrawal, e.is_exercise, e.received_at, e.area, e.located,
+       e.window_time, e.site_version, e.topic, e.partition, e."offset", e.body
+FROM unnest($1::text[], $2::text[]) AS asked (source, id)
+JOIN event AS e ON e.source = asked.source AND (e.id = asked.id OR e.corrects = asked.id);
+
+-- read_countable --
+-- The events of a type that count and belong to [$2, $3).
+SELECT source, id, area, located, window_time, body FROM countable_event
+WHERE type = $1 AND window_time >= $2 AND window_time < $3;
+
+-- read_backfilled --
+-- How far KPIs have been filled back, and up to where.
+SELECT kpi, topic, partition, next_offset, stop_offset FROM backfill;
+
+-- read_sketches --
+-- The sketches that these buckets hold, of which each partition has its own row.
+SELECT a.ordinal, k.sketch
+FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::integer[])
+    WITH ORDINALITY AS a (kpi, area, bucket, dim, shard, ordinal)
+JOIN kpi_tier AS k ON (k.kpi, k.area, k.bucket, k.dim, k.bin, k.shard)
+    = (a.kpi, a.area, to_timestamp(a.bucket), a.dim, 0, a.shard)
+WHERE k.sketch IS NOT NULL;
+
+-- note_changes --
+-- Notes who was heard, and writes the row of the change feed. A source's event time may go back; what is kept is the
+-- newest. The feed's readers are woken at commit, once a transaction and without payload: NOTIFY takes a lock that all
+-- commits share.
 WITH changed AS (
     INSERT INTO change (touched) VALUES ($1)
 ), sources AS (
@@ -60,35 +117,89 @@ WITH changed AS (
     ON CONFLICT (source, topic, shard) DO UPDATE
     SET n = kept.n + excluded.n, time = greatest(kept.time, excluded.time),
         received_at = greatest(kept.received_at, excluded.received_at)
-), minutes AS (
-    INSERT INTO kpi_minute AS kept (kpi, area, bucket, dim, bin, shard, n, total, low, high)
-    SELECT kpi, area, to_timestamp(bucket), dim, bin, shard, n, total, low, high
-    FROM unnest($8::integer[], $9::text[], $10::text[], $11::text[], $12::integer[], $13::bigint[],
-                $14::bigint[], $15::double precision[], $16::double precision[], $17::double precision[])
-        AS cell (shard, kpi, area, dim, bin, bucket, n, total, low, high)
-    ON CONFLICT (kpi, area, bucket, dim, bin, shard) DO UPDATE
-    SET n = kept.n + excluded.n, total = kept.total + excluded.total,
-        low = least(kept.low, excluded.low), high = greatest(kept.high, excluded.high)
-), hours AS (
-    INSERT INTO kpi_hour AS kept (kpi, area, bucket, dim, bin, shard, n, total, low, high)
-    SELECT kpi, area, to_timestamp(bucket), dim, bin, shard, n, total, low, high
-    FROM unnest($18::integer[], $19::text[], $20::text[], $21::text[], $22::integer[], $23::bigint[],
-                $24::bigint[], $25::double precision[], $26::double precision[], $27::double precision[])
-        AS cell (shard, kpi, area, dim, bin, bucket, n, total, low, high)
-    ON CONFLICT (kpi, area, bucket, dim, bin, shard) DO UPDATE
-    SET n = kept.n + excluded.n, total = kept.total + excluded.total,
-        low = least(kept.low, excluded.low), high = greatest(kept.high, excluded.high)
-), days AS (
-    INSERT INTO kpi_day AS kept (kpi, area, bucket, dim, bin, shard, n, total, low, high)
-    SELECT kpi, area, to_timestamp(bucket), dim, bin, shard, n, total, low, high
-    FROM unnest($28::integer[], $29::text[], $30::text[], $31::text[], $32::integer[], $33::bigint[],
-                $34::bigint[], $35::double precision[], $36::double precision[], $37::double precision[])
-        AS cell (shard, kpi, area, dim, bin, bucket, n, total, low, high)
-    ON CONFLICT (kpi, area, bucket, dim, bin, shard) DO UPDATE
-    SET n = kept.n + excluded.n, total = kept.total + excluded.total,
-        low = least(kept.low, excluded.low), high = greatest(kept.high, excluded.high)
 )
 SELECT pg_notify('ioc_change', '');
+
+-- given_cells --
+-- The cells of a transaction, of all tiers; `of_tier` is the name of the table. `add` and `correct` read them.
+SELECT of_tier, shard, kpi, area, dim, bin, to_timestamp(bucket) AS bucket, n, total::numeric AS total, low, high, sketch
+FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[], $5::text[], $6::integer[], $7::bigint[],
+            $8::bigint[], $9::text[], $10::double precision[], $11::double precision[], $12::bytea[])
+    AS cell (of_tier, shard, kpi, area, dim, bin, bucket, n, total, low, high, sketch)
+
+-- add --
+-- Adds cells to open buckets of a tier. Sums add up, extremes and sketches merge (a sketch comes merged already), and
+-- of a `latest` row (bin -2^31) the one that was true last holds.
+INSERT INTO kpi_tier AS kept (kpi, area, bucket, dim, bin, shard, n, total, low, high, sketch)
+SELECT kpi, area, bucket, dim, bin, shard, n, total, low, high, sketch FROM given WHERE of_tier = 'kpi_tier'
+ON CONFLICT (kpi, area, bucket, dim, bin, shard) DO UPDATE
+SET n = kept.n + excluded.n,
+    total = CASE WHEN kept.bin > -2147483648 THEN kept.total + excluded.total
+                 WHEN (excluded.high, excluded.total) > (kept.high, kept.total) OR kept.high IS NULL
+                 THEN excluded.total
+                 ELSE kept.total END,
+    low = least(kept.low, excluded.low), high = greatest(kept.high, excluded.high),
+    sketch = coalesce(excluded.sketch, kept.sketch)
+
+-- correct --
+-- Adds cells to buckets of a tier that have closed. What a bucket held then is kept once, before its first correction.
+-- With $13 the cells are reports of a period, which close with the first: a bucket without one is not corrected.
+INSERT INTO kpi_tier AS kept (kpi, area, bucket, dim, bin, shard, n, total, low, high, sketch,
+                              first_n, first_total, corrected_at)
+SELECT kpi, area, bucket, dim, bin, shard, n, total, low, high, sketch,
+       CASE WHEN $13 THEN NULL ELSE 0 END, CASE WHEN $13 THEN NULL ELSE 0 END,
+       CASE WHEN $13 THEN NULL ELSE clock_timestamp() END
+FROM given WHERE of_tier = 'kpi_tier'
+ON CONFLICT (kpi, area, bucket, dim, bin, shard) DO UPDATE
+SET first_total = CASE WHEN kept.first_n IS NULL THEN kept.total ELSE kept.first_total END,
+    first_low = CASE WHEN kept.first_n IS NULL THEN kept.low ELSE kept.first_low END,
+    first_high = CASE WHEN kept.first_n IS NULL THEN kept.high ELSE kept.first_high END,
+    first_sketch = CASE WHEN kept.first_n IS NULL THEN kept.sketch ELSE kept.first_sketch END,
+    first_n = coalesce(kept.first_n, kept.n),
+    corrected_at = clock_timestamp(),
+    n = kept.n + excluded.n,
+    total = CASE WHEN kept.bin > -2147483648 THEN kept.total + excluded.total
+                 WHEN (excluded.high, excluded.total) > (kept.high, kept.total) OR kept.high IS NULL
+                 THEN excluded.total
+                 ELSE kept.total END,
+    low = least(kept.low, excluded.low), high = greatest(kept.high, excluded.high),
+    sketch = coalesce(excluded.sketch, kept.sketch)
+
+-- empty --
+-- Takes everything out of buckets that are found anew, in all partitions' rows. Where the bucket had closed ($6), what it
+-- held then is kept. The caller has closed the fence.
+UPDATE kpi_tier AS kept
+SET first_total = CASE WHEN kept.first_n IS NULL AND a.closed THEN kept.total ELSE kept.first_total END,
+    first_low = CASE WHEN kept.first_n IS NULL AND a.closed THEN kept.low ELSE kept.first_low END,
+    first_high = CASE WHEN kept.first_n IS NULL AND a.closed THEN kept.high ELSE kept.first_high END,
+    first_sketch = CASE WHEN kept.first_n IS NULL AND a.closed THEN kept.sketch ELSE kept.first_sketch END,
+    first_n = CASE WHEN kept.first_n IS NULL AND a.closed THEN kept.n ELSE kept.first_n END,
+    corrected_at = CASE WHEN a.closed THEN clock_timestamp() ELSE kept.corrected_at END,
+    n = 0, total = 0, low = NULL, high = NULL, sketch = NULL
+FROM unnest($1::text[], $2::text[], $3::text[], $4::integer[], $5::bigint[], $6::boolean[])
+    AS a (kpi, area, dim, bin, bucket, closed)
+WHERE (kept.kpi, kept.area, kept.bucket, kept.dim, kept.bin) = (a.kpi, a.area, to_timestamp(a.bucket), a.dim, a.bin);
+
+-- latest_site --
+-- The newest site pack that has been registered, if any.
+SELECT version, digest, pack FROM site_version ORDER BY version DESC LIMIT 1;
+
+-- read_site --
+-- One registered site pack.
+SELECT version, digest, pack FROM site_version WHERE version = $1;
+
+-- register_site --
+-- Registers a pack as the next version unless it is the newest already. Returns the newest version's number.
+WITH newest AS (
+    SELECT version, digest FROM site_version ORDER BY version DESC LIMIT 1
+), added AS (
+    INSERT INTO site_version (version, digest, pack)
+    SELECT coalesce((SELECT version FROM newest), 0) + 1, $1, $2
+    WHERE NOT EXISTS (SELECT FROM newest WHERE digest = $1)
+    ON CONFLICT (version) DO NOTHING
+    RETURNING version
+)
+SELECT coalesce((SELECT version FROM added), (SELECT version FROM newest)) AS version;
 
 -- beat --
 -- Says that this worker is alive, and what it is doing.

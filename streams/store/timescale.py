@@ -1,9 +1,8 @@
 """How does a batch become one transaction in TimescaleDB?"""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
-from importlib.resources import files
+from datetime import UTC, datetime
 from typing import TypeAlias
 from uuid import UUID
 
@@ -12,13 +11,16 @@ from asyncpg.pool import PoolConnectionProxy
 
 from schemas.errors import BatchRefused, DependencyUnavailable
 from schemas.event import type_of
-from schemas.statements import parse_statements
-from schemas.window import TIERS, Tier
+from schemas.site import Pack
 from streams.core.batch import Arrival
-from streams.core.fold import Folded, touched_json
+from streams.core.fold import Folded, SourceSeen, sources_seen, touched_json
+from streams.store.cells import SQL, Connection, KnownItems, Learned, write_cells
+from streams.store.settling import Fresh, Settlement, has_corrections, lanes_of, settle_corrections, without
+from streams.store.sites import newest_site, read_site, register_site
 from streams.store.writer import Lane, LaneBatch, Outcome, Position, PositionMoved
+from streams.versions import RegisteredPack, Version, Versions
 
-Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
+PooledConnection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 
 CONNECTIONS_MAX = 4
 """Connections of one worker; who wants a further one waits for one to be free."""
@@ -42,16 +44,19 @@ _REFUSED = (
 # The last is what asyncpg says of a connection on which the server has just said that it crashed.
 _AWAY = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
-_SQL = parse_statements((files("streams.store") / "statements.sql").read_text())
+FENCE = 0x10C0_FE4C
+"""The advisory lock that whoever counts shares, and that a correction or a rebuild holds alone."""
 
 
 class TimescaleWriter:
     """The Writer over a pool of connections. Opened lazily, so a database that is away does not stop the start."""
 
-    def __init__(self, database_url: str, group: str) -> None:
+    def __init__(self, database_url: str, group: str, versions: Versions) -> None:
         """Connects when it is first needed. `group` is the Kafka consumer group that the positions belong to."""
         self._url = database_url
         self._group = group
+        self._versions = versions
+        self._known = KnownItems()
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
 
     async def close(self) -> None:
@@ -62,13 +67,40 @@ class TimescaleWriter:
 
     async def position(self, lane: Lane, topic_id: UUID) -> Position:
         """See Writer."""
-        async with self._connection() as connection:
-            row = await connection.fetchrow(_SQL["read_position"], self._group, *lane, topic_id)
+        async with self.connection() as connection:
+            row = await connection.fetchrow(SQL["read_position"], self._group, *lane, topic_id)
             if row is None:
                 # Another worker stored it between the two halves of the statement; it is there now.
-                row = await connection.fetchrow(_SQL["read_position"], self._group, *lane, topic_id)
+                row = await connection.fetchrow(SQL["read_position"], self._group, *lane, topic_id)
         assert row is not None
-        return Position(row["topic_id"], row["next_offset"])
+        return Position(row["topic_id"], row["next_offset"], row["watermark_s"], row["site_version"])
+
+    async def site(self, number: int) -> RegisteredPack:
+        """See Writer."""
+        async with self.connection() as connection:
+            return await read_site(connection, number)
+
+    async def newest_site(self) -> RegisteredPack | None:
+        """The newest registered site pack; None when none was ever registered."""
+        async with self.connection() as connection:
+            return await newest_site(connection)
+
+    async def register_site(self, pack: Pack) -> int:
+        """Registers a pack as the newest version, unless it is that already. Returns its number."""
+        async with self.connection() as connection:
+            return await register_site(connection, pack)
+
+    async def note_caught_up(self, lanes: Mapping[Lane, int], moment: datetime) -> None:
+        """Notes that these lanes, standing at these offsets, were counted to their end at a moment."""
+        async with self.connection() as connection:
+            await connection.execute(
+                SQL["note_caught_up"],
+                self._group,
+                [lane.topic for lane in lanes],
+                [lane.partition for lane in lanes],
+                list(lanes.values()),
+                moment,
+            )
 
     async def commit(self, batch: LaneBatch) -> Outcome:
         """See Writer."""
@@ -80,80 +112,131 @@ class TimescaleWriter:
     async def commit_all(self, batches: Sequence[LaneBatch]) -> list[Outcome | None]:
         """Counts batches of different lanes in one transaction; None for a lane that somebody else has moved."""
         assert len({batch.lane for batch in batches}) == len(batches)
-        async with self._connection() as connection, connection.transaction():
+        async with self.connection() as connection, connection.transaction():
+            corrects = any(batch.unique and has_corrections(batch.arrivals) for batch in batches)
+            if corrects:
+                await connection.execute(SQL["fence_out"], FENCE)
             held = await self._advance(connection, batches)
-            fresh = await self._keep(connection, [batch for batch in held if batch.unique])
-            counted = [fresh[batch.lane] if batch.unique else batch.arrivals for batch in held]
-            pairs = list(zip(held, counted, strict=True))
-            added = [(batch.lane, batch.fold(arrivals)) for batch, arrivals in pairs if arrivals]
-            if added:
-                await self._add(connection, added, sum(map(len, fresh.values())))
+            fresh, corrected = await self._keep(connection, [batch for batch in held if batch.unique])
+            settlement = await self._settle(connection, fresh, corrected, settle=corrects)
+            counted = lanes_of(settlement.counted)
+            heard = lanes_of(fresh) | {batch.lane: batch.arrivals for batch in held if not batch.unique}
+            unique = {batch.lane for batch in held if batch.unique}
+            added: list[tuple[Lane, Folded]] = []
+            for batch in held:
+                arrivals = counted.get(batch.lane, []) if batch.unique else batch.arrivals
+                if arrivals:
+                    added.append((batch.lane, without(batch.version.fold(arrivals), settlement.anew)))
+            learned = await self._add(connection, heard, unique, added, settlement)
+        self._known.learn(learned)
+        taken = {lane: len(arrivals) for lane, arrivals in heard.items()}
         outcomes = {
-            batch.lane: Outcome(counted=len(arrivals), duplicates=len(batch.arrivals) - len(arrivals))
-            for batch, arrivals in pairs
+            batch.lane: Outcome(
+                counted=taken.get(batch.lane, 0), duplicates=len(batch.arrivals) - taken.get(batch.lane, 0)
+            )
+            for batch in held
         }
         return [outcomes.get(batch.lane) for batch in batches]
 
     async def beat(self, worker: str, state: str, detail: str, started_at: datetime) -> None:
         """Says that a worker is alive."""
-        async with self._connection() as connection:
-            await connection.execute(_SQL["beat"], worker, state, detail, started_at)
+        async with self.connection() as connection:
+            await connection.execute(SQL["beat"], worker, state, detail, started_at)
 
     async def forget_changes(self, retention_s: float, rows_max: int) -> int:
         """Drops at most `rows_max` change rows older than the retention. Returns how many."""
-        async with self._connection() as connection:
-            tag = await connection.execute(_SQL["forget_changes"], retention_s, rows_max)
+        async with self.connection() as connection:
+            tag = await connection.execute(SQL["forget_changes"], retention_s, rows_max)
         return int(tag.rsplit(" ", 1)[-1])
 
     async def _advance(self, connection: Connection, batches: Sequence[LaneBatch]) -> list[LaneBatch]:
         """Moves the lanes. Returns the batches of those that were where they were believed to be."""
         rows = await connection.fetch(
-            _SQL["advance_positions"],
+            SQL["advance_positions"],
             self._group,
             [batch.lane.topic for batch in batches],
             [batch.lane.partition for batch in batches],
             [batch.expected.topic_id for batch in batches],
             [batch.expected.next_offset for batch in batches],
-            [batch.next_offset for batch in batches],
+            [batch.reached.next_offset for batch in batches],
+            [batch.reached.watermark_s for batch in batches],
+            [batch.reached.site_version for batch in batches],
+            FENCE,
         )
         return [batches[ordinal - 1] for ordinal in sorted(row["ordinal"] for row in rows)]
 
-    async def _keep(self, connection: Connection, batches: Sequence[LaneBatch]) -> dict[Lane, list[Arrival]]:
-        """Stores events by identity. Returns those that were new, by lane and in log order."""
-        fresh: dict[Lane, list[Arrival]] = {batch.lane: [] for batch in batches}
-        given = [(batch.lane, arrival) for batch in batches for arrival in batch.arrivals]
+    async def _keep(self, connection: Connection, batches: Sequence[LaneBatch]) -> tuple[list[Fresh], set[int]]:
+        """Stores events by identity. Returns those that were new, in log order by lane, and which of them, by index,
+        an event that was there corrects.
+        """
+        given = [Fresh(batch, arrival) for batch in batches for arrival in batch.arrivals]
         if not given:
-            return fresh
-        arrivals = [arrival for _, arrival in given]
-        events = [arrival.event for arrival in arrivals]
+            return [], set()
+        events = [one.arrival.event for one in given]
+        corrections = [one.correction for one in given]
         rows = await connection.fetch(
-            _SQL["insert_events"],
+            SQL["insert_events"],
             [e.source for e in events],
             [e.id for e in events],
             [type_of(e) for e in events],
             [e.subject for e in events],
             [e.time for e in events],
-            [a.received_at for a in arrivals],
-            [e.area for e in events],
+            [one.arrival.received_at for one in given],
+            [one.arrival.area for one in given],
             [e.area_list or "" for e in events],
-            [a.raw for a in arrivals],
+            [one.arrival.raw for one in given],
+            [one.arrival.how.value for one in given],
+            [datetime.fromtimestamp(one.arrival.time_s, UTC) for one in given],
+            [correction.corrects for correction in corrections],
+            [correction.is_withdrawal for correction in corrections],
+            [correction.is_exercise for correction in corrections],
+            [one.batch.lane.topic for one in given],
+            [one.batch.lane.partition for one in given],
+            [one.arrival.offset for one in given],
+            [one.batch.version.number for one in given],
         )
-        ordinals: list[int] = sorted(row["ordinal"] for row in rows)
-        for ordinal in ordinals:
-            lane, arrival = given[ordinal - 1]
-            fresh[lane].append(arrival)
-        return fresh
+        by_ordinal = sorted((row["ordinal"], row["is_corrected"]) for row in rows)
+        return (
+            [given[ordinal - 1] for ordinal, _ in by_ordinal],
+            {index for index, (_, is_corrected) in enumerate(by_ordinal) if is_corrected},
+        )
 
-    async def _add(self, connection: Connection, added: Sequence[tuple[Lane, Folded]], events: int) -> None:
-        await connection.execute(
-            _SQL["add"],
-            touched_json([folded for _, folded in added], events),
-            *_source_columns(added),
-            *(column for tier in TIERS for column in _cell_columns(added, tier)),
-        )
+    async def _settle(
+        self, connection: Connection, fresh: Sequence[Fresh], corrected: set[int], *, settle: bool
+    ) -> Settlement:
+        """Which events count. Where none of them corrects anything, only they themselves may have been corrected."""
+        if settle:
+
+            async def version_of(number: int) -> Version:
+                return await self._versions.get(number, lambda n: read_site(connection, n))
+
+            return await settle_corrections(connection, fresh, version_of)
+        counted = [
+            one for index, one in enumerate(fresh) if index not in corrected and not one.arrival.event.exercise
+        ]
+        return Settlement(counted, [], {})
+
+    async def _add(
+        self,
+        connection: Connection,
+        heard: Mapping[Lane, Sequence[Arrival]],
+        unique: Collection[Lane],
+        added: Sequence[tuple[Lane, Folded]],
+        settlement: Settlement,
+    ) -> Learned:
+        seen = [(lane, one) for lane, arrivals in heard.items() for one in sources_seen(arrivals)]
+        folds = [folded for _, folded in (*added, *settlement.added)]
+        if seen:
+            events = sum(len(arrivals) for lane, arrivals in heard.items() if lane in unique)
+            touched = touched_json(folds, events, [one.source for _, one in seen])
+            await connection.execute(SQL["note_changes"], touched, *_source_columns(seen))
+        kept = [(lane.partition, folded) for lane, folded in added if lane in unique]
+        await write_cells(connection, [*kept, *settlement.added])
+        passing = [(lane.partition, folded) for lane, folded in added if lane not in unique]
+        return await write_cells(connection, passing, self._known)
 
     @asynccontextmanager
-    async def _connection(self) -> AsyncGenerator[Connection]:
+    async def connection(self) -> AsyncGenerator[PooledConnection]:
         """A connection, or DependencyUnavailable within a bounded wait."""
         try:
             if self._pool is None:
@@ -178,16 +261,6 @@ class TimescaleWriter:
             raise DependencyUnavailable("database", f"{type(error).__name__}: {error}") from error
 
 
-def _cell_columns(added: Sequence[tuple[Lane, Folded]], tier: Tier) -> Sequence[Sequence[object]]:
-    """Cells of one tier as one array per column: the shard, the key, the value."""
-    rows = [(lane.partition, *key, *cell) for lane, folded in added for key, cell in folded.cells[tier].items()]
-    return list(zip(*rows, strict=True)) or [()] * 10
-
-
-def _source_columns(added: Sequence[tuple[Lane, Folded]]) -> Sequence[Sequence[object]]:
-    rows = [
-        (seen.source, lane.topic, lane.partition, seen.n, seen.time_s, seen.received_s)
-        for lane, folded in added
-        for seen in folded.sources
-    ]
-    return list(zip(*rows, strict=True)) or [()] * 6
+def _source_columns(seen: Sequence[tuple[Lane, SourceSeen]]) -> Sequence[Sequence[object]]:
+    rows = [(one.source, lane.topic, lane.partition, one.n, one.time_s, one.received_s) for lane, one in seen]
+    return list(zip(*rows, strict=True))

@@ -5,14 +5,14 @@ together or not at all. The position is the fence: a batch that does not begin w
 nothing, so a zombie, a replay or a rebalance can neither lose nor count twice.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from msgspec import Struct
 
 from streams.core.batch import Arrival
-from streams.core.fold import Folded
+from streams.versions import RegisteredPack, Version
 
 
 class Lane(NamedTuple):
@@ -23,10 +23,15 @@ class Lane(NamedTuple):
 
 
 class Position(NamedTuple):
-    """How far a lane has been counted, and on which incarnation of the topic."""
+    """How far a lane has been counted, and on which incarnation of the topic.
+
+    `watermark_s` is what the next record meets, `site_version` the site pack that counts it (0: none has yet).
+    """
 
     topic_id: UUID
     next_offset: int
+    watermark_s: float = 0.0
+    site_version: int = 0
 
 
 class PositionMoved(Exception):  # news, not a fault
@@ -34,26 +39,23 @@ class PositionMoved(Exception):  # news, not a fault
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
-    """What a commit did: how many arrivals counted, and how many had been counted before."""
+    """What a commit did: how many arrivals it took in, and how many had been taken in before."""
 
     counted: int
     duplicates: int
 
 
-FoldArrivals = Callable[[Sequence[Arrival]], Folded]
-
-
 class LaneBatch(Struct, frozen=True, kw_only=True):
-    """What one lane wants counted: arrivals that take it from `expected` to `next_offset`.
+    """What one lane wants counted: arrivals that take it from `expected` to `reached`, by a version of the site pack.
 
     With `unique` the arrivals are kept in the event table for ever, and those that it holds do not count again.
     """
 
     lane: Lane
     expected: Position
-    next_offset: int
+    reached: Position
     arrivals: Sequence[Arrival]
-    fold: FoldArrivals
+    version: Version
     unique: bool
 
 
@@ -66,4 +68,8 @@ class Writer(Protocol):
 
     async def commit(self, batch: LaneBatch) -> Outcome:
         """Counts a lane's batch and advances the lane, in one transaction. Raises PositionMoved."""
+        ...
+
+    async def site(self, number: int) -> RegisteredPack:
+        """A registered site pack."""
         ...

@@ -1,0 +1,1 @@
+"""How does what the centre has to say reach those outside?"""

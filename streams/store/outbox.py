@@ -1,0 +1,233 @@
+"""What waits to go out of the centre, and what has to happen at a time?
+
+Both are rows, so that they survive every restart and whoever is up takes them over. Functions that take a connection
+write in their caller's transaction: what causes a message and the message itself are there together, or not at all.
+"""
+
+import random
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from datetime import datetime
+from importlib.resources import files
+from typing import TypeAlias
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+from msgspec import Struct
+
+from schemas.errors import DependencyUnavailable, OperatorError
+from schemas.statements import parse_statements
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
+
+ATTEMPTS_MAX = 12
+"""After so many the row stays as it is, unsent: with the waits between them that is more than a day."""
+
+BACKOFF_FIRST_S = 15.0
+BACKOFF_MAX_S = 4 * 60 * 60.0
+BACKOFF_JITTER = 0.2
+"""The share by which a wait is shorter or longer, so that what failed at one moment does not come back at one."""
+
+LEASE_S = 60.0
+"""How long a row belongs to who claimed it. Longer than any attempt takes; after it another may send the row."""
+
+BODY_BYTES_MAX = 32 * 1024 * 1024
+"""A larger message is refused when it is put in."""
+
+ERROR_CHARS_MAX = 300
+"""Of what a receiver says about a failure so much is kept."""
+
+CONNECTIONS_MAX = 6
+COMMAND_TIMEOUT_S = 15.0
+CONNECT_TIMEOUT_S = 5.0
+
+_AWAY = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+
+_SQL = parse_statements((files("streams.store") / "outbox.sql").read_text())
+
+
+class Message(Struct, frozen=True, kw_only=True):
+    """What goes to one receiver. The id is what it is known by there too: the same cause gives the same id."""
+
+    id: str
+    channel: str
+    target: str
+    content_type: str
+    body: bytes
+
+
+class Claimed(Struct, frozen=True):
+    """A message to send now; this is attempt number `attempt`."""
+
+    message: Message
+    attempt: int
+
+
+class Unsent(Struct, frozen=True, kw_only=True):
+    """A message that waits, or (`failed`) is not tried again."""
+
+    id: str
+    channel: str
+    attempts: int
+    last_error: str | None
+    failed: bool
+
+
+class Backlog(Struct, frozen=True, kw_only=True):
+    """How many messages wait and how many were given up; `oldest_s` is how long one has been waiting."""
+
+    waiting: int
+    failed: int
+    oldest_s: float
+
+
+class Timer(Struct, frozen=True):
+    """Something that has to happen at a time."""
+
+    name: str
+    due_at: datetime
+
+
+async def enqueue(connection: Connection, message: Message) -> bool:
+    """Puts a message in, in the caller's transaction. False when its id is there already: nothing is changed then.
+
+    Raises OperatorError for one that is larger than BODY_BYTES_MAX.
+    """
+    if len(message.body) > BODY_BYTES_MAX:
+        raise OperatorError(
+            f"{message.id} has {len(message.body)} bytes; at most {BODY_BYTES_MAX} are sent.",
+            "Split it into several.",
+        )
+    values = (message.id, message.channel, message.target, message.content_type, message.body)
+    return await connection.fetchval(_SQL["enqueue"], *values) is not None
+
+
+async def pending_timers(connection: Connection, prefix: str) -> list[Timer]:
+    """The timers that have not run and whose name begins so, the earliest first."""
+    rows = await connection.fetch(_SQL["read_pending_timers"], prefix)
+    return [Timer(row["name"], row["due_at"]) for row in rows]
+
+
+async def set_timer(connection: Connection, timer: Timer) -> None:
+    """Has a timer run at its time. One of this name that has run stays as it is."""
+    await connection.execute(_SQL["set_timer"], timer.name, timer.due_at)
+
+
+async def claim_timer(connection: Connection, name: str) -> bool:
+    """Holds a timer until the caller's transaction ends. False: it has run, or somebody else is at it."""
+    return await connection.fetchval(_SQL["claim_timer"], name) is not None
+
+
+async def finish_timer(connection: Connection, name: str, outcome: str) -> None:
+    """Notes that it has run, and what came of it."""
+    await connection.execute(_SQL["finish_timer"], name, outcome)
+
+
+def backoff_s(attempt: int, spread: float) -> float:
+    """How long to wait after this attempt, from 1. `spread` in [-1, 1] says where within the jitter."""
+    wait_s = min(BACKOFF_FIRST_S * 4.0 ** (attempt - 1), BACKOFF_MAX_S)
+    return wait_s * (1 + BACKOFF_JITTER * spread)
+
+
+class Outbox:
+    """The outbox over a pool of connections. Opened lazily, so a database that is away does not stop the start.
+
+    Every method raises DependencyUnavailable within a bounded wait.
+    """
+
+    def __init__(self, database_url: str) -> None:
+        """Connects when it is first needed."""
+        self._url = database_url
+        self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+
+    async def close(self) -> None:
+        """Ends all connections without waiting for what is under way."""
+        if self._pool is not None:
+            self._pool.terminate()
+            self._pool = None
+
+    async def claim(self) -> Claimed | None:
+        """Takes a message that is due, for LEASE_S; None when nothing is."""
+        async with self.connection() as connection:
+            row = await connection.fetchrow(_SQL["claim"], LEASE_S, ATTEMPTS_MAX)
+        if row is None:
+            return None
+        message = Message(
+            id=row["id"],
+            channel=row["channel"],
+            target=row["target"],
+            content_type=row["content_type"],
+            body=row["body"],
+        )
+        return Claimed(message, row["attempts"])
+
+    async def mark_sent(self, claimed: Claimed) -> None:
+        """Notes that the receiver has it."""
+        async with self.connection() as connection:
+            await connection.execute(_SQL["mark_sent"], claimed.message.id)
+
+    async def mark_failed(self, claimed: Claimed, reason: str, *, for_good: bool, wait_s: float = 0.0) -> bool:
+        """Notes that the attempt came to nothing. Returns whether it is tried again, in `wait_s` at the earliest."""
+        again = not for_good and claimed.attempt < ATTEMPTS_MAX
+        spread = random.uniform(-1, 1)  # noqa: S311 (nobody gains by guessing it)
+        later_s = max(wait_s, backoff_s(claimed.attempt, spread)) if again else None
+        async with self.connection() as connection:
+            await connection.execute(
+                _SQL["mark_failed"], claimed.message.id, claimed.attempt, reason[:ERROR_CHARS_MAX], later_s
+            )
+        return again
+
+    async def give_up(self) -> int:
+        """Gives up rows whose last attempt ended with the process that made it. Returns how many."""
+        async with self.connection() as connection:
+            tag = await connection.execute(_SQL["give_up"], ATTEMPTS_MAX)
+        return int(tag.rsplit(" ", 1)[-1])
+
+    async def backlog(self) -> Backlog:
+        """What is not sent."""
+        async with self.connection() as connection:
+            row = await connection.fetchrow(_SQL["read_backlog"])
+        assert row is not None
+        return Backlog(waiting=row["waiting"], failed=row["failed"], oldest_s=row["oldest_s"])
+
+    async def unsent(self, rows_max: int) -> list[Unsent]:
+        """What is not sent, oldest first."""
+        async with self.connection() as connection:
+            rows = await connection.fetch(_SQL["read_unsent"], rows_max)
+        return [Unsent(**dict(row)) for row in rows]
+
+    async def retry(self) -> int:
+        """Tries again what was given up. Returns how many."""
+        async with self.connection() as connection:
+            tag = await connection.execute(_SQL["retry"])
+        return int(tag.rsplit(" ", 1)[-1])
+
+    async def forget_bodies(self, sent_ago_s: float, rows_max: int) -> int:
+        """Empties what was sent so long ago; the ids stay. Returns how many."""
+        async with self.connection() as connection:
+            tag = await connection.execute(_SQL["forget_bodies"], sent_ago_s, rows_max)
+        return int(tag.rsplit(" ", 1)[-1])
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncGenerator[Connection]:
+        """A connection, or DependencyUnavailable within a bounded wait."""
+        try:
+            if self._pool is None:
+                # With no connection to make at first this never waits, so two senders cannot both be here.
+                self._pool = asyncpg.create_pool(
+                    self._url,
+                    min_size=0,
+                    max_size=CONNECTIONS_MAX,
+                    command_timeout=COMMAND_TIMEOUT_S,
+                    timeout=CONNECT_TIMEOUT_S,
+                    server_settings={
+                        "application_name": "ioc-outbound",
+                        "jit": "off",
+                        "idle_in_transaction_session_timeout": f"{int(LEASE_S)}s",
+                    },
+                )
+            pool = await self._pool
+            async with pool.acquire(timeout=COMMAND_TIMEOUT_S) as connection:
+                yield connection
+        except _AWAY as error:
+            raise DependencyUnavailable("database", f"{type(error).__name__}: {error}") from error

@@ -1,0 +1,224 @@
+"""What do corrections change in the state?
+
+The caller has closed the fence: nobody counts meanwhile, so what is read here is all there is. An event that counts
+no longer is taken away again by the version of the site pack that counted it. What cannot be told by taking away
+(minimum, maximum, latest, different ones) is found anew from the events that remain.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+import asyncpg
+from msgspec import Struct
+
+from schemas.codec import SEALED_BYTES_MAX, decode
+from schemas.event import AreaId
+from schemas.location import How
+from schemas.window import TIERS, Tier, bucket_end
+from streams.core.batch import Arrival
+from streams.core.correction import Correction, correction_of, settle
+from streams.core.fold import Cells, Fold, Folded, Key, no_cells
+from streams.store.cells import SQL, Connection, empty_cells
+from streams.store.writer import Lane, LaneBatch
+from streams.versions import Version
+
+
+class Fresh(Struct, frozen=True):
+    """An event that was not there yet."""
+
+    batch: LaneBatch
+    arrival: Arrival
+
+    @property
+    def correction(self) -> Correction:
+        """The event, as far as corrections go."""
+        return correction_of(self.arrival.event, self.arrival.received_at)
+
+
+class Settlement(Struct, frozen=True):
+    """Which fresh events count, what has to be added besides (also negative cells), and the cells found anew: what
+    a fold adds to those is in there already.
+    """
+
+    counted: list[Fresh]
+    added: list[tuple[int, Folded]]
+    anew: dict[Tier, set[Key]]
+
+
+async def settle_corrections(
+    connection: Connection, fresh: Sequence[Fresh], version_of: Callable[[int], Awaitable[Version]]
+) -> Settlement:
+    """Settles what these events change, and empties the cells that are found anew."""
+    by_identity = {one.correction.identity: one for one in fresh}
+    rows, doubtful = await _related(connection, fresh)
+    known = {
+        identity: Correction(
+            row["source"], row["id"], row["corrects"], row["is_withdrawal"], row["is_exercise"], row["received_at"]
+        )
+        for identity, row in rows.items()
+    }
+    settled = settle([one.correction for one in fresh], list(known.values()), doubtful)
+    added: list[tuple[int, Folded]] = []
+    anew = _Anew({tier: {} for tier in TIERS}, {})
+    backfilled = await connection.fetch(SQL["read_backfilled"]) if settled.retracted else []
+    for one in settled.retracted:
+        row, cause = rows[one.identity], _cause(one, fresh)
+        arrival = _arrival(row, cause.arrival)
+        newest = cause.batch.version
+        counted_by = await version_of(row["site_version"])
+        filled = [newest.site.kpis.base(id_) for id_ in _backfilled(row, backfilled, newest)]
+        folds = [(counted_by.fold, counted_by)]
+        if filled:
+            folds.append((Fold(filled, newest.site.areas), newest))
+        for fold, version in folds:
+            if arrival.area in version.site.areas:
+                taken, unknown = fold.retract([arrival])
+                added.append((cause.batch.lane.partition, taken))
+                anew.note(unknown, fold([arrival]), version)
+    if settled.retracted:
+        cause = _cause(settled.retracted[-1], fresh)
+        added += [(cause.batch.lane.partition, folded) for folded in await _found_anew(connection, anew, cause)]
+    counted = [by_identity[one.identity] for one in settled.counted]
+    return Settlement(counted, added, {tier: set(keys) for tier, keys in anew.keys.items()})
+
+
+class _Anew(NamedTuple):
+    """Cells to find anew, each with whether its bucket had closed, and the version that says what a base means."""
+
+    keys: dict[Tier, dict[Key, bool]]
+    versions: dict[str, Version]
+
+    def note(self, unknown: Mapping[Tier, set[Key]], folded: Folded, version: Version) -> None:
+        for tier, keys in unknown.items():
+            for key in keys:
+                self.keys[tier][key] = self.keys[tier].get(key, False) or key in folded.late[tier]
+                self.versions[key[0]] = version
+
+
+async def _related(
+    connection: Connection, fresh: Sequence[Fresh]
+) -> tuple[dict[tuple[str, str], asyncpg.Record], set[tuple[str, str]]]:
+    """Every kept event that the answer may depend on, and those whose standing may change."""
+    own = {one.correction.identity for one in fresh}
+    corrections = [one.correction for one in fresh]
+    asked = own | {(one.source, one.corrects) for one in corrections if one.corrects is not None}
+    near = await _read_related(connection, asked)
+    # What corrects the near ones, or what they correct, decides whether they have counted so far.
+    further = set(near) | {(row["source"], row["corrects"]) for row in near.values() if row["corrects"] is not None}
+    found = near | await _read_related(connection, further)
+    return {at: row for at, row in found.items() if at not in own}, set(near) - own
+
+
+async def _read_related(
+    connection: Connection, identities: Iterable[tuple[str, str]]
+) -> dict[tuple[str, str], asyncpg.Record]:
+    pairs = sorted(identities)
+    rows = await connection.fetch(SQL["read_related"], [pair[0] for pair in pairs], [pair[1] for pair in pairs])
+    return {(row["source"], row["id"]): row for row in rows}
+
+
+def _cause(retracted: Correction, fresh: Sequence[Fresh]) -> Fresh:
+    """The first fresh event because of which this one counts no longer."""
+    return next(
+        one
+        for one in fresh
+        if one.correction.source == retracted.source
+        and one.correction.corrects is not None
+        and one.correction.corrects in (retracted.id, retracted.corrects)
+    )
+
+
+def _arrival(row: asyncpg.Record, cause: Arrival) -> Arrival:
+    """A kept event as if it came now: what closed before its correction is corrected late."""
+    body, window_time = row["body"], row["window_time"]
+    assert isinstance(body, bytes)
+    assert isinstance(window_time, datetime)
+    return Arrival(
+        event=decode(body, SEALED_BYTES_MAX),
+        raw=body,
+        logged_ms=cause.logged_ms,
+        time_s=window_time.timestamp(),
+        identity=hash((row["source"], row["id"])),
+        offset=cause.offset,
+        area=AreaId(str(row["area"])),
+        how=How(str(row["located"])),
+        watermark_s=cause.watermark_s,
+    )
+
+
+def _backfilled(row: asyncpg.Record, backfilled: Sequence[asyncpg.Record], version: Version) -> list[str]:
+    """The bases that a back-fill has counted this event for, besides those of its own version."""
+    offset = row["offset"]
+    known = {base.id for base in version.site.kpis.bases}
+    return [
+        one["kpi"]
+        for one in backfilled
+        if (one["topic"], one["partition"]) == (row["topic"], row["partition"])
+        and isinstance(offset, int)
+        and offset < min(one["next_offset"], one["stop_offset"])
+        and one["kpi"] in known
+    ]
+
+
+async def _found_anew(connection: Connection, anew: _Anew, cause: Fresh) -> list[Folded]:
+    """Empties these cells, and returns what the events that remain put into them."""
+    await empty_cells(connection, anew.keys)
+    found: list[Folded] = []
+    for base_id, version in anew.versions.items():
+        areas, base = version.site.areas, version.site.kpis.base(base_id)
+        spans = [
+            (key[4], bucket_end(key[4], tier, areas.zone(key[1])))
+            for tier, keys in anew.keys.items()
+            for key in keys
+            if key[0] == base_id
+        ]
+        rows = await connection.fetch(
+            SQL["read_countable"],
+            base.event,
+            datetime.fromtimestamp(min(start for start, _ in spans), UTC),
+            datetime.fromtimestamp(max(end for _, end in spans), UTC),
+        )
+        folded = Fold([base], areas)([_arrival(row, cause.arrival) for row in rows if row["area"] in areas])
+        cells, late, reported = no_cells(), no_cells(), no_cells()
+        for tier, keys in anew.keys.items():
+            for key, is_closed in keys.items():
+                if (cell := folded.cells[tier].get(key)) is not None:
+                    (late if is_closed else cells)[tier][key] = cell
+                elif (cell := folded.reported[tier].get(key)) is not None:
+                    reported[tier][key] = cell
+        found.append(Folded(cells=cells, late=late, reported=reported, touched={}))
+    return found
+
+
+def without(folded: Folded, keys: Mapping[Tier, set[Key]]) -> Folded:
+    """A fold less the cells that were found anew."""
+    if not any(keys.values()):
+        return folded
+
+    def kept(part: Mapping[Tier, Cells]) -> dict[Tier, Cells]:
+        return {
+            tier: {key: cell for key, cell in cells.items() if key not in keys[tier]} for tier, cells in part.items()
+        }
+
+    return Folded(
+        cells=kept(folded.cells),
+        late=kept(folded.late),
+        reported=kept(folded.reported),
+        touched=folded.touched,
+    )
+
+
+def has_corrections(arrivals: Iterable[Arrival]) -> bool:
+    """Whether any of these events replaces or takes back another."""
+    return any(
+        (arrival.event.supersedes or arrival.event.withdraws) and not arrival.event.exercise for arrival in arrivals
+    )
+
+
+def lanes_of(fresh: Iterable[Fresh]) -> dict[Lane, Sequence[Arrival]]:
+    """The arrivals by lane, in their order."""
+    found: dict[Lane, list[Arrival]] = {}
+    for one in fresh:
+        found.setdefault(one.batch.lane, []).append(one.arrival)
+    return dict(found)
