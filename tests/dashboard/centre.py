@@ -344,7 +344,7 @@ class Writer:
         await self.connection.execute(
             f"""INSERT INTO kpi_{tier.value} AS k
             (kpi, area, bucket, dim, bin, shard, n, total, low, high, sketch, first_n, first_total, corrected_at)
-            VALUES ($1, $2, $3, $4, $5, $6, 1, $7, $8, $9, $10, $11, $11::numeric, $12)
+            VALUES ($1, $2, $3, $4, $5, $6, 1, $7, $8, $9, $10, $11::bigint, $11::bigint, $12)
             ON CONFLICT (kpi, area, bucket, dim, bin, shard) DO UPDATE SET n = k.n + 1,
             total = CASE WHEN k.bin > -2147483648 THEN k.total + excluded.total
                          WHEN excluded.high > k.high THEN excluded.total ELSE k.total END,
