@@ -242,13 +242,13 @@ def a_day() -> list[AnyEvent]:
         events.append(happened("dossier.received", NOON, procedure="1.001", channel=channel, **rest))
     for days, days_left, rest in (
         (1, 1, {"payment": "cashless", "result": "granted", "result_digitised": True}),
-        (2, 0, {"payment": "cash", "result": "refused"}),
-        (3, 2, {"payment": "none", "result": "granted", "result_digitised": True}),
+        (2, 0, {"payment": "cash", "result": "refused", "result_digitised": True}),
+        (3, 2, {"payment": "none", "result": "refused"}),
         (6, -1, {"payment": "cashless", "result": "withdrawn"}),
     ):
         times = {"submitted_at": NOON - days * DAY, "due_at": NOON + days_left * DAY}
         events.append(happened("dossier.closed", NOON, procedure="1.001", channel="desk", **times, **rest))
-    events += [happened("dossier.rated", NOON, score=score) for score in (5, 3)]
+    events += [happened("dossier.rated", NOON, score=score) for score in (4, 3)]
 
     for camera, count, time in (
         ("a", 300, NOON),
@@ -264,9 +264,12 @@ def a_day() -> list[AnyEvent]:
         ("up", (1, 1, 1, 0)),
         ("http_requests", (900, 100)),
         ("http_errors", (9, 11)),
-        ("response_time", (0.4, 0.1, 0.3, 2.0, 0.2)),
+        ("response_time", (0.4, 0.1, 0.3, 0.2, 2.0)),
     ):
-        events += [happened("service.metric", NOON, service="portal", metric=metric, value=value) for value in values]
+        later = NOON + 2 * HOUR
+        events += [
+            happened("service.metric", later, service="portal", metric=metric, value=value) for value in values
+        ]
     for service, value, time in (("portal", 0.9, NOON), ("portal", 0.5, NOON + HOUR), ("mail", 0.6, NOON)):
         events.append(happened("service.metric", time, service=service, metric="saturation", value=value))
 
@@ -304,7 +307,7 @@ EXPECTED: dict[str, float] = {
     "dossier.online_received": 3,
     "dossier.online": 3 / 5,
     "dossier.cashless": 2 / 3,
-    "dossier.satisfaction": 4,
+    "dossier.satisfaction": 3.5,
     "dossier.satisfied": 1 / 2,
     "feedback.received": 4,
     "feedback.closed": 3,
