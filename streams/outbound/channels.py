@@ -16,7 +16,7 @@ from msgspec import Struct
 from streams.store.outbox import Claimed, Message
 
 SEND_TIMEOUT_S = 15.0
-"""An attempt that takes longer has failed; it may have arrived all the same, so it is made again with the same key."""
+"""An attempt that takes longer has failed. It may have arrived all the same, so the next one has the same key."""
 
 RETRY_AFTER_MAX_S = 24 * 60 * 60.0
 """A receiver that asks for a longer wait is asked again after this."""
@@ -56,8 +56,13 @@ class Folder:
             return Failure(reason=f"the id {claimed.message.id!r} is not a file's name", for_good=True)
         if ".." in Path(claimed.message.target).parts:
             return Failure(reason="the target leads out of its folder", for_good=True)
+        folder = self._base / claimed.message.target
         try:
-            await asyncio.to_thread(_write, self._base / claimed.message.target, claimed.message, claimed.attempt)
+            # A thread cannot be stopped, but nobody waits for a share on the network that has gone.
+            async with asyncio.timeout(SEND_TIMEOUT_S):
+                await asyncio.to_thread(_write, folder, claimed.message, claimed.attempt)
+        except TimeoutError:
+            return Failure(reason=f"not written within {SEND_TIMEOUT_S:g} s")
         except (OSError, ValueError) as error:
             return Failure(reason=getattr(error, "strerror", None) or type(error).__name__)
         return None

@@ -91,6 +91,10 @@ class Relay:
         started_s = time.perf_counter()
         try:
             return await channel(claimed)
+        except Exception as error:
+            # A message that breaks its channel must not hold up all others.
+            _log.exception("sending %s broke", claimed.message.id)
+            return Failure(reason=type(error).__name__)
         finally:
             metrics.SEND_S.labels(claimed.message.channel).observe(time.perf_counter() - started_s)
 
