@@ -15,7 +15,9 @@ import msgspec
 from deploy.local import centre, kafka_jars, manifest, ports, postgres_programs, status
 from deploy.local.timescale import require_timescaledb
 from deploy.settings import Settings
-from schemas.errors import IocError
+from deploy.site import load_pack
+from schemas.errors import IocError, SiteError
+from schemas.site import mistakes, parse_site
 
 PYTHON_MIN = (3, 11)
 DISK_FREE_BYTES_MIN = 2_000_000_000  # programs 150 MB, WAL up to 2 GB, and a day of events
@@ -51,9 +53,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
     yield from _folders(settings)
     if settings.kafka is None or settings.database_url is None:
         yield from _programs(settings)
-    yield Finding(
-        "site pack", settings.site.is_dir(), f"{settings.site}" + ("" if settings.site.is_dir() else " is absent")
-    )
+    yield from site_findings(settings.site)
     yield from _services(settings)
     yield from _centre(settings)
 
@@ -102,6 +102,22 @@ def _programs(settings: Settings) -> Iterator[Finding]:
             yield Finding(name, ok=True, detail=f"{folder}, every file as it was downloaded")
     if not ZONEINFO.is_dir():
         yield Finding("time zones", ok=False, detail=f"{ZONEINFO} is absent. Install the package tzdata.")
+
+
+def site_findings(folder: Path) -> Iterator[Finding]:
+    """Every mistake of the site pack in a folder, or what it holds."""
+    try:
+        pack = load_pack(folder)
+    except SiteError as error:
+        yield Finding("site pack", ok=False, detail=str(error))
+        return
+    wrong = mistakes(pack)
+    for mistake in wrong:
+        yield Finding("site pack", ok=False, detail=str(mistake))
+    if not wrong:
+        site = parse_site(pack)
+        detail = f"{folder}: {len(site.areas)} areas, {len(site.kpis.kpis)} KPIs"
+        yield Finding("site pack", ok=True, detail=detail)
 
 
 def _services(settings: Settings) -> Iterator[Finding]:
