@@ -25,7 +25,6 @@ from deploy.replay.simulated_cameras import CameraModel, one_second, whole_secon
 from deploy.replay.timeline import SPEED_MAX, SPEED_MIN, follow, plan
 from deploy.site import read_text
 from schemas.errors import SiteError
-from schemas.event import AreaCode
 from schemas.site import Site
 from schemas.topics import key_of
 
@@ -101,8 +100,9 @@ def load_demo(site_folder: Path, site: Site) -> Demo:
         if not kept:
             raise SiteError(str(file), where, f"{recording.file} gives no events", "Correct its mapping or `until`.")
         loaded.append(LoadedRecording(recording, in_time_order(kept), sha256_of(path)))
+    codes = {area.code for area in site.areas}
     for camera in content.cameras.camera if content.cameras else ():
-        if AreaCode(camera.area) not in site.areas:
+        if camera.area not in codes:
             fix = "Use a code of areas.csv."
             raise SiteError(str(file), f"camera {camera.id!r}", f"area {camera.area!r} is not known", fix)
     return Demo(loaded, content.cameras, ZoneInfo(site.header.zone))

@@ -54,8 +54,9 @@ class Unmapped(msgspec.Struct, frozen=True):
 def load_mappings(site_folder: Path, site: Site) -> dict[str, RecordingMapping]:
     """The site pack's recording mappings by name, each checked. Raises SiteError."""
     files = sorted((site_folder / RECORDINGS_FOLDER).glob("*.toml"))
-    areas = [area.code for area in site.areas]
-    return {file.stem: parse_mapping(read_text(file), f"{RECORDINGS_FOLDER}/{file.name}", areas) for file in files}
+    return {
+        file.stem: parse_mapping(read_text(file), f"{RECORDINGS_FOLDER}/{file.name}", site.areas) for file in files
+    }
 
 
 def choose_mapping(

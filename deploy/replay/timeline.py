@@ -6,15 +6,18 @@ event go through the same map, so what was in time stays in time and what was la
 
 import hashlib
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from typing import Any, cast
+from zoneinfo import ZoneInfo
 
 import msgspec
 from msgspec import Struct
 
-from schemas.event import EVENT_TYPES
-from schemas.topics import CASES
+from schemas.errors import OperatorError
+from schemas.event import EVENT_TYPES, IndicatorObserved
+from schemas.period import Grain, Period, parse_period, period_of
+from schemas.topics import INPUTS, Dedupe
 
 SPEED_MIN, SPEED_MAX = 0.01, 100_000.0  # beyond them a year becomes a century, or a minute less than a millisecond
 NAME_LENGTH_MAX = 256  # of an id or a subject, as the envelope has it
@@ -25,7 +28,10 @@ _US = timedelta(microseconds=1)
 # A sentinel such as 9999-12-31 would leave the years that a datetime can hold, so the map ends a day before.
 _EARLIEST_MS = (datetime(1, 1, 2, tzinfo=UTC) - _EPOCH) // _MS
 _LATEST_MS = (datetime(9999, 12, 30, tzinfo=UTC) - _EPOCH) // _MS
-_CASE_TYPES = frozenset(name for name, cls in EVENT_TYPES.items() if cls in CASES.types)
+_UTC = ZoneInfo("UTC")
+_OBSERVED = str(IndicatorObserved.__struct_config__.tag)
+_LOW_RATE = frozenset(kind for topic in INPUTS if topic.dedupe is Dedupe.FOREVER for kind in topic.types)
+_CASE_TYPES = frozenset(name for name, kind in EVENT_TYPES.items() if kind in _LOW_RATE) - {_OBSERVED}
 
 
 class Play(Struct, frozen=True, kw_only=True):
@@ -86,7 +92,10 @@ def retime(play: Play, raw: bytes) -> bytes:
         text = holder.get(name.removeprefix("data."))
         if text is not None:
             moments[name] = msgspec.convert(text, datetime)
-    for name, moment_ms in _map_all(play, moments).items():
+    mapped = _map_all(play, moments)
+    if content["type"] == _OBSERVED:
+        data["period"] = _moved_period(data["period"], moments["time"], mapped["time"])
+    for name, moment_ms in mapped.items():
         holder = data if name.startswith("data.") else content
         holder[name.removeprefix("data.")] = _text(moment_ms)
     for name in ("id", "supersedes", "withdraws", *(("subject",) if content["type"] in _CASE_TYPES else ())):
@@ -128,6 +137,22 @@ def _map_all(play: Play, moments: Mapping[str, datetime]) -> dict[str, int]:
     for at in range(pivot - 1, -1, -1):
         mapped[distinct[at]] = min(mapped[distinct[at]], mapped[distinct[at + 1]] - 1)
     return {name: mapped[moment] for name, moment in moments.items()}
+
+
+def _moved_period(text: str, recorded: datetime, played_ms: int) -> str:
+    """The period as far before the event's new time, in periods of its length, as it was before the recorded one."""
+    try:
+        period = parse_period(text)
+    except OperatorError:
+        return text  # the centre refuses it, and says why
+    then, now = (period_of(period.grain, at_s, _UTC).first for at_s in (recorded.timestamp(), played_ms / 1000))
+    try:
+        if period.grain is Grain.DAY:
+            return str(Period(period.grain, now + (period.first - then)))
+        months = (now.year + period.first.year - then.year) * 12 + now.month + period.first.month - then.month - 1
+        return str(Period(period.grain, date(months // 12, months % 12 + 1, 1)))
+    except (OverflowError, ValueError):
+        return text  # so far away that the calendar ends before
 
 
 def _tagged(name: str, tag: str) -> str:

@@ -59,6 +59,10 @@ class RowMapper:
 
     def _event(self, rule: EventRule, row: Mapping[str, str]) -> AnyEvent:
         data = {name: self._value(value, row) for name, value in rule.data.items()}
+        area, place = self._area(row), self._place(row)
+        if area is None and place is None:
+            fix = "Fill it in, or give the mapping's [area] a code for rows that `missing` it."
+            raise InvalidEvent("area", Reason.MISSING_FIELD, "the row does not say where it happened", fix)
         content: dict[str, Any] = {
             "specversion": "1.0",
             "type": rule.type,
@@ -66,8 +70,9 @@ class RowMapper:
             "source": self._text(self._mapping.source, row),
             "subject": self._text(self._mapping.subject, row) if self._mapping.subject else None,
             "time": self._time(rule.time, row),
-            "area": self._area(row),
-            "place": self._place(row),
+            "area": area,
+            "arealist": self._mapping.area_list,
+            "place": place,
             "data": {name: value for name, value in data.items() if value is not None},
         }
         present = {name: value for name, value in content.items() if value is not None}
@@ -108,7 +113,11 @@ class RowMapper:
     def _value(self, value: str | Cell, row: Mapping[str, str]) -> object:
         if isinstance(value, str):
             return self._text(value, row)
-        return self._time(value.time, row) if value.time else self._number(value.number or "", row)
+        if value.time is not None:
+            return self._time(value.time, row)
+        if value.number is not None:
+            return self._number(value.number, row)
+        return self._word(value, row)
 
     def _time(self, column: str, row: Mapping[str, str]) -> datetime | None:
         text = self._cell(row, column)
@@ -132,6 +141,16 @@ class RowMapper:
             raise InvalidEvent(column, Reason.INVALID_FIELD, f"{text!r} is not a number", "Write a decimal number.")
         # Counts are whole; beyond 2**53 a float is as exact as the text can be trusted to be.
         return int(number) if text.removeprefix("-").isdecimal() and abs(number) < 2**53 else number
+
+    def _word(self, cell: Cell, row: Mapping[str, str]) -> object:
+        column = cell.word or ""
+        text = self._cell(row, column)
+        if text is None:
+            return None
+        if text not in cell.words:
+            fix = "Correct it, or add it to the mapping's `words`."
+            raise InvalidEvent(column, Reason.INVALID_FIELD, f"{text!r} stands for nothing", fix)
+        return cell.words[text]
 
     def _area(self, row: Mapping[str, str]) -> AreaCode | None:
         lookup = self._mapping.area

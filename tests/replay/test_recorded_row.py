@@ -7,10 +7,24 @@ import pytest
 
 from ingest.decode.recorded_row import RowMapper, instant
 from ingest.decode.recording import RecordingMapping, columns_of, parse_mapping
+from schemas.area import Area, Zone
 from schemas.errors import InvalidEvent, Reason, SiteError
-from schemas.event import AreaCode, FeedbackClosed, FeedbackReceived, ServiceMetric
+from schemas.event import (
+    AreaCode,
+    AreaId,
+    DossierClosed,
+    DossierRated,
+    DossierReceived,
+    FeedbackClosed,
+    FeedbackReceived,
+    IndicatorObserved,
+    ServiceMetric,
+)
 
-AREAS = [AreaCode("X"), AreaCode("X-1")]
+AREAS = [
+    Area(id=AreaId(code), code=AreaCode(code), list_id=list_id, kind="ward", names={}, zone=Zone("UTC"))
+    for code, list_id in (("X", "l"), ("X-1", "l"), ("X-0", "l-old"))
+]
 
 CASES = """
 source = "desk"
@@ -66,6 +80,78 @@ time = "at"
 service = "desk"
 metric = "load"
 value = { number = "value" }
+"""
+
+DOSSIERS = """
+source = "one-stop"
+subject = "{number}"
+zone = "Asia/Ho_Chi_Minh"
+area_list = "l-old"
+time_format = "%d/%m/%Y %H:%M"
+
+[place]
+lat = "lat"
+lon = "lon"
+[area]
+column = "ward"
+[area.codes]
+"Old" = "X-0"
+
+[[event]]
+type = "ioc.dossier.received.v1"
+id = "{number}/received"
+time = "received"
+[event.data]
+procedure = "{procedure}"
+channel = { word = "by", words = { "Trực tuyến" = "online", "Trực tiếp" = "desk" } }
+complete = { word = "complete", words = { "Có" = true, "Không" = false } }
+
+[[event]]
+type = "ioc.dossier.closed.v1"
+id = "{number}/closed"
+time = "closed"
+needs = ["closed"]
+[event.data]
+procedure = "{procedure}"
+channel = { word = "by", words = { "Trực tuyến" = "online", "Trực tiếp" = "desk" } }
+submitted_at = { time = "received" }
+
+[[event]]
+type = "ioc.dossier.rated.v1"
+id = "{number}/rated"
+time = "closed"
+needs = ["closed", "score"]
+[event.data]
+score = { number = "score" }
+"""
+
+DOSSIER = {
+    "number": "H1",
+    "procedure": "1.004222",
+    "by": "Trực tuyến",
+    "complete": "Không",
+    "ward": "Old",
+    "lat": "",
+    "lon": "",
+    "received": "27/06/2025 09:00",
+    "closed": "30/06/2025 16:00",
+    "score": "5",
+}
+
+OBSERVATIONS = """
+source = "statistics"
+zone = "UTC"
+area = "X"
+
+[[event]]
+type = "ioc.indicator.observed.v1"
+id = "{indicator}/{month}"
+time = "reported"
+[event.data]
+indicator = "{indicator}"
+period = "{month}"
+value = { number = "value" }
+of = { number = "of" }
 """
 
 ROW = {
@@ -245,6 +331,26 @@ def test_columns_are_all_that_the_mapping_reads() -> None:
         ),
         pytest.param('category = "{kind}"', "", "event 1: data", "needs the field 'category'", id="required field"),
         pytest.param("[place]", "delimiter = ''\n[place]", "delimiter", "not one character", id="delimiter"),
+        pytest.param(
+            'zone = "America', 'area_list = "m"\nzone = "America', "area_list", "no list 'm'", id="list"
+        ),
+        pytest.param(
+            'zone = "America',
+            'area_list = "l-old"\nzone = "America',
+            "area",
+            "'X-1' is not in areas.csv",
+            id="code of another list",
+        ),
+        pytest.param(
+            '{ time = "due" }', '{ word = "due" }', "event 1: data.due_at", "do not come together", id="no words"
+        ),
+        pytest.param(
+            'title = "{kind} of {quarter}"',
+            'agency = { word = "kind", words = { report = 7 } }',
+            "event 1: data.agency.words",
+            "'report' cannot stand for 7",
+            id="word of the wrong kind",
+        ),
     ],
 )
 def test_mistakes_in_a_mapping(old: str, new: str, position: str, reason: str) -> None:
@@ -259,3 +365,55 @@ def test_mistakes_in_a_mapping(old: str, new: str, position: str, reason: str) -
 def test_a_mapping_without_events() -> None:
     with pytest.raises(SiteError, match="makes no events"):
         mapping('source = "a"\nzone = "UTC"\narea = "X"\nevent = []')
+
+
+def test_a_mapping_that_says_nowhere() -> None:
+    with pytest.raises(SiteError, match="does not say where"):
+        mapping(SAMPLES.replace('area = "X"\n', ""))
+
+
+def test_a_row_gives_a_dossiers_course() -> None:
+    received, closed, rated = mapper(DOSSIERS).events(DOSSIER)
+    assert isinstance(received, DossierReceived)
+    assert isinstance(closed, DossierClosed)
+    assert isinstance(rated, DossierRated)
+    assert (received.area, received.area_list) == ("X-0", "l-old")
+    assert (received.data.channel, received.data.complete, received.data.assisted) == ("online", False, False)
+    assert closed.data.submitted_at == received.time
+    assert rated.data.score == 5
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "reason"),
+    [
+        pytest.param({"by": "Bưu điện"}, "by", Reason.INVALID_FIELD, id="word that stands for nothing"),
+        pytest.param({"by": ""}, "data.channel", Reason.MISSING_FIELD, id="no word for a required field"),
+        pytest.param({"score": "4.5"}, "data.score", Reason.INVALID_FIELD, id="half a star"),
+        pytest.param({"score": "9"}, "data.score", Reason.INVALID_FIELD, id="beyond the scale"),
+        pytest.param({"ward": ""}, "area", Reason.MISSING_FIELD, id="neither area nor place"),
+    ],
+)
+def test_dossiers_that_give_no_event(change: dict[str, str], field: str, reason: Reason) -> None:
+    with pytest.raises(InvalidEvent) as caught:
+        mapper(DOSSIERS).events(DOSSIER | change)
+    assert (caught.value.field, caught.value.reason) == (field, reason)
+
+
+def test_a_word_that_is_missing_leaves_its_field_as_it_is_by_itself() -> None:
+    received, *_ = mapper(DOSSIERS).events(DOSSIER | {"complete": ""})
+    assert isinstance(received, DossierReceived)
+    assert received.data.complete is True
+
+
+def test_a_place_does_without_an_area() -> None:
+    received, *_ = mapper(DOSSIERS).events(DOSSIER | {"ward": "", "lat": "21.0", "lon": "105.8"})
+    assert (received.area, received.place) == (None, "geo:21.0,105.8")
+
+
+def test_a_row_gives_an_observation() -> None:
+    row = {"indicator": "online", "month": "2025-06", "reported": "2025-07-03", "value": "812", "of": "1033"}
+    (observed,) = mapper(OBSERVATIONS).events(row)
+    assert isinstance(observed, IndicatorObserved)
+    assert (observed.data.period, observed.data.value, observed.data.of) == ("2025-06", 812, 1033)
+    with pytest.raises(InvalidEvent):
+        mapper(OBSERVATIONS).events(row | {"month": "06/2025"})

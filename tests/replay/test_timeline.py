@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from deploy.replay.timeline import NAME_LENGTH_MAX, Play, follow, instant_fields, plan, play_ms, retime
 from schemas import codec
-from schemas.event import FeedbackClosed
+from schemas.event import DossierClosed, FeedbackClosed
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 FIRST = datetime(2011, 7, 1, 5, tzinfo=UTC)
@@ -108,6 +108,52 @@ def test_a_subject_that_is_no_case_keeps_its_name() -> None:
     assert event.subject == "desk"
     assert event.id == f"1@{play.tag}"
     assert event.supersedes == f"0@{play.tag}"
+
+
+def observed(time: datetime, period: str) -> bytes:
+    data = {"indicator": "online", "period": period, "value": 1}
+    content: dict[str, Any] = {
+        "specversion": "1.0",
+        "type": "ioc.indicator.observed.v1",
+        "id": "1",
+        "source": "statistics",
+        "subject": "statistics",
+        "time": time,
+        "area": "X",
+        "data": data,
+    }
+    return msgspec.json.encode(content)
+
+
+@pytest.mark.parametrize(
+    ("period", "moved"),
+    [
+        pytest.param("2011-07-01", "2026-03-01", id="the day itself"),
+        pytest.param("2011-06-29", "2026-02-27", id="two days before"),
+        pytest.param("2011-06", "2026-02", id="the month before"),
+        pytest.param("2010-12", "2025-08", id="seven months before, across a year"),
+        pytest.param("2011-Q2", "2025-Q4", id="the quarter before"),
+        pytest.param("2011-Q4", "2026-Q2", id="the next quarter"),
+        pytest.param("2010", "2025", id="the year before"),
+        pytest.param("2011-02-30", "2011-02-30", id="none is left to the centre to refuse"),
+    ],
+)
+def test_a_period_stays_as_far_before_its_report(period: str, moved: str) -> None:
+    play = plan(FIRST, LAST, NOW, speed=1.0, shifted=True, lead=timedelta(0))
+    content = json.loads(retime(play, observed(FIRST, period)))
+    assert content["data"]["period"] == moved
+    assert content["subject"] == "statistics"
+
+
+def test_a_dossier_belongs_to_its_play() -> None:
+    play = plan(FIRST, LAST, NOW, speed=1.0, shifted=True, lead=timedelta(0))
+    dossier = {"procedure": "p", "channel": "desk", "submitted_at": FIRST - timedelta(days=1)}
+    raw = json.loads(observed(FIRST, "2011")) | {"type": "ioc.dossier.closed.v1", "data": dossier, "supersedes": "0"}
+    event = codec.decode(retime(play, msgspec.json.encode(raw)))
+    assert isinstance(event, DossierClosed)
+    assert event.subject == f"statistics@{play.tag}"
+    assert event.supersedes == f"0@{play.tag}"
+    assert event.data.submitted_at == NOW - timedelta(days=1)
 
 
 def test_long_names_stay_within_the_envelope_and_apart() -> None:
