@@ -203,7 +203,7 @@ def _check_measure(at: Path, declared: Kpi | Operand, given: Mapping[str, Any]) 
     yield from _check_numbers(at, declared)
     if keys.is_fed and declared.event is not None:
         if declared.event in EVENT_TYPES:
-            yield from _check_fields(at, declared, declared.event)
+            yield from _check_fields(at, declared, declared.event, may)
         else:
             reason = f"event type {declared.event!r} is not known"
             yield Mistake((*at, "event"), reason, suggestion(declared.event, EVENT_TYPES))
@@ -231,9 +231,9 @@ def _check_numbers(at: Path, declared: Kpi | Operand) -> Iterator[Mistake]:
         yield Mistake(("lookback_days",), reason, f"Use 1 to {LOOKBACK_DAYS_MAX}.")
 
 
-def _check_fields(at: Path, declared: Kpi | Operand, event: str) -> Iterator[Mistake]:
+def _check_fields(at: Path, declared: Kpi | Operand, event: str, may: Set[str]) -> Iterator[Mistake]:
     fields = data_fields(event)
-    named = [((key,), getattr(declared, key)) for key in ("value", "since", "due", "of")]
+    named = [((key,), getattr(declared, key)) for key in ("value", "since", "due", "of") if key in may]
     named += [(("dimensions", place), name) for place, name in enumerate(declared.dimensions)]
     for path, name in named:
         if name is None:

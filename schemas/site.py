@@ -20,6 +20,7 @@ from schemas.kpi_table import KPIS_FILE, parse_kpis
 from schemas.kpi_table import mistakes as kpi_mistakes
 from schemas.report import REPORTS_FILE, Report, parse_reports
 from schemas.site_file import check_zone, convert_file
+from schemas.toml_lines import line_of, toml_lines
 
 _T = TypeVar("_T")
 
@@ -89,7 +90,7 @@ Pack = Mapping[str, str]
 def parse_header(text: str) -> Header:
     """Reads `site.toml`. Raises SiteError."""
     header = convert_file(text, Header, SITE_FILE)
-    check_zone(header.zone, SITE_FILE, "zone")
+    check_zone(header.zone, SITE_FILE, f"line {line_of(toml_lines(text), ('zone',))}")
     return header
 
 

@@ -52,14 +52,6 @@ def read_toml(text: str, file: str) -> dict[str, Any]:
         raise SiteError(file, f"line {line}", reason, "Correct the syntax.") from error
 
 
-def convert(value: object, cls: type[_T], file: str, where: str) -> _T:
-    """The value as a `cls`. Raises SiteError."""
-    try:
-        return msgspec.convert(value, cls)
-    except msgspec.ValidationError as error:
-        raise SiteError(file, where, str(error), f"See the fields of {cls.__name__} in the documents.") from error
-
-
 def convert_file(text: str, cls: type[_T], file: str) -> _T:
     """A whole TOML text as a `cls`. Raises SiteError with the line."""
     tables = read_toml(text, file)

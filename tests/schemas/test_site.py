@@ -1,11 +1,13 @@
 """Is every mistake in a site pack named with its file and place?"""
 
+from collections.abc import Mapping
+
 import pytest
 
 from schemas.errors import SiteError
-from schemas.event import AreaCode
+from schemas.event import AreaCode, AreaId
 from schemas.kpi import Measure
-from schemas.site import parse_site
+from schemas.site import REQUIRED_FILES, mistakes, parse_site
 
 SITE = """
 id = "test"
@@ -18,112 +20,117 @@ AREAS = "code,parent,kind,name_vi,name_en\n00,,province,Tỉnh,Province\n01,00,c
 KPI = """
 [[kpi]]
 id = "k"
-names = { en = "K" }
+names = { vi = "K", en = "K" }
 unit = "1"
 event = "ioc.feedback.closed.v1"
 measure = "count"
 """
 
 
-def kpi(**given: str) -> str:
-    """A KPI with some keys set otherwise."""
-    lines = dict(line.split(" = ", 1) for line in KPI.strip().splitlines()[1:]) | given
-    return "[[kpi]]\n" + "".join(f"{name} = {value}\n" for name, value in lines.items())
+def pack(site: str = SITE, areas: str = AREAS, kpis: str = KPI) -> dict[str, str]:
+    """The files of a pack, some of them otherwise."""
+    return {"site.toml": site, "areas.csv": areas, "kpis.toml": kpis}
 
 
 BAD = [
-    pytest.param("id = =", AREAS, KPI, "site.toml", "TOML", "line 1", id="site.toml is no TOML"),
-    pytest.param('id = "x"', AREAS, KPI, "site.toml", "the file", "missing required field", id="a field is missing"),
-    pytest.param(SITE + "colour = 1", AREAS, KPI, "site.toml", "the file", "colour", id="an unknown field"),
-    pytest.param(SITE.replace("Asia/Ho_Chi_Minh", "Hanoi"), AREAS, KPI, "site.toml", "zone", "'Hanoi'", id="a zone"),
-    pytest.param(SITE.replace("Asia/Ho_Chi_Minh", "../x"), AREAS, KPI, "site.toml", "zone", "../x", id="a zone path"),
-    pytest.param(SITE, "", KPI, "areas.csv", "line 1", "columns are missing: code", id="no areas at all"),
-    pytest.param(SITE, "code,parent,kind\n", KPI, "areas.csv", "line 1", "name_vi, name_en", id="columns missing"),
-    pytest.param(SITE, AREAS + ",00,commune,X,X\n", KPI, "areas.csv", "line 4", "code is empty", id="no code"),
+    pytest.param(pack("id = ="), "site.toml", "line 1", "Invalid value", id="site.toml is no TOML"),
+    pytest.param(pack(SITE + "x = "), "site.toml", "line 7", "Invalid value", id="site.toml ends too soon"),
     pytest.param(
-        SITE, AREAS + "01,00,commune,X,X\n", KPI, "areas.csv", "line 4", "'01' is used twice", id="code twice"
+        pack(SITE.replace('id = "test"', "")), "site.toml", "line 1", "`id` is missing", id="a key is missing"
     ),
-    pytest.param(SITE, AREAS + "02,77,commune,X,X\n", KPI, "areas.csv", "line 4", "parent '77'", id="unknown parent"),
+    pytest.param(pack(SITE + "colour = 1"), "site.toml", "line 7", "`colour` is not a key", id="an unknown key"),
     pytest.param(
-        SITE, AREAS + "02,03,c,X,X\n03,02,c,X,X\n", KPI, "areas.csv", "line 4", "lies within itself", id="a cycle"
-    ),
-    pytest.param(SITE, AREAS + "02,,c,X,X\n", KPI, "areas.csv", "parent", "2 areas without", id="two roots"),
-    pytest.param(SITE, AREAS.replace("00,,", "00,01,"), KPI, "areas.csv", "parent", "0 areas without", id="no root"),
-    pytest.param(
-        SITE,
-        "code,parent,kind,name_vi,name_en,zone\n00,,p,X,X,\n01,00,c,X,X,Mars/Base\n",
-        KPI,
-        "areas.csv",
-        "line 3",
-        "'Mars/Base'",
-        id="an area's zone",
-    ),
-    pytest.param(SITE, AREAS + "02,00\n", KPI, "areas.csv", "line 4", "columns", id="a short row"),
-    pytest.param(SITE, AREAS + "02,00,c,X,X,,\n", KPI, "areas.csv", "line 4", "columns", id="a long row"),
-    pytest.param(SITE, AREAS, "[[kpi]", "kpis.toml", "TOML", "line 1", id="kpis.toml is no TOML"),
-    pytest.param(SITE, AREAS, "kpi = 1", "kpis.toml", "kpi", "not an array", id="kpi is no table"),
-    pytest.param(SITE, AREAS, "kpi = [1]", "kpis.toml", "kpi 1", "Expected `object`", id="a kpi is no table"),
-    pytest.param(
-        SITE, AREAS, KPI + kpi(id="2"), "kpis.toml", "kpi 2", "Expected `str`", id="a field of another type"
-    ),
-    pytest.param(SITE, AREAS, KPI + KPI, "kpis.toml", "kpi 'k'", "used twice", id="id twice"),
-    pytest.param(SITE, AREAS, kpi(colour="1"), "kpis.toml", "kpi 1", "colour", id="unknown key"),
-    pytest.param(SITE, AREAS, kpi(measure='"sum"'), "kpis.toml", "kpi 1", "'sum'", id="unknown measure"),
-    pytest.param(SITE, AREAS, kpi(event='"x.v1"'), "kpis.toml", "kpi 'k'", "'x.v1' is not known", id="unknown event"),
-    pytest.param(SITE, AREAS, kpi(value='"nix"'), "kpis.toml", "kpi 'k'", "`value` names 'nix'", id="unknown value"),
-    pytest.param(SITE, AREAS, kpi(due='"nix"'), "kpis.toml", "kpi 'k'", "`due` names 'nix'", id="unknown due"),
-    pytest.param(
-        SITE, AREAS, kpi(dimension='"nix"'), "kpis.toml", "kpi 'k'", "`dimension` names 'nix'", id="unknown dimension"
+        pack(SITE + '[[source]]\nid = "a"\nnames = {}\nsilent_after_s = "1"'),
+        "site.toml",
+        "line 10",
+        "`silent_after_s`: expected `int`, got `str`",
+        id="a source's key",
     ),
     pytest.param(
-        SITE, AREAS, kpi(where='{ nix = "1" }'), "kpis.toml", "kpi 'k'", "`where` names 'nix'", id="unknown condition"
+        pack(SITE + "[closing]\ngrace = 1"), "site.toml", "line 8", "`grace` is not a key", id="a key of a table"
     ),
-    pytest.param(SITE, AREAS, kpi(measure='"in_time"'), "kpis.toml", "kpi 'k'", "needs `due`", id="in_time, no due"),
+    pytest.param(pack(SITE.replace("Asia/Ho_Chi_Minh", "Hanoi")), "site.toml", "line 4", "'Hanoi'", id="a zone"),
+    pytest.param(pack(SITE.replace("Asia/Ho_Chi_Minh", "../x")), "site.toml", "line 4", "../x", id="a zone's path"),
+    pytest.param(pack(areas=""), "areas.csv", "line 1", "columns are missing: code", id="no areas at all"),
+    pytest.param(pack(kpis="[[kpi]"), "kpis.toml", "line 1", "Expected ']]'", id="kpis.toml is no TOML"),
     pytest.param(
-        SITE, AREAS, kpi(measure='"distribution"'), "kpis.toml", "kpi 'k'", "needs `value`", id="no value to measure"
+        pack(kpis=KPI.replace('vi = "K", ', "")), "kpis.toml", "line 4, kpi 'k'", "no name in 'vi'", id="a language"
     ),
-    pytest.param(SITE, AREAS, kpi(value='"category"'), "kpis.toml", "kpi 'k'", "not a number", id="value is a text"),
     pytest.param(
-        SITE, AREAS, kpi(where='{ due_at = "1" }'), "kpis.toml", "kpi 'k'", "not a text", id="condition on a time"
-    ),
-    pytest.param(
-        SITE,
-        AREAS,
-        kpi(measure='"in_time"', due='"category"'),
+        pack(kpis=KPI + 'direction = "higher"\ntarget = [{ value = 1, area = "01" },\n { value = 1, area = "02" }]'),
         "kpis.toml",
-        "kpi 'k'",
-        "not a time",
-        id="due is a text",
+        "line 10, kpi 'k'",
+        "area '02' is not known",
+        id="a target's area",
+    ),
+    pytest.param(
+        pack() | {"reports.toml": '[[report]]\nid = "r"\ncolour = 1'},
+        "reports.toml",
+        "line 3",
+        "colour",
+        id="a report",
+    ),
+    *(
+        pytest.param(
+            {name: text for name, text in pack().items() if name != file},
+            file,
+            "the file",
+            "missing",
+            id=f"no {file}",
+        )
+        for file in REQUIRED_FILES
     ),
 ]
 
 
-@pytest.mark.parametrize(("site", "areas", "kpis", "file", "position", "reason"), BAD)
-def test_a_mistake_is_named(site: str, areas: str, kpis: str, file: str, position: str, reason: str) -> None:
-    with pytest.raises(SiteError) as mistake:
-        parse_site(site, areas, kpis)
-    assert mistake.value.file == file
-    assert mistake.value.position == position
-    assert reason in mistake.value.reason
-    assert mistake.value.fix
+@pytest.mark.parametrize(("files", "file", "position", "reason"), BAD)
+def test_a_mistake_is_named(files: Mapping[str, str], file: str, position: str, reason: str) -> None:
+    with pytest.raises(SiteError) as caught:
+        parse_site(files)
+    assert caught.value.file == file
+    assert caught.value.position == position
+    assert reason in caught.value.reason
+    assert caught.value.fix
+    assert "\n" not in str(caught.value)
+    # Whoever asks for all of them is told the same.
+    assert [str(mistake) for mistake in mistakes(files)] == [str(caught.value)]
+
+
+def test_all_mistakes_of_a_pack_are_told_at_once() -> None:
+    wrong = pack(
+        SITE.replace("Asia/Ho_Chi_Minh", "Hanoi"), kpis=KPI.replace('"count"', '"sum"') + KPI.replace('"1"', '""')
+    )
+    told = [(mistake.file, mistake.position) for mistake in mistakes(wrong)]
+    assert told == [
+        ("site.toml", "line 4"),
+        ("kpis.toml", "line 2, kpi 'k'"),
+        ("kpis.toml", "line 10, kpi 'k'"),
+    ]
+
+
+def test_a_file_that_cannot_be_read_hides_nothing_of_the_others() -> None:
+    wrong = {"site.toml": SITE, "areas.csv": "code\n", "kpis.toml": KPI.replace('vi = "K", ', "")}
+    assert [mistake.file for mistake in mistakes(wrong)] == ["areas.csv", "kpis.toml"]
 
 
 def test_a_good_site_is_read() -> None:
-    site = parse_site(SITE, AREAS, kpi(measure='"in_time"', due='"due_at"', dimension='"agency"'))
+    kpis = KPI.replace('"count"', '"in_time"') + 'due = "due_at"\ndimensions = ["agency"]\n'
+    site = parse_site(pack(kpis=kpis))
     assert site.areas.list_id == "vn-test"
     assert site.areas.root.code == "00"
-    assert site.areas.path(AreaCode("01")) == ("01", "00")
-    assert [area.code for area in site.areas.children(AreaCode("00"))] == ["01"]
-    assert site.areas.zone(AreaCode("01")).key == "Asia/Ho_Chi_Minh"
+    assert site.areas.path(AreaId("01")) == ("01", "00")
+    assert [area.code for area in site.areas.children(AreaId("00"))] == [AreaCode("01")]
+    assert site.areas.zone(AreaId("01")).key == "Asia/Ho_Chi_Minh"
     assert site.kpis["k"].measure is Measure.IN_TIME
-    assert site.kpis.fed_by("ioc.feedback.closed.v1") == [site.kpis["k"]]
+    assert [base.id for base in site.kpis.fed_by("ioc.feedback.closed.v1")] == ["k"]
     assert site.kpis.fed_by("ioc.feedback.received.v1") == []
+    assert mistakes(pack(kpis=kpis)) == []
 
 
 def test_codes_keep_their_zeros_and_files_may_come_from_a_spreadsheet() -> None:
-    site = parse_site(SITE, "\ufeff" + AREAS.replace("\n", "\r\n"), "")
+    site = parse_site(pack(areas="\ufeff" + AREAS.replace("\n", "\r\n"), kpis=""))
     assert [area.code for area in site.areas] == ["00", "01"]
 
 
 def test_a_site_without_indicators_is_a_site() -> None:
-    assert parse_site(SITE, AREAS, "").kpis.kpis == ()
+    assert parse_site(pack(kpis="")).kpis.kpis == ()
