@@ -22,6 +22,8 @@ _EXAMPLE = {
     "data": {"camera": "cam-17", "kind": "car", "count": 3, "score": 0.91},
 }
 _ATTRIBUTES = ("specversion", "type", "source", "id", "time", "area")
+_REQUIRED = "In binary mode only, and then required."
+_MEANINGS = {"area": "In binary mode only. Required where the header ce-place (a `geo:` URI) is not given."}
 
 
 def describe_events(*, body_bytes_max: int, batch_events_max: int) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -85,7 +87,7 @@ def _binary_headers() -> Iterable[dict[str, Any]]:
             "name": f"ce-{name}",
             "in": "header",
             "required": False,
-            "description": "In binary mode only, and then required. Percent-encoded UTF-8.",
+            "description": f"{_MEANINGS.get(name, _REQUIRED)} Percent-encoded UTF-8.",
             "schema": {"type": "string"},
             "example": _EXAMPLE[name],
         }

@@ -7,15 +7,17 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+import msgspec
 import pytest
 from aiokafka.partitioner import DefaultPartitioner
 
 from deploy.migrate import ensure_topics
 from ingest.gateway.app import create_app, readiness
 from schemas import codec
+from schemas.site import parse_site
 from schemas.topics import key_of, topic_of
 from tests.ingest.gateway import BATCH, STRUCTURED, config, serving, until_ready, written
-from tests.ingest.vector import RECEIVED_AT, body_of, event, headers_of, vectors
+from tests.ingest.vector import PACK, RECEIVED_AT, SITE, body_of, event, headers_of, vectors
 
 
 @pytest.fixture
@@ -132,6 +134,20 @@ async def test_the_description_is_complete(client: httpx.AsyncClient) -> None:
         assert part.partition('"')[0] in schemas
     example = contents["application/cloudevents+json"]["example"]
     assert codec.decode(json.dumps(example).encode()).id == example["id"]
+
+
+async def test_a_changed_site_holds_from_the_next_request_on(kafka: str, topic_prefix: str) -> None:
+    await ensure_topics(kafka, topic_prefix)
+    sites = [SITE]
+    settings = msgspec.structs.replace(config(kafka, topic_prefix), current_site=lambda: sites[-1])
+    newcomer = json.dumps(event(area="04"))
+    async with serving(settings) as client:
+        await until_ready(client)
+        assert (await client.post("/v1/events", content=newcomer, headers=STRUCTURED)).status_code == 422
+        sites.append(parse_site(PACK | {"areas.csv": PACK["areas.csv"] + "04,00,commune,Xã mới,New commune,04,,,\n"}))
+        assert (await client.post("/v1/events", content=newcomer, headers=STRUCTURED)).status_code == 202
+        sites.append(SITE)
+        assert (await client.post("/v1/events", content=newcomer, headers=STRUCTURED)).status_code == 422
 
 
 async def test_what_waits_for_kafka_is_bounded(kafka: str, topic_prefix: str) -> None:

@@ -52,9 +52,8 @@ _AREAS_GEOJSON = json.dumps(
     }
 )
 
-SITE: Site = parse_site(
-    {"site.toml": _SITE_TOML, "areas.csv": _AREAS_CSV, "areas.geojson": _AREAS_GEOJSON, "kpis.toml": ""}
-)
+PACK = {"site.toml": _SITE_TOML, "areas.csv": _AREAS_CSV, "areas.geojson": _AREAS_GEOJSON, "kpis.toml": ""}
+SITE: Site = parse_site(PACK)
 
 
 def vectors() -> list[Any]:
