@@ -163,6 +163,12 @@ CATALOGUE = Catalogue(
             numerator=Operand(measure=Measure.COUNT, event=RECEIVED, where={"channel": "phone"}),
             denominator="received",
         ),
+        kpi(
+            "phone_per_road",
+            Measure.RATIO,
+            numerator=Operand(measure=Measure.COUNT, event=RECEIVED, where={"channel": "phone"}),
+            denominator=Operand(measure=Measure.COUNT, event=RECEIVED, where={"category": "road"}),
+        ),
         kpi("open", Measure.BALANCE, plus="received", minus="closed"),
         kpi("p90", Measure.PERCENTILE, value="value", q=0.9),
         kpi("spread", Measure.RATIO, numerator="p90", denominator="p90"),
@@ -178,9 +184,22 @@ def test_a_catalogue_knows_what_each_indicator_is_read_from() -> None:
     assert ids["by_phone"] == ["by_phone/numerator", "received"]
     assert ids["open"] == ["received", "closed"]
     assert ids["silent"] == ["cameras"]
-    assert [base.id for base in CATALOGUE.bases] == ["received", "closed", "by_phone/numerator", "p90", "cameras"]
+    assert [base.id for base in CATALOGUE.bases] == [
+        "received",
+        "closed",
+        "by_phone/numerator",
+        "phone_per_road/numerator",
+        "phone_per_road/denominator",
+        "p90",
+        "cameras",
+    ]
     assert CATALOGUE.readers_of("received") == ["received", "closed_per_100", "by_phone", "open"]
-    assert [base.id for base in CATALOGUE.fed_by(RECEIVED)] == ["received", "by_phone/numerator"]
+    assert [base.id for base in CATALOGUE.fed_by(RECEIVED)] == [
+        "received",
+        "by_phone/numerator",
+        "phone_per_road/numerator",
+        "phone_per_road/denominator",
+    ]
 
 
 def test_a_ratio_keeps_what_it_divides() -> None:
@@ -301,17 +320,22 @@ def count(n: int) -> list[Partial]:
     return [Partial(n=1)] * n
 
 
+@pytest.mark.parametrize(
+    "ratio",
+    [pytest.param("closed_per_100", id="other events"), pytest.param("phone_per_road", id="other conditions")],
+)
 @given(counts, counts, counts, counts)
-def test_a_ratio_of_two_kinds_of_events_is_bounded(n: int, d: int, n_more: int, d_more: int) -> None:
-    whole, partial = {"closed": count(n), "received": count(d)}, {"closed": count(n_more), "received": count(d_more)}
-    found = bounds(CATALOGUE, "closed_per_100", whole, partial)
+def test_a_ratio_of_two_kinds_of_events_is_bounded(ratio: str, n: int, d: int, n_more: int, d_more: int) -> None:
+    above, below = CATALOGUE.parts_of(ratio)
+    whole, partial = {above: count(n), below: count(d)}, {above: count(n_more), below: count(d_more)}
+    found = bounds(CATALOGUE, ratio, whole, partial)
     truths = [
-        kpi_value(CATALOGUE, "closed_per_100", {"closed": count(n + x), "received": count(d + y)}).value
+        kpi_value(CATALOGUE, ratio, {above: count(n + x), below: count(d + y)}).value
         for x in range(n_more + 1)
         for y in range(d_more + 1)
     ]
     if not n_more and not d_more:
-        assert found == kpi_value(CATALOGUE, "closed_per_100", whole)
+        assert found == kpi_value(CATALOGUE, ratio, whole)
         return
     assert not found.exact
     check(found, truths, tight=d > 0)
