@@ -38,12 +38,15 @@ are items nothing else is counted, so that what brings no new one changes nothin
 
 Cells = dict[Key, Cell]
 
+LOOKS_MAX = 10_000
+"""Combinations of what filters look at whose bases are remembered. When they are full all are forgotten."""
+
 Measured = tuple[str, int, int, float | None, float | None, str | None]
 """Dimension value, sketch bin, value in millionths, low, high, and the item to tell apart."""
 
 
 class Plan(NamedTuple):
-    """A base, compiled: where its attributes stand among those of its type, and what they measure (None: nothing)."""
+    """A base, compiled: how its attributes are picked from those of its pass, and what they measure, if anything."""
 
     base: Base
     pick: Callable[[tuple[Any, ...]], tuple[Any, ...]]
@@ -55,6 +58,56 @@ class _Pass(NamedTuple):
 
     attributes: Callable[[AnyEvent], tuple[Any, ...]]
     plans: list[Plan]
+
+
+class _Plans:
+    """All bases of one event type.
+
+    Events are first told apart by the fields that any filter looks at, so that each filter is asked once for each
+    combination, and each base sees only what it counts.
+    """
+
+    def __init__(self, cls: type[Event], bases: Sequence[Base]) -> None:
+        hints = get_type_hints(get_type_hints(cls)["data"])
+        self._filters = [(base, compile_filter(base.where)) for base in bases]
+        self._fields = list(dict.fromkeys(name for _, one in self._filters for name in one.fields))
+        # The last one is there because `attrgetter` gives no tuple for a single name.
+        self._look = attrgetter(*map(_path, self._fields), "specversion")
+        self._hints = hints
+        self._by_look: dict[tuple[Any, ...], list[_Pass]] = {}
+
+    def groups(self, arrivals: Sequence[Arrival]) -> Iterable[tuple[list[_Pass], Sequence[Arrival]]]:
+        """The arrivals by what counts them."""
+        if not self._filters:
+            return
+        if not self._fields:
+            yield self._passes((None,)), arrivals
+            return
+        by_look: dict[tuple[Any, ...], list[Arrival]] = {}
+        for look, arrival in zip(map(self._look, [one.event for one in arrivals]), arrivals, strict=True):
+            by_look.setdefault(look, []).append(arrival)
+        for look, some in by_look.items():
+            if passes := self._passes(look):
+                yield passes, some
+
+    def _passes(self, look: tuple[Any, ...]) -> list[_Pass]:
+        """The passes over events that look so: one for all bases of words and counts, and one for those that look at
+        the same finer things. Events are alike in their words; times and measured values differ from one to the next.
+        """
+        found = self._by_look.get(look)
+        if found is None:
+            accepting = [
+                base
+                for base, one in self._filters
+                if one.accepts([look[self._fields.index(name)] for name in one.fields])
+            ]
+            alike: dict[tuple[str, ...], list[Base]] = {}
+            for base in accepting:
+                alike.setdefault(() if _is_coarse(base, self._hints) else tuple(_attributes(base)), []).append(base)
+            if len(self._by_look) >= LOOKS_MAX:
+                self._by_look.clear()
+            found = self._by_look[look] = [_pass(bases) for bases in alike.values()]
+        return found
 
 
 class SourceSeen(Struct, frozen=True, kw_only=True):
@@ -114,7 +167,7 @@ class Fold:
         by_type: dict[type[Event], list[Base]] = {cls: [] for cls in EVENT_TYPES.values()}
         for base in bases:
             by_type[EVENT_TYPES[base.event]].append(base)
-        self._passes = {cls: _compile(cls, fed) for cls, fed in by_type.items()}
+        self._plans = {cls: _Plans(cls, fed) for cls, fed in by_type.items()}
         self._measures = {base.id: base.measure for fed in by_type.values() for base in fed}
 
     def __call__(self, arrivals: Sequence[Arrival]) -> Folded:
@@ -182,21 +235,17 @@ class Fold:
 
     def _leaves(self, arrivals: Sequence[Arrival]) -> Cells:
         """The cells of the minutes, in the areas that the events name."""
-        by_type: dict[type[Event], list[Arrival]] = {}
-        for cls in {arrival.event.__class__ for arrival in arrivals}:
-            by_type[cls] = [arrival for arrival in arrivals if arrival.event.__class__ is cls]
         leaves: Cells = {}
-        for cls, some in by_type.items():
-            passes = self._passes[cls]
-            if not passes:
-                continue
-            events = [arrival.event for arrival in some]
-            areas = [arrival.area for arrival in some]
-            minutes = [int(arrival.time_s // MINUTE_S) * MINUTE_S for arrival in some]
-            for one in passes:
-                alike = Counter(zip(areas, minutes, map(one.attributes, events), strict=True))
-                for plan in one.plans:
-                    _measure(plan, alike, leaves)
+        for cls in {arrival.event.__class__ for arrival in arrivals}:
+            of_type = [arrival for arrival in arrivals if arrival.event.__class__ is cls]
+            for passes, some in self._plans[cls].groups(of_type):
+                events = [arrival.event for arrival in some]
+                areas = [arrival.area for arrival in some]
+                minutes = [int(arrival.time_s // MINUTE_S) * MINUTE_S for arrival in some]
+                for one in passes:
+                    alike = Counter(zip(areas, minutes, map(one.attributes, events), strict=True))
+                    for plan in one.plans:
+                        _measure(plan, alike, leaves)
         return leaves
 
     def _roll_up(
@@ -317,17 +366,6 @@ def _measure(plan: Plan, alike: Mapping[tuple[AreaId, int, tuple[Any, ...]], int
             cells[key] = addend
 
 
-def _compile(cls: type[Event], bases: Sequence[Base]) -> list[_Pass]:
-    """The passes over events of one type: one for all bases that look at words and counts, one for each other.
-
-    Events are alike in their words; times and measured values differ from one to the next.
-    """
-    hints = get_type_hints(get_type_hints(cls)["data"])
-    coarse = [base for base in bases if _is_coarse(base, hints)]
-    fine = [base for base in bases if not _is_coarse(base, hints)]
-    return [_pass(group) for group in (coarse, *([base] for base in fine)) if group]
-
-
 def _is_coarse(base: Base, hints: Mapping[str, Any]) -> bool:
     needs_time = base.since is not None or base.due is not None or base.measure is Measure.LATEST
     return not needs_time and (base.value is None or float not in (hints[base.value], *get_args(hints[base.value])))
@@ -345,12 +383,11 @@ def _plan(base: Base, names: Sequence[str]) -> Plan:
 
 
 def _attributes(base: Base) -> list[str]:
-    """The attributes of an event that a base looks at: filter, dimensions, and what is measured, in this order."""
-    where = [_path(name) for name in compile_filter(base.where).fields]
+    """The attributes of an event that a base looks at once it counts it: dimensions, and what is measured."""
     dimensions = [f"data.{name}" for name in base.dimensions]
     measured = [f"data.{name}" for name in (base.value, base.since, base.due, base.of) if name is not None]
     needs_time = base.since is not None or base.due is not None or base.measure is Measure.LATEST
-    return [*where, *dimensions, *measured, *(["time"] if needs_time else [])]
+    return [*dimensions, *measured, *(["time"] if needs_time else [])]
 
 
 def _path(name: str) -> str:
@@ -360,18 +397,14 @@ def _path(name: str) -> str:
 
 def _measurement(base: Base) -> Callable[[tuple[Any, ...]], Measured | None]:
     """A function of a base's attributes, as `_attributes` orders them."""
-    filter_ = compile_filter(base.where)
-    first, last = len(filter_.fields), len(filter_.fields) + len(base.dimensions)
+    last = len(base.dimensions)
     value_of = _value(base)
 
     def measure(attributes: tuple[Any, ...]) -> Measured | None:
-        if first and not filter_.accepts(attributes[:first]):
-            return None
         valued = value_of(attributes[last:])
         if valued is None:
             return None
-        given = attributes[first:last]
-        dim = DIM_SEPARATOR.join(ALL_DIM if one is None else str(one) for one in given)
+        dim = DIM_SEPARATOR.join(ALL_DIM if one is None else str(one) for one in attributes[:last])
         return dim, *valued
 
     return measure
