@@ -178,6 +178,21 @@ def test_how_much_is_drawn(areas: list[Area], polygons: dict[AreaId, Boundary], 
         assert locate(event(place="geo:10.5,105.5")) == expected
 
 
+def test_a_list_that_is_drawn_says_where_a_place_lay_in_its_time() -> None:
+    ground = shapely.box(105, 10, 106, 11)
+    areas = [area("vn"), area("a", "vn"), area("vn@old", list_id="old"), area("b@old", "vn@old", list_id="old")]
+    locate = Locator(AreaTree("new", areas, polygons={AreaId("a"): ground, AreaId("b@old"): ground}))
+    assert locate(event(place="geo:10.5,105.5")).area == "a"
+    assert locate(event(place="geo:10.5,105.5", time=BEFORE)) == Located(AreaId("b@old"), How.POLYGON, "old")
+    assert locate(event(None, "old", "geo:10.5,105.5")).area == "b@old"
+
+
+def test_the_present_list_comes_first_though_another_is_newer() -> None:
+    tree = AreaTree("old", [area("vn"), area("vn@old", list_id="old"), area("vn@x", list_id="x")])
+    assert tree.lists == ("old", "new", "x")
+    assert tree.root.id == "vn@old"
+
+
 def test_before_any_list_and_where_several_hold_the_present_one_is_meant() -> None:
     late = AreaTree("new", [area("vn"), area("vn@x", list_id="x")])
     assert Locator(late)(event("vn", time=BEFORE)).list_id == "x"
