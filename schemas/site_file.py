@@ -75,7 +75,9 @@ def mistake_of(error: msgspec.ValidationError, cls: type) -> Mistake:
     reason = message[: found.start()] if found else message
     types = _types_at(cls, path)
     if unknown := _UNKNOWN_KEY.fullmatch(reason):
-        keys = [field.name for type_ in types if isinstance(type_, inspect.StructType) for field in type_.fields]
+        keys = [
+            field.encode_name for type_ in types if isinstance(type_, inspect.StructType) for field in type_.fields
+        ]
         return Mistake((*path, unknown[1]), f"`{unknown[1]}` is not a key here", suggestion(unknown[1], keys))
     if missing := _MISSING_KEY.fullmatch(reason):
         return Mistake(tuple(path), f"`{missing[1]}` is missing", "Add it.")
@@ -97,7 +99,7 @@ def _types_at(cls: type, path: Iterable[str | int]) -> list[inspect.Type]:
 def _below(type_: inspect.Type, step: str | int) -> Iterable[inspect.Type]:
     match type_:
         case inspect.StructType(fields=fields):
-            found = next((field.type for field in fields if field.name == step), None)
+            found = next((field.type for field in fields if field.encode_name == step), None)
         case inspect.ListType(item_type=found) | inspect.DictType(value_type=found):
             pass
         case _:

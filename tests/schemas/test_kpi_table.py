@@ -10,6 +10,7 @@ from schemas.kpi import Measure
 from schemas.kpi_table import KPIS_MAX, mistakes, parse_kpis
 
 SITES = Path(__file__).parents[2] / "deploy" / "sites"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "kpis.md"
 
 HEAD = """\
 # Another indicator stands above, so that lines are not those of the table.
@@ -474,6 +475,13 @@ def test_a_good_catalogue_is_read() -> None:
     assert [base.id for base in catalogue.bases_of("per_1000")] == ["per_1000/numerator", "population"]
     assert catalogue.base("per_1000/numerator").measure is Measure.WITHIN
     assert mistakes(GOOD, ["vi", "en"]) == []
+
+
+def test_the_examples_of_the_documents_have_no_mistake() -> None:
+    examples = re.findall(r"```toml\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
+    catalogue = parse_kpis("".join(examples), ["vi", "en"])
+    # There is one of each measure but `min`, which is told with `max`.
+    assert {kpi.measure for kpi in catalogue.kpis} == set(Measure) - {Measure.MIN}
 
 
 @pytest.mark.parametrize("site", sorted(folder.name for folder in SITES.iterdir() if (folder / "kpis.toml").exists()))
