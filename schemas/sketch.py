@@ -1,14 +1,16 @@
 """How can percentiles be added up?
 
 By a histogram whose bins grow by a constant factor: every value in a bin lies within ALPHA of the bin's
-representative, and two histograms merge by adding their counts. A bin is a plain integer, ordered as the
-values are, so a database that can sum integers can merge sketches.
+representative, and two histograms merge by adding their counts, or part by subtracting them. A bin is a plain
+integer, ordered as the values are.
 
 Source: Masson, Rim, Lee: DDSketch (VLDB 2019) §2.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import ceil, exp, log
+
+import msgspec
 
 ALPHA = 0.01
 """The largest relative error of a percentile."""
@@ -79,3 +81,21 @@ def _quantile_bin(ordered: Sequence[tuple[int, int]], q: float) -> int | None:
         if seen > rank:
             return bin_
     return ordered[-1][0]
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(dict[int, int])
+
+
+def encode_bins(counts: Mapping[int, int]) -> bytes:
+    """The counts by bin as they are stored: a MessagePack map, in the order of the bins; empty bins are left out."""
+    return _encoder.encode({bin_: n for bin_, n in sorted(counts.items()) if n})
+
+
+def merge_bins(encoded: Iterable[bytes]) -> dict[int, int]:
+    """The counts by bin of several histograms together."""
+    counts: dict[int, int] = {}
+    for one in encoded:
+        for bin_, n in _decoder.decode(one).items():
+            counts[bin_] = counts.get(bin_, 0) + n
+    return counts

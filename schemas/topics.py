@@ -106,7 +106,8 @@ def key_of(event: Event) -> bytes:
     On the low-rate topics its case or dossier, and for observations the indicator, so that reports of one indicator
     follow each other; else its source.
     """
-    if isinstance(event, IndicatorObserved):
+    if type(event) is IndicatorObserved:
+        assert isinstance(event, IndicatorObserved)
         return f"{event.source}#{event.data.indicator}".encode()
     if _by_type[type(event)].dedupe is Dedupe.FOREVER:
         return f"{event.source}#{event.subject or event.id}".encode()

@@ -29,8 +29,8 @@ from streams.health import Health, State, beat, serve
 from streams.lane import Counting
 from streams.lanes import Lanes
 from streams.log import KafkaLog
-from streams.store.group import GroupCommit
 from streams.store import sites
+from streams.store.group import GroupCommit
 from streams.store.timescale import TimescaleWriter
 from streams.store.writer import Lane
 from streams.topic_id import topic_ids

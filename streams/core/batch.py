@@ -180,7 +180,8 @@ class Reader:
                 dead.append(_dead_letter(topic, partition, record, explain(error)))
                 continue
             counted_s = time_s
-            if isinstance(event, IndicatorObserved):
+            if cls is IndicatorObserved:
+                assert isinstance(event, IndicatorObserved)
                 counted_s = float(period_start_s(event.data.period, self._areas.zone(located.area)))
             arrivals.append(
                 Arrival(

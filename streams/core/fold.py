@@ -33,8 +33,8 @@ Key = tuple[str, AreaId, str, int, int]
 
 Cell = list[Any]
 """[n, total, low, high, items]: mutable, because a fold touches each thousands of times. `total` is in millionths;
-`low` and `high` are None where the measure keeps none; `items` is the set of different values, or None. Where there
-are items nothing else is counted, so that what brings no new one changes nothing."""
+`low` and `high` are None where the measure keeps none. `items` are None, the counts of a histogram by its bins, or
+the set of different values: where there is a set nothing else is counted, so what brings no new one changes nothing."""
 
 Cells = dict[Key, Cell]
 
@@ -199,7 +199,8 @@ class Fold:
             for tier, cells in part.items():
                 for key, cell in cells.items():
                     if self._measures[key[0]] in ADDITIVE:
-                        kept[tier][key] = [-cell[0], -cell[1], None, None, None]
+                        bins = None if cell[4] is None else {bin_: -n for bin_, n in cell[4].items()}
+                        kept[tier][key] = [-cell[0], -cell[1], None, None, bins]
                     else:
                         anew[tier].add(key)
             negative.append(kept)
@@ -306,8 +307,9 @@ class Fold:
 def _add(cells: Cells, key: Key, addend: Cell) -> None:
     cell = cells.get(key)
     if cell is None:
-        items = addend[4]
-        cells[key] = [*addend[:4], set(items)] if items is not None else addend.copy()
+        cells[key] = addend.copy()
+        if addend[4] is not None:
+            cells[key][4] = addend[4].copy()
         return
     cell[0] += addend[0]
     if key[3] == LATEST_BIN:
@@ -319,8 +321,15 @@ def _add(cells: Cells, key: Key, addend: Cell) -> None:
         cell[2] = addend[2] if cell[2] is None else min(cell[2], addend[2])
     if addend[3] is not None:
         cell[3] = addend[3] if cell[3] is None else max(cell[3], addend[3])
-    if addend[4] is not None:
-        cell[4] |= addend[4]
+    items = addend[4]
+    if items is None:
+        return
+    if isinstance(items, set):
+        cell[4] |= items
+    else:
+        counts = cell[4]
+        for bin_, n in items.items():
+            counts[bin_] = counts.get(bin_, 0) + n
 
 
 def sources_seen(arrivals: Sequence[Arrival]) -> list[SourceSeen]:
@@ -342,7 +351,7 @@ def sources_seen(arrivals: Sequence[Arrival]) -> list[SourceSeen]:
 def _measure(plan: Plan, alike: Mapping[tuple[AreaId, int, tuple[Any, ...]], int], cells: Cells) -> None:
     """Adds what a base sees in events of its type. Equal attributes are measured once."""
     base_id, pick, measure = plan.base.id, plan.pick, plan.measure
-    is_latest = plan.base.measure is Measure.LATEST
+    kind = plan.base.measure
     measured: dict[tuple[Any, ...], Measured | None] = {}
     for (area, minute_s, attributes), n in alike.items():
         values = pick(attributes)
@@ -353,12 +362,16 @@ def _measure(plan: Plan, alike: Mapping[tuple[AreaId, int, tuple[Any, ...]], int
         if found is None:
             continue
         dim, bin_, value, low, high, item = found
-        if is_latest:
+        if kind is Measure.LATEST:
             # What each place said last is kept apart up to the root, for only then can the last one replace it.
             dim = f"{dim}{DIM_SEPARATOR}{area}"
             addend: Cell = [n, value, None, high, None]
+        elif kind is Measure.PERCENTILE:
+            addend, bin_ = [n, value * n, None, None, {bin_: n}], ZERO_BIN
+        elif kind is Measure.DISTINCT:
+            addend = [0, 0, None, None, {item}]
         else:
-            addend = [n, value * n, low, high, None] if item is None else [0, 0, None, None, {item}]
+            addend = [n, value * n, low, high, None]
         key = (base_id, area, dim, bin_, minute_s)
         if key in cells:
             _add(cells, key, addend)

@@ -1,7 +1,7 @@
 """How do a fold's cells become rows?
 
-Sketches do not add up in SQL: a bucket's own row is read, merged here and written back. Nobody else writes that row,
-for each partition has rows of its own and its position is held.
+Histograms and sketches do not add up in SQL: a bucket's own row is read, merged here and written back. Nobody else
+writes that row, for each partition has rows of its own and its position is held.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,6 +12,7 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
 from schemas.distinct import merge, sketch_of
+from schemas.sketch import encode_bins, merge_bins
 from schemas.statements import for_tier, parse_statements
 from schemas.window import TIERS, Tier
 from streams.core.fold import Cells, Folded, Key
@@ -20,6 +21,9 @@ Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record] | asyncpg.Connectio
 
 Place = tuple[Tier, int, Key]
 """A bucket's row: its tier, shard and key."""
+
+Items = set[str] | dict[int, int]
+"""What a sketch takes in: different values, or the counts of a histogram by its bins."""
 
 Learned = dict[Place, set[str]]
 
@@ -106,7 +110,7 @@ async def _merged(
 ) -> tuple[dict[Place, bytes], dict[Place, bytes], dict[Place, bytes]]:
     """The sketches to write, one mapping for each part of a fold; what brings nothing new is left out."""
     results: tuple[dict[Place, bytes], dict[Place, bytes], dict[Place, bytes]] = ({}, {}, {})
-    wanted: list[tuple[int, Place, set[str]]] = []
+    wanted: list[tuple[int, Place, Items]] = []
     for shard, folded in added:
         for number, part in enumerate(folded.parts):
             for tier, cells in part.items():
@@ -114,18 +118,22 @@ async def _merged(
                     if cell[4] is None:
                         continue
                     place = (tier, shard, key)
-                    items = known.unknown(place, cell[4]) if known is not None else cell[4]
+                    items: Items = cell[4]
+                    if known is not None and isinstance(items, set):
+                        items = known.unknown(place, items)
                     if items:
                         wanted.append((number, place, items))
     if not wanted:
         return results
     stored = await _stored(connection, {place for _, place, _ in wanted})
     for number, place, items in wanted:
-        present = stored.get(place)
-        stored[place] = results[number][place] = merge(
-            [sketch_of(items)] if present is None else [present, sketch_of(items)]
-        )
-        learned.setdefault(place, set()).update(items)
+        present = [] if place not in stored else [stored[place]]
+        if isinstance(items, set):
+            sketch = merge([*present, sketch_of(items)])
+            learned.setdefault(place, set()).update(items)
+        else:
+            sketch = encode_bins(merge_bins([*present, encode_bins(items)]))
+        stored[place] = results[number][place] = sketch
     return results
 
 

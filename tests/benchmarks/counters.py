@@ -1,7 +1,7 @@
 """One process of a fold benchmark: which counter, from which topic, until how many events?
 
-    python -m tests.benchmarks.counters raw|stock|quix KAFKA TOPIC EVENTS
-    python -m tests.benchmarks.counters ours KAFKA TOPIC_PREFIX DATABASE_URL GROUP WORKER
+    python -m tests.benchmarks.counters raw|stock|stock_catalogue|quix KAFKA TOPIC_PREFIX EVENTS
+    python -m tests.benchmarks.counters ours KAFKA TOPIC_PREFIX DATABASE_URL GROUP WORKER CATALOGUE
 
 The rivals print one line of JSON: events, seconds from the first event to the last, peak RSS in bytes.
 """
@@ -18,8 +18,13 @@ from typing import Any
 import uvloop
 
 from schemas.codec import decode
-from schemas.window import MINUTE_S
-from tests.benchmarks.workload import PARTITIONS, site
+from schemas.event import type_of
+from schemas.filter import compile_filter
+from schemas.kpi import Base, Measure
+from schemas.sketch import bin_of
+from schemas.topics import CASES, DETECTIONS, METRICS
+from schemas.window import MINUTE_S, day_start, hour_start
+from tests.benchmarks.workload import PARTITIONS, pack, site
 
 Totals = dict[tuple[str, str, int], list[float]]
 
@@ -58,7 +63,7 @@ class Meter:
         os._exit(0)
 
 
-async def raw(bootstrap: str, topic: str, meter: Meter) -> None:
+async def raw(bootstrap: str, prefix: str, meter: Meter) -> None:
     """A bare aiokafka loop: getmany, decode, fold into a dict. No database, no commits."""
     from aiokafka import AIOKafkaConsumer, TopicPartition
 
@@ -66,7 +71,7 @@ async def raw(bootstrap: str, topic: str, meter: Meter) -> None:
         bootstrap_servers=bootstrap, max_partition_fetch_bytes=4 * 1024 * 1024, fetch_max_wait_ms=20
     )
     await consumer.start()
-    partitions = [TopicPartition(topic, number) for number in range(PARTITIONS)]
+    partitions = [TopicPartition(prefix + DETECTIONS.name, number) for number in range(PARTITIONS)]
     consumer.assign(partitions)
     await consumer.seek_to_beginning(*partitions)
     totals: Totals = {}
@@ -78,12 +83,23 @@ async def raw(bootstrap: str, topic: str, meter: Meter) -> None:
                 meter.report()
 
 
-def stock(bootstrap: str, topic: str, meter: Meter) -> None:
+def stock(bootstrap: str, prefix: str, meter: Meter) -> None:
     """An ordinary Faust agent that takes one event at a time. No database."""
+    totals: Totals = {}
+    _stock(bootstrap, [prefix + DETECTIONS.name], meter, lambda value: add(totals, value))
+
+
+def stock_catalogue(bootstrap: str, prefix: str, meter: Meter) -> None:
+    """The same with the whole catalogue: every indicator, for four levels of areas, by minute, hour and day."""
+    counted = _Catalogue()
+    _stock(bootstrap, [prefix + topic.name for topic in (DETECTIONS, METRICS, CASES)], meter, counted.add)
+
+
+def _stock(bootstrap: str, topics: list[str], meter: Meter, handle: Callable[[bytes], None]) -> None:
     import faust
 
     app = faust.App(
-        f"stock-{topic}",
+        f"stock-{topics[0]}-{len(topics)}",
         broker=f"kafka://{bootstrap}",
         store="memory://",
         web_enabled=False,
@@ -93,19 +109,70 @@ def stock(bootstrap: str, topic: str, meter: Meter) -> None:
         consumer_max_fetch_size=4 * 1024 * 1024,
         datadir=tempfile.mkdtemp(),
     )
-    totals: Totals = {}
 
-    @app.agent(app.topic(topic, value_type=bytes, value_serializer="raw"))
     async def count(stream: Any) -> None:
         async for value in stream:
-            add(totals, value)
+            handle(value)
             if meter.add(1):
                 meter.report()
 
+    for topic in topics:
+        app.agent(app.topic(topic, value_type=bytes, value_serializer="raw"), name=topic)(count)
     faust.Worker(app, loglevel="ERROR", redirect_stdouts=False).execute_from_commandline()
 
 
-def quix(bootstrap: str, topic: str, meter: Meter) -> None:
+class _Catalogue:
+    """The reference catalogue as an ordinary handler counts it: event by event, into dictionaries."""
+
+    def __init__(self) -> None:
+        self._site = site("reference")
+        self._cells: dict[tuple[str, str, str, int], list[Any]] = {}
+        self._bases = {
+            base.event: [(one, compile_filter(one.where)) for one in self._site.kpis.fed_by(base.event)]
+            for base in self._site.kpis.bases
+        }
+
+    def add(self, value: bytes) -> None:
+        """Counts one event."""
+        event = decode(value)
+        areas, moment_s = self._site.areas, event.time.timestamp()
+        minute_s = int(moment_s // MINUTE_S) * MINUTE_S
+        for base, accepted in self._bases.get(type_of(event), ()):
+            if not accepted.accepts([getattr(event.data, name) for name in accepted.fields]):
+                continue
+            measured = _measured(base, event)
+            if measured is None:
+                continue
+            dim = "\x1f".join(str(getattr(event.data, name)) for name in base.dimensions)
+            for area in areas.path(event.area):  # pyright: ignore[reportArgumentType]
+                zone = areas.zone(area)
+                for start_s in (minute_s, hour_start(minute_s, zone), day_start(minute_s, zone)):
+                    cell = self._cells.setdefault((base.id, area, dim, start_s), [0, 0.0, {}])
+                    cell[0] += 1
+                    if base.measure in (Measure.DISTINCT, Measure.PERCENTILE):
+                        cell[2][measured] = cell[2].get(measured, 0) + 1
+                    else:
+                        cell[1] += measured
+
+
+def _measured(base: Base, event: Any) -> Any:
+    data = event.data
+    if base.measure is Measure.COUNT:
+        return 0
+    if base.measure is Measure.DISTINCT:
+        return getattr(data, base.of or "")
+    if base.due is not None:
+        due = getattr(data, base.due)
+        return None if due is None else event.time <= due
+    if base.since is not None:
+        since = getattr(data, base.since)
+        value = None if since is None else (event.time - since).total_seconds()
+    else:
+        value = getattr(data, base.value or "")
+    return bin_of(value) if base.measure is Measure.PERCENTILE and value is not None else value
+
+
+def quix(bootstrap: str, prefix: str, meter: Meter) -> None:
     """Quix Streams: a one-minute tumbling count by key."""
     from quixstreams import Application
     from quixstreams.models import Deserializer
@@ -116,13 +183,13 @@ def quix(bootstrap: str, topic: str, meter: Meter) -> None:
 
     app = Application(
         broker_address=bootstrap,
-        consumer_group=f"quix-{topic}",
+        consumer_group=f"quix-{prefix}",
         auto_offset_reset="earliest",
         state_dir=tempfile.mkdtemp(),
         loglevel="ERROR",
     )
     source = app.topic(
-        topic,
+        prefix + DETECTIONS.name,
         value_deserializer=Decoded(),
         timestamp_extractor=lambda value, *_: int(value.time.timestamp() * 1000),
     )
@@ -135,14 +202,19 @@ def quix(bootstrap: str, topic: str, meter: Meter) -> None:
     app.run()
 
 
-def ours(bootstrap: str, prefix: str, database_url: str, group: str, worker: str) -> None:
+def ours(bootstrap: str, prefix: str, database_url: str, group: str, worker: str, catalogue: str) -> None:
     """The centre's own worker, as `ioc run streams` runs it, on the benchmark's site."""
     from deploy.worker import run_worker
     from streams.agents import StreamsConfig
 
     run_worker(
         StreamsConfig(
-            kafka=bootstrap, database_url=database_url, site=site(), worker=worker, topic_prefix=prefix, group=group
+            kafka=bootstrap,
+            database_url=database_url,
+            current_pack=lambda: pack(catalogue),
+            worker=worker,
+            topic_prefix=prefix,
+            group=group,
         )
     )
 
@@ -153,13 +225,17 @@ def main(argv: list[str]) -> None:
     if kind == "ours":
         ours(*rest)
         return
-    bootstrap, topic, events = rest
+    bootstrap, prefix, events = rest
     meter = Meter(int(events))
     if kind == "raw":
-        uvloop.run(raw(bootstrap, topic, meter))
+        uvloop.run(raw(bootstrap, prefix, meter))
         return
-    rivals: dict[str, Callable[[str, str, Meter], None]] = {"stock": stock, "quix": quix}
-    rivals[kind](bootstrap, topic, meter)
+    rivals: dict[str, Callable[[str, str, Meter], None]] = {
+        "stock": stock,
+        "stock_catalogue": stock_catalogue,
+        "quix": quix,
+    }
+    rivals[kind](bootstrap, prefix, meter)
 
 
 if __name__ == "__main__":

@@ -18,9 +18,8 @@ import asyncpg
 from msgspec import Struct
 
 from deploy.migrate import ensure_topics, migrate_schema
-from schemas.topics import DETECTIONS
 from tests.benchmarks.services import Services
-from tests.benchmarks.workload import fill
+from tests.benchmarks.workload import ROOT, fill
 
 WAIT_S = 300.0
 POLL_S = 0.01
@@ -44,25 +43,21 @@ class Log(Struct, frozen=True, kw_only=True):
 
     prefix: str
     events: int
-
-    @property
-    def topic(self) -> str:
-        """The topic's whole name."""
-        return self.prefix + DETECTIONS.name
+    catalogue: str
 
 
-async def prepare(services: Services, events: int) -> Log:
-    """Writes a log of its own with so many events."""
-    log = Log(prefix=f"bench{events}.", events=events)
+async def prepare(services: Services, events: int, catalogue: str = "one") -> Log:
+    """Writes a log of its own with so many events: detections alone, or the mixture for the reference catalogue."""
+    log = Log(prefix=f"bench-{catalogue}-{events}.", events=events, catalogue=catalogue)
     await migrate_schema(services.database_url)
     if await ensure_topics(services.kafka, log.prefix):
-        await fill(services.kafka, log.topic, events)
+        await fill(services.kafka, log.prefix, events, catalogue)
     return log
 
 
 def rival(kind: str, services: Services, log: Log) -> Run:
-    """Runs `raw`, `stock` or `quix` over the log."""
-    arguments = [kind, services.kafka, log.topic, str(log.events)]
+    """Runs `raw`, `stock`, `stock_catalogue` or `quix` over the log."""
+    arguments = [kind, services.kafka, log.prefix, str(log.events)]
     with _process(arguments, services.folder / f"{kind}.log") as process:
         output, _ = process.communicate(timeout=WAIT_S)
     figures = json.loads(output.splitlines()[-1])
@@ -74,10 +69,12 @@ async def ours(services: Services, log: Log, workers: int) -> Run:
     connection = await asyncpg.connect(services.database_url)
     processes: list[subprocess.Popen[bytes]] = []
     try:
-        await connection.execute("TRUNCATE position, event, kpi_minute, kpi_hour, kpi_day, source_seen, change")
+        await connection.execute(
+            "TRUNCATE position, event, kpi_minute, kpi_hour, kpi_day, source_seen, change, site_switch, site_version"
+        )
         group = f"bench-{uuid.uuid4().hex[:8]}"
         for worker in range(workers):
-            arguments = ["ours", services.kafka, log.prefix, services.database_url, group, str(worker)]
+            arguments = ["ours", services.kafka, log.prefix, services.database_url, group, str(worker), log.catalogue]
             processes.append(_start(arguments, services.folder / f"ours-{workers}-{worker}.log"))
         first, started_s = 0, 0.0
         deadline_s = time.monotonic() + WAIT_S
@@ -91,9 +88,7 @@ async def ours(services: Services, log: Log, workers: int) -> Run:
                 raise RuntimeError(f"{counted} of {log.events} events were counted: see {services.folder}")
             await asyncio.sleep(POLL_S)
         seconds = time.perf_counter() - started_s
-        counted = await connection.fetchval("SELECT sum(n) FROM kpi_minute WHERE area = 'C'")
-        if counted != log.events:
-            raise RuntimeError(f"{counted} events are in the KPI, {log.events} on the log")
+        await _check(connection, log)
         rss = sum(_peak_rss_bytes(process.pid) for process in processes)
         return Run(events=log.events - first, seconds=seconds, rss_bytes=rss)
     finally:
@@ -101,6 +96,16 @@ async def ours(services: Services, log: Log, workers: int) -> Run:
             process.kill()
             process.wait()
         await connection.close()
+
+
+async def _check(connection: "asyncpg.Connection[asyncpg.Record]", log: Log) -> None:
+    """Raises RuntimeError unless every detection was counted once."""
+    detections = log.events if log.catalogue != "reference" else sum(n % 100 < 65 for n in range(log.events))
+    counted = await connection.fetchval(
+        "SELECT sum(n) FROM kpi_minute WHERE kpi LIKE 'camera.detections%' AND area = $1", ROOT
+    )
+    if counted != detections * (int(log.catalogue) if log.catalogue.isdigit() else 1):
+        raise RuntimeError(f"{counted} detections are in the KPI, {detections} on the log")
 
 
 def _start(arguments: list[str], log: Path) -> subprocess.Popen[bytes]:

@@ -7,4 +7,4 @@ from tests.benchmarks.workload import site
 
 if __name__ == "__main__":
     kafka, database_url, prefix, port = sys.argv[1:]
-    serve_web(web_app(kafka, database_url, site(), prefix), host="127.0.0.1", port=int(port), log_level="WARNING")
+    serve_web(web_app(kafka, database_url, site, prefix), host="127.0.0.1", port=int(port), log_level="WARNING")

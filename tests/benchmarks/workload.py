@@ -1,47 +1,81 @@
 """Which events do the benchmarks count?
 
-Camera detections over 200 areas below one city, three kinds of object, 10,000 events a second of event time.
+Over 200 communes in 40 districts of 4 provinces, 10,000 events a second of event time. Either camera detections
+alone, which feed one KPI, or a mixture for the whole reference catalogue: of 100 events 65 detections, 34 samples of
+service metrics and one closed report.
 """
 
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from importlib.resources import files
 
 from aiokafka import AIOKafkaProducer
 
-from schemas.area import Area, AreaTree, Zone
 from schemas.codec import CONTENT_TYPE
-from schemas.event import AreaCode
-from schemas.kpi import Catalogue, Kpi, Measure
-from schemas.site import Header, Site
+from schemas.site import Pack, Site, parse_site
+from schemas.topics import CASES, DETECTIONS, METRICS
 
 AREAS = 200
 PARTITIONS = 8
 EVENTS_PER_SECOND = 10_000
 KINDS = ("car", "person", "bike")
+SERVICES = ("portal", "desk", "payments", "maps", "identity")
+METRICS_SEEN = ("up", "http_requests", "http_errors", "response_time", "saturation")
 START_S = 1_780_000_000  # any moment; fixed, so that every run folds the same minutes
 BATCH_BYTES = 512 * 1024
 
+ROOT = "C"
 _HEADERS = [("content-type", CONTENT_TYPE.encode())]
 
+_SITE_TOML = """
+id = "bench"
+names = { vi = "Đo", en = "Bench" }
+zone = "Asia/Ho_Chi_Minh"
+area_list = "bench"
+languages = ["vi", "en"]
 
-def site() -> Site:
-    """A city of 200 wards with the KPI that the events feed."""
-    zone = Zone("Asia/Ho_Chi_Minh")
-    city = Area(code=AreaCode("C"), kind="city", names={"en": "City"}, zone=zone)
-    wards = [
-        Area(code=AreaCode(f"{n:05}"), kind="ward", names={"en": f"Ward {n}"}, zone=zone, parent=city.code)
-        for n in range(AREAS)
-    ]
-    detections = Kpi(
-        id="camera.detections",
-        names={"en": "Detections"},
-        unit="1",
-        event="ioc.camera.detection.v1",
-        measure=Measure.COUNT,
-        value="count",
-        dimension="kind",
-    )
-    header = Header(id="bench", names={"en": "Bench"}, zone=zone, area_list="bench", languages=["en"])
-    return Site(header=header, areas=AreaTree("bench", [city, *wards]), kpis=Catalogue([detections]))
+
+[retention]
+minute_days = 10000
+"""
+
+_ONE_KPI = """
+[[kpi]]
+id = "camera.detections"
+names = { vi = "Lượt phát hiện", en = "Detections" }
+unit = "1"
+event = "ioc.camera.detection.v1"
+measure = "sum"
+value = "count"
+dimensions = ["kind"]
+"""
+
+
+def _areas() -> str:
+    """A country of four levels."""
+    rows = ["code,parent,kind,name_vi,name_en", f"{ROOT},,country,Nước,Country"]
+    rows += [f"P{n},{ROOT},province,Tỉnh {n},Province {n}" for n in range(4)]
+    rows += [f"D{n:02},P{n % 4},district,Huyện {n},District {n}" for n in range(40)]
+    rows += [f"{n:05},D{n % 40:02},commune,Xã {n},Commune {n}" for n in range(AREAS)]
+    return "\n".join(rows) + "\n"
+
+
+def pack(catalogue: str) -> Pack:
+    """The site pack with one KPI (`one`), the reference catalogue (`reference`), or so many copies of the one."""
+    if catalogue == "one":
+        kpis = _ONE_KPI
+    elif catalogue == "reference":
+        kpis = (files("deploy") / "sites" / "vietnam" / "kpis.toml").read_text(encoding="utf-8")
+    else:
+        kpis = "".join(_ONE_KPI.replace("camera.detections", f"camera.detections.{n}") for n in range(int(catalogue)))
+    return {"site.toml": _SITE_TOML, "areas.csv": _areas(), "kpis.toml": kpis}
+
+
+@cache
+def site(catalogue: str = "one") -> Site:
+    """The pack, parsed."""
+    return parse_site(pack(catalogue))
 
 
 def detection(number: int) -> bytes:
@@ -56,22 +90,74 @@ def detection(number: int) -> bytes:
     ).encode()
 
 
-async def fill(bootstrap: str, topic: str, events: int) -> None:
-    """Writes events 0 … events-1, the camera's number being the partition."""
+def mixed(number: int) -> tuple[str, bytes, bytes]:
+    """The topic, key and value of event `number` of the mixture."""
+    place = number % 100
+    if place < 65:
+        return DETECTIONS.name, f"//cameras/{number % PARTITIONS}".encode(), detection(number)
+    camera = number % PARTITIONS
+    moment = datetime.fromtimestamp(START_S + number / EVENTS_PER_SECOND, UTC)
+    time = moment.isoformat(timespec="milliseconds")
+    # Cameras stand in communes; services are run, and reports closed, by districts.
+    area = f"D{number // PARTITIONS % 40:02}"
+    common = f'"specversion":"1.0","id":"{number:012}","time":"{time}","area":"{area}","receivedat":"{time}"'
+    if place < 99:
+        # A value that differs from one sample to the next, as response times do.
+        value = number * 2_654_435_761 % 4_294_967_296 / 4_294_967_296
+        return (
+            METRICS.name,
+            f"//services/{camera}".encode(),
+            (
+                f'{{{common},"type":"ioc.service.metric.v1","source":"//services/{camera}","arealist":"bench",'
+                f'"data":{{"service":"{SERVICES[number % 5]}","metric":"{METRICS_SEEN[number // 7 % 5]}",'
+                f'"value":{value:.6f}}}}}'
+            ).encode(),
+        )
+    opened = (moment - timedelta(hours=number % 200)).isoformat(timespec="milliseconds")
+    due = (moment + timedelta(hours=number % 72 - 24)).isoformat(timespec="milliseconds")
+    return (
+        CASES.name,
+        f"//hotline#{number}".encode(),
+        (
+            f'{{{common},"type":"ioc.feedback.closed.v1","source":"//hotline","subject":"{number}",'
+            f'"arealist":"bench","data":{{"category":"road","agency":"A{number % 7}","channel":"app",'
+            f'"opened_at":"{opened}","due_at":"{due}"}}}}'
+        ).encode(),
+    )
+
+
+async def fill(bootstrap: str, prefix: str, events: int, catalogue: str) -> None:
+    """Writes events 0 … events-1 to their topics, the partition being the number's remainder."""
+
+    def only_detections(number: int) -> tuple[str, bytes, bytes]:
+        return DETECTIONS.name, f"//cameras/{number % PARTITIONS}".encode(), detection(number)
+
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", max_batch_size=BATCH_BYTES)
     await producer.start()
     try:
         for partition in range(PARTITIONS):
-            batch = producer.create_batch()
-            key = f"//cameras/{partition}".encode()
-            for number in range(partition, events, PARTITIONS):
-                value = detection(number)
-                if batch.append(key=key, value=value, timestamp=None, headers=_HEADERS) is None:
-                    batch.close()
-                    await producer.send_batch(batch, topic, partition=partition)
-                    batch = producer.create_batch()
-                    batch.append(key=key, value=value, timestamp=None, headers=_HEADERS)
-            batch.close()
-            await producer.send_batch(batch, topic, partition=partition)
+            numbers = range(partition, events, PARTITIONS)
+            await _fill(producer, prefix, partition, numbers, mixed if catalogue == "reference" else only_detections)
     finally:
         await producer.stop()
+
+
+async def _fill(
+    producer: AIOKafkaProducer,
+    prefix: str,
+    partition: int,
+    numbers: Iterable[int],
+    event: Callable[[int], tuple[str, bytes, bytes]],
+) -> None:
+    batches = {topic.name: producer.create_batch() for topic in (DETECTIONS, METRICS, CASES)}
+    for number in numbers:
+        topic, key, value = event(number)
+        if batches[topic].append(key=key, value=value, timestamp=None, headers=_HEADERS) is None:
+            batches[topic].close()
+            await producer.send_batch(batches[topic], prefix + topic, partition=partition)
+            batches[topic] = producer.create_batch()
+            batches[topic].append(key=key, value=value, timestamp=None, headers=_HEADERS)
+    for topic, batch in batches.items():
+        if batch.record_count():
+            batch.close()
+            await producer.send_batch(batch, prefix + topic, partition=partition)
