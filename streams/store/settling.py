@@ -5,7 +5,7 @@ no longer is taken away again by the version of the site pack that counted it. W
 (minimum, maximum, latest, different ones) is found anew from the events that remain.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence, Set
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ from schemas.codec import SEALED_BYTES_MAX, decode
 from schemas.event import AreaId
 from schemas.location import How
 from schemas.window import TIERS, Tier, bucket_end
-from streams.core.batch import Arrival
+from streams.core.batch import Arrival, is_correction
 from streams.core.correction import Correction, correction_of, settle
 from streams.core.fold import Cells, Fold, Folded, Key, no_cells
 from streams.store.cells import SQL, Connection, empty_cells
@@ -65,20 +65,25 @@ async def settle_corrections(
     for one in settled.retracted:
         row, cause = rows[one.identity], _cause(one, fresh)
         arrival = _arrival(row, cause.arrival)
-        newest = cause.batch.version
         counted_by = await version_of(row["site_version"])
-        filled = [newest.site.kpis.base(id_) for id_ in _backfilled(row, backfilled, newest)]
-        folds = [(counted_by.fold, counted_by)]
-        if filled:
-            folds.append((Fold(filled, newest.site.areas), newest))
-        for fold, version in folds:
+        filled = _filled(row, backfilled)
+        folds = [(counted_by.fold, counted_by, set[str]())]
+        for number in sorted(set(filled.values())):
+            version = await version_of(number)
+            bases = [base for base in version.site.kpis.bases if filled.get(base.id) == number]
+            folds.append((Fold(bases, version.site.areas), version, {base.id for base in bases}))
+        for fold, version, own in folds:
             if arrival.area in version.site.areas:
                 taken, unknown = fold.retract([arrival])
-                added.append((cause.batch.lane.partition, taken))
+                # What a back-fill has counted is not taken away a second time by the version before it.
+                other = filled.keys() - own
+                unknown = {tier: {key for key in keys if key[0] not in other} for tier, keys in unknown.items()}
+                added.append((cause.batch.lane.partition, _without_bases(taken, other)))
                 anew.note(unknown, fold([arrival]), version)
     if settled.retracted:
         cause = _cause(settled.retracted[-1], fresh)
-        added += [(cause.batch.lane.partition, folded) for folded in await _found_anew(connection, anew, cause)]
+        found = await _found_anew(connection, anew, cause, backfilled, version_of)
+        added += [(cause.batch.lane.partition, folded) for folded in found]
     counted = [by_identity[one.identity] for one in settled.counted]
     return Settlement(counted, added, {tier: set(keys) for tier, keys in anew.keys.items()})
 
@@ -92,7 +97,9 @@ class _Anew(NamedTuple):
     def note(self, unknown: Mapping[Tier, set[Key]], folded: Folded, version: Version) -> None:
         for tier, keys in unknown.items():
             for key in keys:
-                self.keys[tier][key] = self.keys[tier].get(key, False) or key in folded.late[tier]
+                # A report closes its bucket.
+                is_closed = key in folded.late[tier] or key in folded.reported[tier]
+                self.keys[tier][key] = self.keys[tier].get(key, False) or is_closed
                 self.versions[key[0]] = version
 
 
@@ -147,22 +154,39 @@ def _arrival(row: asyncpg.Record, cause: Arrival) -> Arrival:
     )
 
 
-def _backfilled(row: asyncpg.Record, backfilled: Sequence[asyncpg.Record], version: Version) -> list[str]:
-    """The bases that a back-fill has counted this event for, besides those of its own version."""
-    offset = row["offset"]
-    known = {base.id for base in version.site.kpis.bases}
-    return [
-        one["kpi"]
+def _filled(row: asyncpg.Record, backfilled: Iterable[asyncpg.Record]) -> dict[str, int]:
+    """The bases that a back-fill has counted this event for, each with the version by which it did.
+
+    Where the event was counted by that version or a later one, it was not the back-fill that counted it.
+    """
+    topic, partition, offset = row["topic"] or "", row["partition"], row["offset"]
+    if row["topic"] is None:
+        partition, offset = -1, 0
+    return {
+        one["kpi"]: one["site_version"]
         for one in backfilled
-        if (one["topic"], one["partition"]) == (row["topic"], row["partition"])
-        and isinstance(offset, int)
+        if (one["topic"], one["partition"]) == (topic, partition)
         and offset < min(one["next_offset"], one["stop_offset"])
-        and one["kpi"] in known
-    ]
+        and row["site_version"] < one["site_version"]
+    }
 
 
-async def _found_anew(connection: Connection, anew: _Anew, cause: Fresh) -> list[Folded]:
-    """Empties these cells, and returns what the events that remain put into them."""
+def _without_bases(folded: Folded, bases: Set[str]) -> Folded:
+    """A fold less all cells of some bases."""
+    if not bases:
+        return folded
+    keys = {tier: {key for part in folded.parts for key in part[tier] if key[0] in bases} for tier in TIERS}
+    return without(folded, keys)
+
+
+async def _found_anew(
+    connection: Connection,
+    anew: _Anew,
+    cause: Fresh,
+    backfilled: Sequence[asyncpg.Record],
+    version_of: Callable[[int], Awaitable[Version]],
+) -> list[Folded]:
+    """Empties these cells, and returns what the events that remain put into them, as far as they were counted for."""
     await empty_cells(connection, anew.keys)
     found: list[Folded] = []
     for base_id, version in anew.versions.items():
@@ -179,15 +203,21 @@ async def _found_anew(connection: Connection, anew: _Anew, cause: Fresh) -> list
             datetime.fromtimestamp(min(start for start, _ in spans), UTC),
             datetime.fromtimestamp(max(end for _, end in spans), UTC),
         )
-        folded = Fold([base], areas)([_arrival(row, cause.arrival) for row in rows if row["area"] in areas])
-        cells, late, reported = no_cells(), no_cells(), no_cells()
+        # A back-fill may have some of them still before it.
+        knowing = {
+            number
+            for number in {row["site_version"] for row in rows}
+            if base_id in {one.id for one in (await version_of(number)).site.kpis.bases}
+        }
+        counted = [row for row in rows if row["site_version"] in knowing or base_id in _filled(row, backfilled)]
+        folded = Fold([base], areas)([_arrival(row, cause.arrival) for row in counted if row["area"] in areas])
+        cells, late = no_cells(), no_cells()
         for tier, keys in anew.keys.items():
             for key, is_closed in keys.items():
-                if (cell := folded.cells[tier].get(key)) is not None:
+                cell = folded.cells[tier].get(key) or folded.reported[tier].get(key)
+                if cell is not None:
                     (late if is_closed else cells)[tier][key] = cell
-                elif (cell := folded.reported[tier].get(key)) is not None:
-                    reported[tier][key] = cell
-        found.append(Folded(cells=cells, late=late, reported=reported, touched={}))
+        found.append(Folded(cells=cells, late=late, reported=no_cells(), touched={}))
     return found
 
 
@@ -211,9 +241,7 @@ def without(folded: Folded, keys: Mapping[Tier, set[Key]]) -> Folded:
 
 def has_corrections(arrivals: Iterable[Arrival]) -> bool:
     """Whether any of these events replaces or takes back another."""
-    return any(
-        (arrival.event.supersedes or arrival.event.withdraws) and not arrival.event.exercise for arrival in arrivals
-    )
+    return any(is_correction(arrival.event) for arrival in arrivals)
 
 
 def lanes_of(fresh: Iterable[Fresh]) -> dict[Lane, Sequence[Arrival]]:

@@ -20,7 +20,8 @@ SELECT pg_advisory_xact_lock($1);
 -- Moves lanes from where the caller believes they are, and holds their rows until commit. Returns the ordinals (from 1)
 -- of those that were there; somebody else has moved the others. Rows are locked in one order, so that two workers
 -- that want the same lanes wait for each other instead of locking each other out. Whoever counts shares a fence ($9),
--- which a correction or a rebuild closes.
+-- which a correction or a rebuild closes. A lane that counts by a later version already has been moved, too: nobody takes it
+-- back to an earlier one.
 WITH asked AS (
     SELECT p.consumer_group, p.topic, p.partition, p.site_version AS old_version, p.next_offset AS old_offset,
            a.new_offset, a.watermark_s, a.site_version, a.ordinal
@@ -29,7 +30,7 @@ WITH asked AS (
                $8::integer[])
         WITH ORDINALITY AS a (topic, partition, topic_id, next_offset, new_offset, watermark_s, site_version, ordinal)
     JOIN position AS p USING (topic, partition, topic_id, next_offset)
-    WHERE p.consumer_group = $1
+    WHERE p.consumer_group = $1 AND p.site_version <= a.site_version
     ORDER BY p.topic, p.partition
     FOR UPDATE OF p
 ), switched AS (
@@ -87,12 +88,13 @@ JOIN event AS e ON e.source = asked.source AND (e.id = asked.id OR e.corrects = 
 
 -- read_countable --
 -- The events of a type that count and belong to [$2, $3).
-SELECT source, id, area, located, window_time, body FROM countable_event
+SELECT source, id, area, located, window_time, site_version, topic, partition, "offset", body FROM countable_event
 WHERE type = $1 AND window_time >= $2 AND window_time < $3;
 
 -- read_backfilled --
--- How far KPIs have been filled back, and up to where.
-SELECT kpi, topic, partition, next_offset, stop_offset FROM backfill;
+-- How far KPIs have been filled back, up to where, and by which version. Topic '' stands for the events of which it is not
+-- known where they stood.
+SELECT kpi, topic, partition, next_offset, stop_offset, site_version FROM backfill;
 
 -- read_sketches --
 -- The sketches that these buckets hold, of which each partition has its own row.
