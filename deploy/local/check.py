@@ -15,8 +15,10 @@ import msgspec
 from deploy.local import centre, kafka_jars, manifest, ports, postgres_programs, status
 from deploy.local.timescale import require_timescaledb
 from deploy.settings import Settings
-from deploy.site import load_pack
+from deploy.site import load_pack, read_text
 from schemas.errors import IocError, SiteError
+from schemas.kpi_table import KPIS_FILE
+from schemas.kpi_table import mistakes as kpi_mistakes
 from schemas.site import mistakes, parse_site
 
 PYTHON_MIN = (3, 11)
@@ -108,16 +110,24 @@ def site_findings(folder: Path) -> Iterator[Finding]:
     """Every mistake of the site pack in a folder, or what it holds."""
     try:
         pack = load_pack(folder)
+        wrong = mistakes(pack)
+        if not wrong:
+            site = parse_site(pack)
+            yield Finding(
+                "site pack", ok=True, detail=f"{folder}: {len(site.areas)} areas, {len(site.kpis.kpis)} KPIs"
+            )
     except SiteError as error:
-        yield Finding("site pack", ok=False, detail=str(error))
-        return
-    wrong = mistakes(pack)
+        wrong = [error, *_readable_kpi_mistakes(folder)]
     for mistake in wrong:
         yield Finding("site pack", ok=False, detail=str(mistake))
-    if not wrong:
-        site = parse_site(pack)
-        detail = f"{folder}: {len(site.areas)} areas, {len(site.kpis.kpis)} KPIs"
-        yield Finding("site pack", ok=True, detail=detail)
+
+
+def _readable_kpi_mistakes(folder: Path) -> list[SiteError]:
+    """What can be said of the indicators of a pack that cannot be put together."""
+    try:
+        return kpi_mistakes(read_text(folder / KPIS_FILE))
+    except SiteError:
+        return []
 
 
 def _services(settings: Settings) -> Iterator[Finding]:

@@ -3,10 +3,13 @@
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from schemas.errors import SiteError
-from schemas.kpi import Measure
+from schemas.kpi import Kpi, Measure
 from schemas.kpi_table import KPIS_MAX, mistakes, parse_kpis
 
 SITES = Path(__file__).parents[2] / "deploy" / "sites"
@@ -410,6 +413,54 @@ def test_a_catalogue_that_is_too_large_is_refused() -> None:
     assert len(parse_kpis(full).kpis) == KPIS_MAX
     found = mistakes(full + one.format("x"))
     assert [(m.position, m.reason) for m in found] == [(f"line {6 * KPIS_MAX + 1}, kpi 501", "there are 501 KPIs")]
+
+
+KEYS = [field.name for field in msgspec.structs.fields(Kpi)]
+SCALARS = [
+    *(f'"{word}"' for word in ("k0", "k1", "ratio", "sum", "score", "agency", "due_at", "higher", "x\\n]", *Measure)),
+    *("0", "1", "-1", "0.5", "nan", "inf", "true", "false", "2026-01-01", "2026-01-01T00:00:00Z", "1" + "0" * 400),
+]
+
+
+def written(value: object) -> str:
+    """As TOML. Texts are TOML already."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {written(below)}" for key, below in value.items()) + "}"
+    return "[" + ", ".join(map(written, value)) + "]" if isinstance(value, list) else str(value)
+
+
+anything = st.recursive(
+    st.sampled_from(SCALARS),
+    lambda below: (
+        st.lists(below, max_size=3)
+        | st.dictionaries(
+            st.sampled_from([*KEYS, "is_not", "at_least", "warning", "bad", "score"]), below, max_size=3
+        )
+    ),
+    max_leaves=5,
+)
+sound = {
+    "id": st.sampled_from(['"k0"', '"k1"']),
+    "names": st.just('{ en = "K" }'),
+    "unit": st.just('"1"'),
+    "measure": st.sampled_from([f'"{measure}"' for measure in Measure]),
+    "event": st.just('"ioc.dossier.rated.v1"'),
+}
+others = st.dictionaries(st.sampled_from(KEYS), anything, max_size=4)
+
+
+@given(st.lists(st.tuples(others, st.fixed_dictionaries(sound)).map(lambda two: two[1] | two[0]), max_size=3))
+def test_whatever_the_file_says_is_a_catalogue_or_a_list_of_mistakes(tables: list[dict[str, object]]) -> None:
+    text = "".join(
+        "[[kpi]]\n" + "".join(f"{key} = {written(value)}\n" for key, value in table.items()) for table in tables
+    )
+    found = mistakes(text, ["en"], set())
+    assert all("\n" not in str(mistake) for mistake in found)
+    if found:
+        with pytest.raises(SiteError, match=re.escape(str(found[0]))):
+            parse_kpis(text, ["en"], set())
+    else:
+        assert len(parse_kpis(text, ["en"], set()).kpis) == len(tables)
 
 
 GOOD = """

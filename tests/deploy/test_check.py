@@ -1,0 +1,35 @@
+"""Does `ioc check` tell everything that is wrong with a site pack?"""
+
+import shutil
+from pathlib import Path
+
+from deploy.local.check import site_findings
+
+BOSTON = Path(__file__).parents[2] / "deploy" / "sites" / "boston"
+
+
+def test_every_mistake_of_a_pack_is_told_in_a_line(tmp_path: Path) -> None:
+    folder = shutil.copytree(BOSTON, tmp_path / "pack")
+    kpis = folder / "kpis.toml"
+    text = kpis.read_text(encoding="utf-8")
+    wrong = text.replace('id = "feedback.received"', 'id = "Feedback"').replace('due = "due_at"', 'due = "duty"')
+    kpis.write_text(wrong, encoding="utf-8")
+    site = folder / "site.toml"
+    site.write_text(site.read_text(encoding="utf-8").replace("America/", "Amerika/"), encoding="utf-8")
+    lines = [finding.as_line() for finding in site_findings(folder)]
+    assert all(line.startswith("WRONG  site pack: ") and "\n" not in line for line in lines)
+    assert "site.toml" in lines[0]
+    assert any(", kpi 'Feedback': the id" in line for line in lines)
+    assert any("`due` names 'duty'" in line and "Did you mean" in line for line in lines)
+
+
+def test_a_good_pack_is_told_by_what_it_holds() -> None:
+    (finding,) = site_findings(BOSTON)
+    assert finding.ok
+    assert "24 areas" in finding.detail
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    (finding,) = site_findings(tmp_path / "nowhere")
+    assert not finding.ok
+    assert "site.toml" in finding.detail
