@@ -205,10 +205,9 @@ class Fold:
                         anew[tier].add(key)
             negative.append(kept)
         cells, late, reported = negative
-        return (
-            Folded(cells=cells, late=late, reported=reported, touched=added.touched),
-            anew,
-        )
+        # A report closes its bucket: to take it away is a correction, also where the bucket has no row yet.
+        closed = {tier: late[tier] | reported[tier] for tier in TIERS}
+        return Folded(cells=cells, late=closed, reported=no_cells(), touched=added.touched), anew
 
     def _split(self, arrivals: Sequence[Arrival]) -> tuple[Sequence[Arrival], dict[float, list[Arrival]]]:
         """Those whose minute was open when they came, and the others by the watermark that they met."""
@@ -332,6 +331,22 @@ def _add(cells: Cells, key: Key, addend: Cell) -> None:
             counts[bin_] = counts.get(bin_, 0) + n
 
 
+def added_up(folds: Sequence[Folded]) -> Folded:
+    """Several folds, at least one, as if they were one."""
+    if len(folds) == 1:
+        return folds[0]
+    parts = (no_cells(), no_cells(), no_cells())
+    touched: dict[tuple[str, int], set[AreaId]] = {}
+    for folded in folds:
+        for into, part in zip(parts, folded.parts, strict=True):
+            for tier, cells in part.items():
+                for key, cell in cells.items():
+                    _add(into[tier], key, cell)
+        for at, areas in folded.touched.items():
+            touched.setdefault(at, set()).update(areas)
+    return Folded(cells=parts[0], late=parts[1], reported=parts[2], touched=touched)
+
+
 def sources_seen(arrivals: Sequence[Arrival]) -> list[SourceSeen]:
     """Who was heard in a batch: drills and corrections count as signs of life too."""
     names = [arrival.event.source for arrival in arrivals]
@@ -364,7 +379,7 @@ def _measure(plan: Plan, alike: Mapping[tuple[AreaId, int, tuple[Any, ...]], int
         dim, bin_, value, low, high, item = found
         if kind is Measure.LATEST:
             # What each place said last is kept apart up to the root, for only then can the last one replace it.
-            dim = f"{dim}{DIM_SEPARATOR}{area}"
+            dim = f"{dim}{DIM_SEPARATOR}{area}" if plan.base.dimensions else area
             addend: Cell = [n, value, None, high, None]
         elif kind is Measure.PERCENTILE:
             addend, bin_ = [n, value * n, None, None, {bin_: n}], ZERO_BIN
