@@ -6,7 +6,7 @@ reported. `read_figures` asks the database; everything else is pure.
 """
 
 from bisect import bisect_left
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from itertools import groupby, pairwise
@@ -37,6 +37,7 @@ from schemas.kpi import (
     silent_value,
 )
 from schemas.site import Site
+from schemas.sketch import merge_bins
 from schemas.statements import for_tier
 from schemas.window import Tier, day_start
 
@@ -466,11 +467,12 @@ async def _read(
     def question(base: Base) -> tuple[str, int, list[int], list[str]]:
         wanted = {base.dimensions.index(name) + 1: value for name, value in where.items() if name in base.dimensions}
         split = base.dimensions.index(by) + 1 if by is not None and by in base.dimensions else 0
-        return _STATEMENTS.get(base.measure, "read_sums"), split, list(wanted), list(wanted.values())
+        return _KEPT_AS.get(base.measure, "sums"), split, list(wanted), list(wanted.values())
 
     cells: Cells = {}
-    for (statement, split, at, values), same in groupby(sorted(bases, key=question), question):
+    for (kept_as, split, at, values), same in groupby(sorted(bases, key=question), question):
         ids = [base.id for base in same]
+        statement, held_of = _READ[kept_as]
         for tier, all_pieces in by_tier.items():
             for some in _stretches(all_pieces):
                 rows = await reader.fetch(
@@ -489,7 +491,7 @@ async def _read(
                     groups = cells.setdefault((row["kpi"], row["area"]), {})
                     held = groups.setdefault(row["dim"], {})
                     number: int = row["piece"]
-                    interval, found = some[number - 1].interval, _READ[statement](row)
+                    interval, found = some[number - 1].interval, held_of(row)
                     held[interval] = _added(held[interval], found) if interval in held else found
     return cells
 
@@ -529,8 +531,24 @@ def _sketches(row: Any) -> Held:  # noqa: ANN401
     now = _sketched(row["n"], row["sketches"])
     if row["corrected_at"] is None:
         return Held(now, now, None)
+    return Held(now, _sketched(row["first_n"], _first_sketches(row)), row["corrected_at"])
+
+
+def _histograms(row: Any) -> Held:  # noqa: ANN401
+    now = _by_bin(row["sketches"])
+    return Held(now, now if row["corrected_at"] is None else _by_bin(_first_sketches(row)), row["corrected_at"])
+
+
+def _by_bin(histograms: Iterable[bytes | None]) -> list[Partial]:
+    """What a percentile is read from, added up by bin."""
+    counts = merge_bins(one for one in histograms if one is not None)
+    return [Partial(bin=bin_, n=n) for bin_, n in counts.items() if n]
+
+
+def _first_sketches(row: Any) -> list[bytes | None]:  # noqa: ANN401
+    """What the buckets closed with: what they hold, where that has not changed since."""
     kept = [sketch for sketch, same in zip(row["sketches"], row["unchanged"], strict=True) if same]
-    return Held(now, _sketched(row["first_n"], [*kept, *(row["first_sketches"] or ())]), row["corrected_at"])
+    return [*kept, *(row["first_sketches"] or ())]
 
 
 def _sketched(n: int, sketches: Iterable[bytes | None]) -> list[Partial]:
@@ -553,8 +571,17 @@ def _latest_partials(dim: str, latest: Sequence[float] | None) -> list[Partial]:
     return [Partial(dim=dim, bin=LATEST_BIN, n=1, total=value, high=at)]
 
 
-_STATEMENTS: Mapping[Measure, str] = {Measure.DISTINCT: "read_sketches", Measure.LATEST: "read_latest"}
-_READ = {"read_sums": _sums, "read_sketches": _sketches, "read_latest": _latest}
+_KEPT_AS: Mapping[Measure, str] = {
+    Measure.PERCENTILE: "histograms",
+    Measure.DISTINCT: "sketches",
+    Measure.LATEST: "latest",
+}
+_READ: Mapping[str, tuple[str, Callable[[Any], Held]]] = {
+    "sums": ("read_sums", _sums),
+    "histograms": ("read_sketches", _histograms),
+    "sketches": ("read_sketches", _sketches),
+    "latest": ("read_latest", _latest),
+}
 
 
 def _instant(epoch_s: int) -> datetime:
