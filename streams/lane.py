@@ -16,7 +16,7 @@ from schemas.errors import (
 from schemas.event import Event
 from schemas.topics import INPUTS, Dedupe
 from streams import metrics
-from streams.core.batch import Arrival, Batch, Reading, Record, parts
+from streams.core.batch import Arrival, Batch, Reading, Record, closing_cuts, parts
 from streams.core.dedupe import GENERATION_MS, HORIZON_MS, IDS_MAX, SeenIds
 from streams.log import Log
 from streams.store.writer import Lane, LaneBatch, Outcome, Position, PositionMoved, Writer
@@ -106,7 +106,10 @@ class Counting:
         if reading.dead:
             await self._bury(reading)
         counted = 0
-        for arrivals, following in parts(reading.arrivals, DAYS_MAX):
+        # Only what is kept can be corrected, and is reported for periods.
+        is_kept = self._dedupe is Dedupe.FOREVER
+        apart = closing_cuts(reading.arrivals, version.site.header.closing.grace_s) if is_kept else ()
+        for arrivals, following in parts(reading.arrivals, DAYS_MAX, apart):
             next_offset, watermark_s = (
                 (batch.next_offset, reading.watermark_s)
                 if following is None

@@ -1,6 +1,6 @@
 """What did one fetch bring of one partition, and what in it can be read?"""
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Collection, Container, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple, Protocol
 
@@ -202,20 +202,58 @@ class Reader:
         return Reading(arrivals, dead, watermark_s)
 
 
-def parts(arrivals: Sequence[Arrival], days_max: int) -> Iterator[tuple[Sequence[Arrival], Arrival | None]]:
-    """Cuts arrivals where they would touch more than `days_max` days. Each part comes with the next part's first
-    arrival, None after the last; without arrivals there is one part without any.
+def parts(
+    arrivals: Sequence[Arrival], days_max: int, apart: Collection[int] = ()
+) -> Iterator[tuple[Sequence[Arrival], Arrival | None]]:
+    """Cuts arrivals where they would touch more than `days_max` days, and before those whose index is in `apart`.
+
+    Each part comes with the next part's first arrival, None after the last; without arrivals there is one part
+    without any.
     """
     begin = 0
     days: set[int] = set()
     for index, arrival in enumerate(arrivals):
         day = int(arrival.time_s // DAY_S)
-        if day not in days and len(days) == days_max:
+        if index > begin and ((day not in days and len(days) == days_max) or index in apart):
             yield arrivals[begin:index], arrival
             begin = index
             days.clear()
         days.add(day)
     yield arrivals[begin:] if begin else arrivals, None
+
+
+def closing_cuts(arrivals: Sequence[Arrival], grace_s: int) -> set[int]:
+    """Before which arrivals a new part has to begin, so that what buckets held when they closed depends on the log
+    alone and not on where batches end.
+
+    A part is settled as a whole: what one of its events takes back from another was never there. So where there are
+    corrections no bucket closes within a part, and since a report of a period closes its bucket, a second one for the
+    same period and area is in another part. Watermarks follow the log's clock, so parts are few.
+    """
+    cuts: set[int] = set()
+    corrects = any(is_correction(arrival.event) for arrival in arrivals)
+    closed: float | None = None
+    reported: set[tuple[str, AreaId, float]] = set()
+    for index, arrival in enumerate(arrivals):
+        event = arrival.event
+        if corrects:
+            # Buckets begin and end with whole minutes.
+            now_closed = (arrival.watermark_s - grace_s) // MINUTE_S
+            if now_closed != closed:
+                cuts.add(index)
+            closed = now_closed
+        if isinstance(event, IndicatorObserved):
+            report = (event.data.indicator, arrival.area, arrival.time_s)
+            if report in reported or is_correction(event):
+                cuts.add(index)
+                reported.clear()
+            reported.add(report)
+    return cuts
+
+
+def is_correction(event: Event) -> bool:
+    """Whether it replaces or takes back another. A drill does not."""
+    return (event.supersedes is not None or event.withdraws is not None) and not event.exercise
 
 
 def _dead_letter(topic: str, partition: int, record: Record, refusal: InvalidEvent) -> DeadLetter:

@@ -13,7 +13,7 @@ from schemas.errors import BatchRefused, DependencyUnavailable
 from schemas.event import type_of
 from schemas.site import Pack
 from streams.core.batch import Arrival
-from streams.core.fold import Folded, SourceSeen, sources_seen, touched_json
+from streams.core.fold import Folded, SourceSeen, added_up, sources_seen, touched_json
 from streams.store.cells import SQL, Connection, KnownItems, Learned, write_cells
 from streams.store.settling import Fresh, Settlement, has_corrections, lanes_of, settle_corrections, without
 from streams.store.sites import newest_site, read_site, register_site
@@ -124,7 +124,7 @@ class TimescaleWriter:
             unique = {batch.lane for batch in held if batch.unique}
             added: list[tuple[Lane, Folded]] = []
             for batch in held:
-                arrivals = counted.get(batch.lane, []) if batch.unique else batch.arrivals
+                arrivals = counted.get(batch.lane, []) if batch.unique else _real(batch.arrivals)
                 if arrivals:
                     added.append((batch.lane, without(batch.version.fold(arrivals), settlement.anew)))
             learned = await self._add(connection, heard, unique, added, settlement)
@@ -230,8 +230,11 @@ class TimescaleWriter:
             events = sum(len(arrivals) for lane, arrivals in heard.items() if lane in unique)
             touched = touched_json(folds, events, [one.source for _, one in seen])
             await connection.execute(SQL["note_changes"], touched, *_source_columns(seen))
-        kept = [(lane.partition, folded) for lane, folded in added if lane in unique]
-        await write_cells(connection, [*kept, *settlement.added])
+        # What a correction takes away and what replaces it may lie in one row, and a statement changes a row once.
+        kept: dict[int, list[Folded]] = {}
+        for shard, folded in (*((lane.partition, one) for lane, one in added if lane in unique), *settlement.added):
+            kept.setdefault(shard, []).append(folded)
+        await write_cells(connection, [(shard, added_up(some)) for shard, some in kept.items()])
         passing = [(lane.partition, folded) for lane, folded in added if lane not in unique]
         return await write_cells(connection, passing, self._known)
 
@@ -259,6 +262,11 @@ class TimescaleWriter:
         except (OSError, TimeoutError, *_AWAY) as error:
             # Nothing was committed, so trying again never counts twice.
             raise DependencyUnavailable("database", f"{type(error).__name__}: {error}") from error
+
+
+def _real(arrivals: Sequence[Arrival]) -> Sequence[Arrival]:
+    """All but the drills."""
+    return [arrival for arrival in arrivals if not arrival.event.exercise]
 
 
 def _source_columns(seen: Sequence[tuple[Lane, SourceSeen]]) -> Sequence[Sequence[object]]:
