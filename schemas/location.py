@@ -56,6 +56,8 @@ class Locator:
         zone = areas.zone(areas.root.id)
         self._spans = [_Span(span, zone) for span in areas.spans]
         self._lists = areas.lists
+        self.changes_s = sorted({at.timestamp() for span in self._spans for at in (span.start, span.end)})
+        """When the list in force may change, in seconds since the epoch, oldest first."""
         self._maps = {list_id: _Map(areas, list_id) for list_id in areas.lists}
 
     def __call__(self, event: Event) -> Located:

@@ -6,6 +6,7 @@ be taken apart is refused as a whole.
 Source: CloudEvents 1.0 HTTP protocol binding §3, JSON event format §3–4.
 """
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -65,8 +66,6 @@ class _Identity(Struct):
     id: str
 
 
-_Named = tuple[str | None, AreaCode | None]
-
 _batch_decoder = msgspec.json.Decoder(list[msgspec.Raw])
 _envelope_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _identity_decoder = msgspec.json.Decoder(_Identity)
@@ -116,7 +115,6 @@ class Decoder:
 
     def _judge_all(self, raws: list[bytes], received_at: datetime) -> Judged:
         """Judges in one go what is most likely all good, and most likely of one area list."""
-        sure_lists = self._sure_lists
         latest = received_at.astimezone(UTC) + timedelta(seconds=self._future_max_s)
         try:
             events = codec.decode_all(raws)
@@ -125,11 +123,13 @@ class Decoder:
             suspects = [one for one in events if one.time > latest or one.supersedes or one.withdraws]
             for event in events if IndicatorObserved in kinds else suspects:
                 check_event(event, received_at.timestamp(), self._future_max_s)
-            lists = {sure_lists.get((event.area_list, event.area)) for event in events}
+            named = {event.area_list for event in events}
+            sure_lists = self._sure_lists.get(named.pop(), {}) if len(named) == 1 else {}
+            lists = {sure_lists.get(area) for area in {event.area for event in events}}
             if len(lists) == 1 and None not in lists:
                 tails = repeat(codec.seal_tail(received_at, lists.pop()), len(events))
             else:
-                tails = _tails(list(map(self._list_of, events)), received_at)
+                tails = _tails(self._lists_of(events), received_at)
         except InvalidEvent:
             # At least one is bad. One by one is slower, and tells which.
             return self._judge(raws, received_at)
@@ -172,11 +172,24 @@ class Decoder:
         where = f"{error.fix} In binary mode this is the header `ce-{error.field}`."
         return Judged(judged.ids, [], {0: InvalidEvent(error.field, error.reason, error.detail, where)}, Counter())
 
+    def _lists_of(self, events: Sequence[AnyEvent]) -> list[str | None]:
+        """`_list_of` each event."""
+        times_s = [event.time.timestamp() for event in events]
+        changes_s = self._locate.changes_s
+        if events and bisect_right(changes_s, min(times_s)) != bisect_right(changes_s, max(times_s)):
+            return list(map(self._list_of, events))
+        # Nearly always the lists do not change in between, and what is found once holds for all that say the same.
+        found: dict[tuple[str | None, str | None, str | None], str | None] = {}
+        lists: list[str | None] = []
+        for event in events:
+            key = event.area_list, event.area, event.place if event.area is None else None
+            if key not in found:
+                found[key] = self._list_of(event)
+            lists.append(found[key])
+        return lists
+
     def _list_of(self, event: Event) -> str | None:
         """The list that the event's code is of; None for one that has none. Raises InvalidEvent for no known area."""
-        sure = self._sure_lists.get((event.area_list, event.area))
-        if sure is not None:
-            return sure
         list_id = self._locate(event).list_id
         return None if event.area is None else list_id
 
@@ -187,13 +200,15 @@ def _tails(lists: Sequence[str | None], received_at: datetime) -> list[bytes]:
     return [tails[list_id] for list_id in lists]
 
 
-def _sure_lists(areas: AreaTree) -> dict[_Named, str]:
-    """The list of a code, by the list that is named with it or None, where the event's time makes no difference."""
-    lists: dict[AreaCode, set[str]] = {}
+def _sure_lists(areas: AreaTree) -> dict[str | None, dict[AreaCode | None, str]]:
+    """By the list that an event names, or None: the lists of the codes that its time makes no difference to."""
+    sure: dict[str | None, dict[AreaCode | None, str]] = {None: {}}
+    lists = Counter(area.code for area in areas)
     for area in areas:
-        lists.setdefault(area.code, set()).add(area.list_id)
-    sure: dict[_Named, str] = {(area.list_id, area.code): area.list_id for area in areas}
-    return sure | {(None, code): min(found) for code, found in lists.items() if len(found) == 1}
+        sure.setdefault(area.list_id, {})[area.code] = area.list_id
+        if lists[area.code] == 1:
+            sure[None][area.code] = area.list_id
+    return sure
 
 
 def _lots(events: Sequence[AnyEvent], raws: Sequence[bytes], tails: Iterable[bytes]) -> list[Lot]:
