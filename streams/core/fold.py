@@ -34,7 +34,7 @@ Key = tuple[str, AreaId, str, int, int]
 Cell = list[Any]
 """[n, total, low, high, items]: mutable, because a fold touches each thousands of times. `total` is in millionths;
 `low` and `high` are None where the measure keeps none. `items` are None, the counts of a histogram by its bins, or
-the set of different values: where there is a set nothing else is counted, so what brings no new one changes nothing."""
+the set of different values: where there is a set nothing else is counted, so what is not new changes nothing."""
 
 Cells = dict[Key, Cell]
 
@@ -480,7 +480,8 @@ def _seconds(moment: datetime) -> float:
 def _number(base: Base) -> Callable[[tuple[Any, ...]], float | None]:
     """The number that a base measures: a field, or the time that has passed since another."""
     if base.since is not None:
-        return lambda at: None if at[0] is None else (at[1] - at[0]).total_seconds()
+        # Nothing ends before it begins; where two clocks differ by a little it seems so.
+        return lambda at: None if at[0] is None else max(0.0, (at[1] - at[0]).total_seconds())
     return lambda at: None if at[0] is None else float(at[0])
 
 
