@@ -1,0 +1,88 @@
+"""Is what cannot be counted told apart from what can, at the bound too?"""
+
+from typing import Any
+
+import pytest
+
+from schemas import codec
+from schemas.admission import check_event
+from schemas.errors import InvalidEvent, Reason
+from schemas.event import EVENT_TYPES
+from schemas.topics import Dedupe, topic_of
+from tests.schemas.test_codec import GOOD, raw
+
+FUTURE_MAX_S = 3600.0
+RECEIVED_S = 1_751_331_600.0  # 2025-07-01T01:00:00Z
+OBSERVED = "ioc.indicator.observed.v1"
+
+
+def check(**given: Any) -> None:
+    check_event(codec.decode(raw(**given)), RECEIVED_S, FUTURE_MAX_S)
+
+
+@pytest.mark.parametrize(
+    ("time", "fits"),
+    [
+        pytest.param("1970-01-01T00:00:00Z", True, id="long ago"),
+        pytest.param("2025-07-01T02:00:00Z", True, id="at the bound"),
+        pytest.param("2025-07-01T09:00:00+07:00", True, id="at the bound by another clock"),
+        pytest.param("2025-07-01T02:00:00.000001Z", False, id="beyond it"),
+        pytest.param("2199-12-31T23:59:59Z", False, id="as late as can be"),
+    ],
+)
+def test_how_far_ahead_a_clock_may_be(time: str, fits: bool) -> None:
+    if fits:
+        check(time=time)
+        return
+    with pytest.raises(InvalidEvent, match="future_time") as caught:
+        check(time=time)
+    assert caught.value.field == "time"
+    assert "2025-07-01T01:00:00+00:00 by the centre's clock" in caught.value.detail
+
+
+@pytest.mark.parametrize("type_", EVENT_TYPES)
+@pytest.mark.parametrize("how", ["supersedes", "withdraws"])
+def test_what_is_kept_for_ever_can_be_corrected_and_nothing_else(type_: str, how: str) -> None:
+    given = {"type": type_, "data": GOOD[type_], how: "0"}
+    if topic_of(codec.decode(raw(**given))).dedupe is Dedupe.FOREVER:
+        check(**given)
+        return
+    with pytest.raises(InvalidEvent) as caught:
+        check(**given)
+    assert (caught.value.field, caught.value.reason) == (how, Reason.NOT_CORRECTABLE)
+
+
+@pytest.mark.parametrize(
+    ("period", "reason"),
+    [
+        pytest.param("1970", None, id="the first year"),
+        pytest.param("2025", None, id="the present year"),
+        pytest.param("2025-Q3", None, id="a quarter that begins today"),
+        pytest.param("2025-07-01", None, id="today"),
+        pytest.param("2025-07-02", Reason.FUTURE_TIME, id="tomorrow"),
+        pytest.param("2025-Q4", Reason.FUTURE_TIME, id="the next quarter"),
+        pytest.param("2026", Reason.FUTURE_TIME, id="the next year"),
+        pytest.param("9999-12-31", Reason.INVALID_FIELD, id="after the years"),
+        pytest.param("1969-12-31", Reason.INVALID_FIELD, id="before the years"),
+        pytest.param("2025-02-29", Reason.INVALID_FIELD, id="no leap year"),
+        pytest.param("2024-02-29", None, id="a leap year"),
+    ],
+)
+def test_periods(period: str, reason: Reason | None) -> None:
+    given = {"type": OBSERVED, "data": GOOD[OBSERVED] | {"period": period}}
+    if reason is None:
+        check(**given)
+        return
+    with pytest.raises(InvalidEvent) as caught:
+        check(**given)
+    assert (caught.value.field, caught.value.reason) == ("data.period", reason)
+
+
+def test_a_period_may_begin_where_the_day_begins_first() -> None:
+    # It is 2025-07-01 already in Kiritimati when it is 10:00 on the day before in Greenwich.
+    observed = codec.decode(
+        raw(type=OBSERVED, time="2025-06-30T10:00:00Z", data=GOOD[OBSERVED] | {"period": "2025-07"})
+    )
+    check_event(observed, observed.time.timestamp(), 0)
+    with pytest.raises(InvalidEvent, match="future_time"):
+        check_event(observed, observed.time.timestamp() - 1, 1 - 0.001)
