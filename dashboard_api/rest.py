@@ -422,7 +422,7 @@ def _filter(text: str, at: int) -> tuple[str, str]:
     name, colon, value = text.partition(":")
     if not colon:
         fix = "Write `dimension:value`, as `channel:phone`."
-        raise Refused(f"where[{at}]", RefusalReason.INVALID, "there is no colon in it", fix)
+        raise Refused(f"where.{at}", RefusalReason.INVALID, "there is no colon in it", fix)
     return name, value
 
 

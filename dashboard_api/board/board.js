@@ -13,6 +13,7 @@ import { make, setText, showEvents, showSources, showTiles } from "./view.js";
 
 const DRAW_EVERY_MS = 200;
 const RETRY_LOAD_MS = 3000;
+const RELOAD_AFTER_MS = 4000;
 
 /** @template {HTMLElement} [T=HTMLElement] @param {string} id */
 const at = (id) => /** @type {T} */ (/** @type {unknown} */ (document.getElementById(id)));
@@ -44,7 +45,8 @@ async function ask(path) {
 async function load() {
   for (;;) {
     try {
-      return await Promise.all([ask("v1/site"), ask("v1/kpis"), ask("v1/areas")]);
+      const site = await ask("v1/site");
+      return await Promise.all([site, ask("v1/kpis"), ask(`v1/areas?list=${encodeURIComponent(site.area_list)}`)]);
     } catch (error) {
       const language = choice("language", "vi", Object.keys(LANGUAGES));
       setText(at("connection-text"), textsOf(language).failed(error instanceof Error ? error.message : String(error)));
@@ -76,7 +78,7 @@ function radios(root, name, options, chosen, choose) {
   }
 }
 
-/** The tree as a list, children under their parent. @param {{code: string, parent: string | null}[]} areas */
+/** The tree as a list, children under their parent. @param {{id: string, parent: string | null}[]} areas */
 function inOrder(areas) {
   /** @type {Map<string | null, any[]>} */
   const below = new Map();
@@ -86,7 +88,7 @@ function inOrder(areas) {
   const walk = (/** @type {string | null} */ parent, /** @type {number} */ depth) => {
     for (const area of below.get(parent) ?? []) {
       listed.push({ area, depth });
-      walk(area.code, depth + 1);
+      walk(area.id, depth + 1);
     }
   };
   walk(null, 0);
@@ -100,11 +102,11 @@ async function start() {
   const [site, kpis, areas] = await load();
   const languages = site.languages.filter((/** @type {string} */ one) => one in LANGUAGES);
   const spoken = languages.length > 0 ? languages : ["en"];
-  const codes = areas.items.map((/** @type {{code: string}} */ area) => area.code);
+  const ids = areas.items.map((/** @type {{id: string}} */ area) => area.id);
   const chosen = {
     language: choice("language", spoken[0], spoken),
     theme: choice("theme", "auto", ["auto", "light", "dark"]),
-    area: choice("area", areas.root, codes),
+    area: choice("area", areas.root, ids),
     tier: /** @type {"minute" | "hour" | "day"} */ (choice("tier", "hour", Object.keys(POINTS))),
   };
   const scene = {
@@ -112,7 +114,7 @@ async function start() {
     zone: site.zone,
     tier: chosen.tier,
     kpis: kpis.items,
-    areas: new Map(areas.items.map((/** @type {{code: string}} */ area) => [area.code, area])),
+    areas: new Map(areas.items.map((/** @type {{list: string, code: string}} */ area) => [`${area.list}/${area.code}`, area])),
     notLive: "",
   };
   const model = new Model();
@@ -129,6 +131,8 @@ async function start() {
       sources: true,
     }),
     (message) => {
+      // Indicators and areas may have changed as well, and the server takes a moment to take them up.
+      if (message.op === "snapshot" && message.reason === "reload") setTimeout(() => location.reload(), RELOAD_AFTER_MS);
       model.apply(message, Date.now());
       drawSoon();
     },
@@ -203,7 +207,7 @@ async function start() {
     const select = /** @type {HTMLSelectElement} */ (at("area"));
     select.replaceChildren(...inOrder(areas.items).map(({ area, depth }) => {
       const indent = "\u2003".repeat(depth);
-      return new Option(indent + nameIn(area.names, scene.language, area.code), area.code, false, area.code === chosen.area);
+      return new Option(indent + nameIn(area.names, scene.language, area.code), area.id, false, area.id === chosen.area);
     }));
     const theme = /** @type {HTMLSelectElement} */ (at("theme"));
     theme.replaceChildren(...(/** @type {const} */ (["auto", "light", "dark"])).map(

@@ -36,9 +36,9 @@ export function formatUnit(kpi) {
   return WRITTEN[kpi.unit] ?? kpi.unit.replace(/^\{(.*)\}$/, "$1");
 }
 
-/** @param {Kpi} kpi */
+/** Whether the value is a part of 1. @param {Kpi} kpi */
 function isShare(kpi) {
-  return kpi.measure === "in_time";
+  return kpi.measure === "in_time" || kpi.measure === "within" || (kpi.measure === "ratio" && kpi.unit === "1" && kpi.per === 1);
 }
 
 /** An age in its largest whole unit. @param {number} seconds @param {string} locale */
@@ -82,4 +82,5 @@ export function formatBucket(bucketS, tier, nowMs, locale, zone) {
 }
 
 /** @typedef {"minute" | "hour" | "day"} Tier */
-/** @typedef {{id: string, names: Record<string, string>, unit: string, measure: "count" | "in_time" | "distribution", dimension: string | null, freshness_s: number}} Kpi */
+/** @typedef {"count" | "sum" | "mean" | "min" | "max" | "latest" | "percentile" | "distinct" | "in_time" | "within" | "ratio" | "balance" | "silent"} Measure */
+/** @typedef {{id: string, names: Record<string, string>, unit: string, measure: Measure, per: number, freshness_s: number}} Kpi */

@@ -9,8 +9,9 @@ export const POINTS = { minute: 60, hour: 24, day: 30 };
 export const EVENTS_SHOWN = 20;
 
 /**
- * @typedef {{bucket: number, value: number | null, n: number, numerator?: number, denominator?: number, low?: number,
- *   high?: number, p50?: number, p95?: number, version?: number}} Point
+ * @typedef {{value: number | null, n: number, numerator?: number, denominator?: number, p50?: number, p95?: number,
+ *   exact?: boolean, lower?: number, upper?: number}} Value  `exact` is left out when it is true
+ * @typedef {Value & {bucket: number, version?: number, first?: Value, corrected_at?: string}} Point
  * @typedef {{kpi: string, area: string, tier: string, zone: string, last_minute: number | null, points: Point[]}} Series
  * @typedef {{event: Record<string, any>, committed_at: string, position: string}} EventItem
  * @typedef {{id: string, names: Record<string, string>, declared: boolean, simulated: boolean, silent_after_s: number,
@@ -72,11 +73,11 @@ export class Model {
 
   /**
    * The last points up to now, oldest first. What has grown too old is forgotten; a minute or hour that nobody spoke
-   * of is empty.
-   * @param {string} kpi @param {"minute" | "hour" | "day"} tier @param {number} nowMs @param {boolean} isCount
+   * of is empty, and a balance is what it was before.
+   * @param {string} kpi @param {"minute" | "hour" | "day"} tier @param {number} nowMs @param {import("./format.js").Measure} measure
    * @returns {Point[]}
    */
-  points(kpi, tier, nowMs, isCount) {
+  points(kpi, tier, nowMs, measure) {
     const series = this.series.get(kpi);
     if (!series) return [];
     const nowS = this.now(nowMs) / 1000;
@@ -91,8 +92,19 @@ export class Model {
     for (const bucket of series.points.keys()) {
       if (shown.length > 0 && bucket < shown[0]) series.points.delete(bucket);
     }
-    return shown.map((bucket) => series.points.get(bucket) ?? { bucket, value: isCount ? 0 : null, n: 0 });
+    /** @type {Point | undefined} */
+    let before;
+    return shown.map((bucket) => {
+      const empty = measure === "balance" && before ? { ...before, bucket } : { bucket, value: addsUp(measure) ? 0 : null, n: 0 };
+      before = series.points.get(bucket) ?? empty;
+      return before;
+    });
   }
+}
+
+/** Whether nothing is 0: then a line's points are bars. @param {import("./format.js").Measure} measure */
+export function addsUp(measure) {
+  return measure === "count" || measure === "sum" || measure === "distinct";
 }
 
 /** The last point that has events: what a tile shows. @param {Point[]} points */

@@ -5,13 +5,14 @@
  */
 
 import { formatAge, formatBucket, formatCount, formatTime, formatUnit, formatValue } from "./format.js";
-import { headline } from "./model.js";
+import { addsUp, headline } from "./model.js";
 import { sparkline } from "./sparkline.js";
 import { nameIn, textsOf } from "./texts.js";
 
 /**
  * @typedef {{language: string, zone: string, tier: "minute" | "hour" | "day", kpis: import("./format.js").Kpi[],
- *   areas: Map<string, {names: Record<string, string>}>, notLive: string}} Scene  `notLive` says since when, or is empty
+ *   areas: Map<string, {names: Record<string, string>}>, notLive: string}} Scene  `areas` are by list and code;
+ *   `notLive` says since when, or is empty
  */
 
 /** @param {string} name @param {string} [className] @param {string} [text] */
@@ -49,7 +50,8 @@ function newTile(id) {
   const value = make("p", "value");
   value.append(make("span", "number"), make("span", "unit"));
   tile.append(
-    make("h3", "name"), value, make("p", "detail"), make("div", "shape"), make("p", "when"), make("p", "news"),
+    make("h3", "name"), value, make("p", "detail"), make("p", "bounds"), make("div", "shape"), make("p", "when"),
+    make("p", "first"), make("p", "news"),
   );
   return tile;
 }
@@ -60,7 +62,7 @@ function showTile(tile, kpi, model, scene, nowMs) {
   const part = (/** @type {string} */ name) => /** @type {HTMLElement} */ (tile.querySelector(`.${name}`));
   setText(part("name"), nameIn(kpi.names, scene.language, kpi.id));
   const serverNow = model.now(nowMs);
-  const points = model.points(kpi.id, scene.tier, nowMs, kpi.measure === "count");
+  const points = model.points(kpi.id, scene.tier, nowMs, kpi.measure);
   const shown = headline(points);
   const series = model.series.get(kpi.id);
   const zone = series?.zone ?? scene.zone;
@@ -68,7 +70,7 @@ function showTile(tile, kpi, model, scene, nowMs) {
     tile.dataset.state = model.loaded ? "empty" : "loading";
     setText(part("number"), model.loaded ? "–" : "");
     setText(part("unit"), "");
-    setText(part("detail"), "");
+    for (const name of ["detail", "bounds", "first"]) setText(part(name), "");
     setText(part("when"), model.loaded ? t.noData : t.loading);
     setText(part("news"), scene.notLive ? scene.notLive : model.loaded && series?.lastMinute ? newsText(series.lastMinute, serverNow, kpi, t).text : "");
     part("shape").replaceChildren(sparkline([], true, t.noData));
@@ -81,6 +83,9 @@ function showTile(tile, kpi, model, scene, nowMs) {
   setText(part("number"), number);
   setText(part("unit"), formatUnit(kpi));
   setText(part("detail"), detailText(kpi, shown, t));
+  setText(part("bounds"), boundsText(kpi, shown, t));
+  tile.dataset.exact = String(shown.exact ?? true);
+  setText(part("first"), firstText(kpi, shown, t));
   const isNow = shown.bucket === points.at(-1)?.bucket;
   const when = formatBucket(shown.bucket, scene.tier, serverNow, t.locale, zone);
   setText(part("when"), isNow && scene.tier !== "minute" ? `${when}, ${t.soFar}` : when);
@@ -94,7 +99,7 @@ function showTile(tile, kpi, model, scene, nowMs) {
     const values = points.flatMap((point) => (point.value === null ? [] : [point.value]));
     const ends = [Math.min(...values), Math.max(...values)].map((end) => formatValue(end, kpi, t.locale));
     const label = t.chart(formatCount(values.length, t.locale), ends[0], ends[1]);
-    part("shape").replaceChildren(sparkline(points, kpi.measure === "count", label));
+    part("shape").replaceChildren(sparkline(points, addsUp(kpi.measure), label));
   }
 }
 
@@ -107,13 +112,28 @@ function flash(tile) {
 
 /** @param {import("./format.js").Kpi} kpi @param {import("./model.js").Point} point @param {ReturnType<typeof textsOf>} t */
 function detailText(kpi, point, t) {
-  if (kpi.measure === "in_time") {
+  if (kpi.measure === "in_time" || kpi.measure === "within" || kpi.measure === "ratio") {
     return t.share(formatCount(point.numerator ?? 0, t.locale), formatCount(point.denominator ?? point.n, t.locale));
   }
-  if (kpi.measure === "distribution" && point.p50 !== undefined && point.p95 !== undefined) {
+  if (kpi.measure === "percentile" && point.p50 !== undefined && point.p95 !== undefined) {
     return t.spread(formatValue(point.p50, kpi, t.locale), formatValue(point.p95, kpi, t.locale));
   }
   return "";
+}
+
+/** Between what the truth lies, where a redrawn map leaves it open. @param {import("./format.js").Kpi} kpi @param {import("./model.js").Point} point @param {ReturnType<typeof textsOf>} t */
+function boundsText(kpi, point, t) {
+  if (point.exact ?? true) return "";
+  const [lower, upper] = [point.lower, point.upper].map((bound) => (bound == null ? null : formatValue(bound, kpi, t.locale)));
+  if (lower == null && upper == null) return t.inexact;
+  return lower == null ? t.atMost(/** @type {string} */ (upper)) : upper == null ? t.atLeast(lower) : t.between(lower, upper);
+}
+
+/** What was first reported, where it was something else. @param {import("./format.js").Kpi} kpi @param {import("./model.js").Point} point @param {ReturnType<typeof textsOf>} t */
+function firstText(kpi, point, t) {
+  if (!point.first) return "";
+  const [first, now] = [point.first.value, point.value].map((value) => (value === null ? "–" : formatValue(value, kpi, t.locale)));
+  return first === now ? "" : t.first(first);
 }
 
 /** @param {number | null} lastMinuteS @param {number} serverNowMs @param {import("./format.js").Kpi} kpi @param {ReturnType<typeof textsOf>} t */
@@ -174,8 +194,8 @@ function eventRow(item, model, scene, t, nowMs) {
   head.append(time);
   const words = [data.title, data.text, data.result, data.kind, data.category].find((word) => word);
   row.append(head, make("p", "event-text", words ? String(words) : String(event.subject ?? event.id)));
-  const area = scene.areas.get(event.area);
-  const about = [area ? nameIn(area.names, scene.language, event.area) : String(event.area)];
+  const area = scene.areas.get(`${event.arealist}/${event.area}`);
+  const about = [area ? nameIn(area.names, scene.language, event.area) : String(event.area ?? "")].filter((word) => word);
   if (data.category && data.category !== words) about.push(String(data.category));
   if (data.agency) about.push(String(data.agency));
   row.append(make("p", "event-about", about.join(" · ")));

@@ -12,7 +12,7 @@ from playwright.async_api import Browser, Page, async_playwright, expect
 
 from deploy.migrate import migrate_schema
 from tests.conftest import unavailable
-from tests.dashboard.centre import Report, Running, Sample, counting, dashboard, writer
+from tests.dashboard.centre import Report, Running, Sample, counting, dashboard, redrawn_site, writer
 
 SLOW_MS = 20_000
 ARGUMENTS = [
@@ -180,6 +180,53 @@ async def test_figures_that_nobody_counts_are_not_shown_as_live(browser: Browser
             started_s = time.monotonic()
             await expect(body).to_have_attribute("data-connection", "stopped", timeout=SLOW_MS)
             assert time.monotonic() - started_s < 8
+        assert watched.errors == []
+
+
+async def test_tiles_say_of_what_a_value_is_made_and_how_sure_it_is(browser: Browser, tables: str) -> None:
+    now_s = int(time.time())
+    async with (
+        dashboard(tables, current_site=redrawn_site) as running,
+        writer(tables) as stream,
+        board(browser, running, "?language=en&area=A&tier=day") as watched,
+    ):
+        stream.site = redrawn_site()
+        page = watched.page
+        await expect(page.locator("body")).to_have_attribute("data-connection", "live", timeout=SLOW_MS)
+        received = Sample(kpi="feedback_received", area="A", time_s=now_s)
+        closed = Sample(kpi="closed_in_time", area="A", time_s=now_s)
+        await stream.commit(
+            [
+                *(received, received, received, Sample(kpi="feedback_closed", area="A", time_s=now_s)),
+                *(closed, closed, closed, Sample(kpi="closed_in_time", area="A", time_s=now_s, value=0)),
+                Sample(kpi="response_ms", area="A", time_s=now_s, value=200),
+            ]
+        )
+        await expect(page.locator(f"{RECEIVED} .number")).to_have_text("3", timeout=SLOW_MS)
+        await expect(page.locator(f"{RECEIVED} .bounds")).to_be_hidden()
+        for kpi, number, unit, detail in (
+            ("closed_in_time", "75", "%", "3 of 4"),
+            ("closed_share", "33.3", "%", "1 of 3"),
+            ("in_handling", "2", "report", ""),
+            ("response_ms", "198.4", "ms", "median 198.4 · 95 % up to 198.4"),
+        ):
+            tile = page.locator(f'[data-kpi="{kpi}"]')
+            await expect(tile.locator(".number")).to_have_text(number)
+            await expect(tile.locator(".unit")).to_have_text(unit)
+            await expect(tile.locator(".detail")).to_have_text(detail)
+        # Of the old area that was divided nobody knows which part of it the reports came from.
+        await stream.commit([Sample(kpi="feedback_received", area="y", time_s=now_s)] * 4)
+        await expect(page.locator(f"{RECEIVED} .bounds")).to_have_text("≈ between 3 and 7: the map was redrawn")
+        await stream.close_until(now_s + 2 * 24 * 3600)
+        await stream.commit([received], late=True)
+        await expect(page.locator(f"{RECEIVED} .number")).to_have_text("4")
+        await expect(page.locator(f"{RECEIVED} .first")).to_have_text("First reported as 3")
+        await page.get_by_label("Tiếng Việt").check()
+        await expect(page.locator(f"{RECEIVED} .first")).to_have_text("Công bố lần đầu: 3")
+        await stream.tell({"reload": True})
+        async with page.expect_navigation(timeout=SLOW_MS):
+            pass
+        await expect(page.locator(f"{RECEIVED} .number")).to_have_text("4", timeout=SLOW_MS)
         assert watched.errors == []
 
 

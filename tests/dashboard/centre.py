@@ -7,7 +7,7 @@ the sources, writes the change row, and notifies.
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -19,11 +19,13 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from dashboard_api.app import SERVER_OPTIONS, create_app
 from dashboard_api.config import Bounds, DashboardConfig
+from schemas.area import Area, AreaTree, Zone
 from schemas.distinct import merge, sketch_of
-from schemas.event import AreaId
+from schemas.event import AreaCode, AreaId
 from schemas.kpi import DIM_SEPARATOR, LATEST_BIN, MICRO, Base, Measure
+from schemas.lineage import Link
 from schemas.site import Site, parse_site
-from schemas.sketch import bin_of
+from schemas.sketch import bin_of, encode_bins, merge_bins
 from schemas.topics import INPUTS
 from schemas.window import TIERS, Tier, bucket_start, minute_start
 
@@ -196,6 +198,40 @@ def site() -> Site:
     return parse_site({"site.toml": SITE_TOML, "areas.csv": AREAS_CSV, "kpis.toml": KPIS_TOML})
 
 
+def _area(id_: str, list_id: str, parent: str | None = None) -> Area:
+    """An area whose code is its id."""
+    return Area(
+        id=AreaId(id_),
+        code=AreaCode(id_),
+        list_id=list_id,
+        kind="area",
+        names={"vi": id_},
+        zone=Zone("Asia/Ho_Chi_Minh"),
+        parent=None if parent is None else AreaId(parent),
+    )
+
+
+REDRAWN_AREAS = AreaTree(
+    "test-2025",
+    [
+        *(_area("P", "test-2025"), _area("A", "test-2025", "P"), _area("B", "test-2025", "P")),
+        *(_area("d", "old"), _area("x", "old", "d"), _area("y", "old", "d"), _area("z", "old", "d")),
+    ],
+    [
+        Link(AreaId("x"), AreaId("A"), "full"),
+        Link(AreaId("y"), AreaId("A"), "partial"),
+        Link(AreaId("y"), AreaId("B"), "partial"),
+        Link(AreaId("z"), AreaId("B"), "full"),
+    ],
+)
+"""The old x became part of A, z of B, and y was divided between both; d was above all three."""
+
+
+def redrawn_site() -> Site:
+    """The same with areas of two code lists, of which one followed the other."""
+    return msgspec.structs.replace(site(), areas=REDRAWN_AREAS)
+
+
 def utc_now() -> datetime:
     """The clock that tests pass in."""
     return datetime.now(UTC)
@@ -254,13 +290,15 @@ class Writer:
         """Writes all of it in the transaction that the caller has opened; `late` to buckets that have closed."""
         touched: dict[tuple[str, int], set[str]] = {}
         for tier in TIERS:
+            rows: dict[_Key, _Cell] = {}
             for sample in samples:
                 base, area_id = self.site.kpis.base(sample.kpi), AreaId(sample.area)
                 for area in self.site.areas.path(area_id):
                     bucket_s = bucket_start(sample.time_s, tier, self.site.areas.zone(area))
-                    await self._add(tier, base, area, bucket_s, sample, late=late)
+                    _count(rows, base, area, datetime.fromtimestamp(bucket_s, UTC), sample)
                 minute_s = minute_start(sample.time_s)
                 touched.setdefault((base.id, minute_s), set()).update(self.site.areas.touched_by(area_id))
+            await self._add(tier, rows, late=late)
         now = utc_now()
         for report in reports:
             await self.connection.execute(
@@ -309,28 +347,20 @@ class Writer:
                 time_s + self.site.header.closing.grace_s,
             )
 
-    async def _add(self, tier: Tier, base: Base, area: AreaId, bucket_s: int, sample: Sample, *, late: bool) -> None:
-        bin_, dim, low, high, sketch = 0, sample.dim, None, None, None
-        key = (base.id, area, datetime.fromtimestamp(bucket_s, UTC))
-        match base.measure:
-            case Measure.PERCENTILE:
-                bin_ = bin_of(sample.value)
-            case Measure.MIN | Measure.MAX:
-                low = high = sample.value
-            case Measure.LATEST:
-                bin_, high = LATEST_BIN, float(sample.time_s)
-                dim = DIM_SEPARATOR.join([*([dim] if base.dimensions else []), sample.area])
-            case Measure.DISTINCT:
+    async def _add(self, tier: Tier, rows: "dict[_Key, _Cell]", *, late: bool) -> None:
+        for (kpi, area, bucket, dim, _), cell in rows.items():
+            if cell.items or cell.bins:
                 before = await self.connection.fetchval(
                     f"""SELECT sketch FROM kpi_{tier.value}
                     WHERE kpi = $1 AND area = $2 AND bucket = $3 AND dim = $4 AND shard = $5""",
-                    *key,
-                    dim,
-                    self.shard,
+                    *(kpi, area, bucket, dim, self.shard),
                 )
-                sketch = merge([sketch_of([sample.what]), *([before] if before else [])])
-            case _:
-                pass
+                stored = [before] if before else []
+                cell.sketch = (
+                    merge([sketch_of(cell.items), *stored])
+                    if cell.items
+                    else encode_bins(merge_bins([encode_bins(cell.bins), *stored]))
+                )
         first = (
             """, first_n = coalesce(k.first_n, k.n),
             first_total = CASE WHEN k.first_n IS NULL THEN k.total ELSE k.first_total END,
@@ -341,26 +371,64 @@ class Writer:
             if late
             else ""
         )
-        await self.connection.execute(
+        await self.connection.executemany(
             f"""INSERT INTO kpi_{tier.value} AS k
             (kpi, area, bucket, dim, bin, shard, n, total, low, high, sketch, first_n, first_total, corrected_at)
-            VALUES ($1, $2, $3, $4, $5, $6, 1, $7, $8, $9, $10, $11::bigint, $11::bigint, $12)
-            ON CONFLICT (kpi, area, bucket, dim, bin, shard) DO UPDATE SET n = k.n + 1,
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12::bigint, $12::bigint, $13)
+            ON CONFLICT (kpi, area, bucket, dim, bin, shard) DO UPDATE SET n = k.n + excluded.n,
             total = CASE WHEN k.bin > -2147483648 THEN k.total + excluded.total
                          WHEN excluded.high > k.high THEN excluded.total ELSE k.total END,
             low = least(k.low, excluded.low), high = greatest(k.high, excluded.high),
             sketch = excluded.sketch{first}""",
-            *key,
-            dim,
-            bin_,
-            self.shard,
-            round(sample.value * MICRO),
-            low,
-            high,
-            sketch,
-            0 if late else None,
-            utc_now() if late else None,
+            [
+                (
+                    *key,
+                    self.shard,
+                    *(cell.n, cell.total, cell.low, cell.high, cell.sketch),
+                    0 if late else None,
+                    utc_now() if late else None,
+                )
+                for key, cell in sorted(rows.items(), key=lambda row: row[0])
+            ],
         )
+
+
+_Key = tuple[str, str, datetime, str, int]
+"""Base, area, bucket, dimension value and sketch bin."""
+
+
+class _Cell(msgspec.Struct):
+    """What one commit adds to a row."""
+
+    n: int = 0
+    total: int = 0
+    low: float | None = None
+    high: float | None = None
+    items: set[str] = msgspec.field(default_factory=set[str])
+    bins: dict[int, int] = msgspec.field(default_factory=dict[int, int])
+    sketch: bytes | None = None
+
+
+def _count(rows: dict[_Key, _Cell], base: Base, area: AreaId, bucket: datetime, sample: Sample) -> None:
+    bin_, dim, total = 0, sample.dim, round(sample.value * MICRO)
+    if base.measure is Measure.LATEST:
+        bin_, dim = LATEST_BIN, DIM_SEPARATOR.join([*([dim] if base.dimensions else []), sample.area])
+    cell = rows.setdefault((base.id, area, bucket, dim, bin_), _Cell())
+    cell.n += 1
+    match base.measure:
+        case Measure.LATEST:
+            at, total = max((cell.high or 0.0, cell.total), (float(sample.time_s), total))
+            cell.high, cell.total = at, total
+        case Measure.MIN | Measure.MAX:
+            cell.low = min(cell.low if cell.low is not None else sample.value, sample.value)
+            cell.high = max(cell.high if cell.high is not None else sample.value, sample.value)
+        case Measure.DISTINCT:
+            cell.items.add(sample.what)
+        case Measure.PERCENTILE:
+            cell.total += total
+            cell.bins[bin_of(sample.value)] = cell.bins.get(bin_of(sample.value), 0) + 1
+        case _:
+            cell.total += total
 
 
 @asynccontextmanager
@@ -451,10 +519,12 @@ class Running(msgspec.Struct, frozen=True):
 
 
 @asynccontextmanager
-async def dashboard(database_url: str, port: int = 0, **bounds: Any) -> AsyncGenerator[Running]:
+async def dashboard(
+    database_url: str, port: int = 0, current_site: Callable[[], Site] = site, **bounds: Any
+) -> AsyncGenerator[Running]:
     """The dashboard on a port of its own, with the server options that it asks for."""
     app = create_app(
-        DashboardConfig(database_url=database_url, current_site=site, now=utc_now, bounds=Bounds(**bounds))
+        DashboardConfig(database_url=database_url, current_site=current_site, now=utc_now, bounds=Bounds(**bounds))
     )
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1, **SERVER_OPTIONS))
     listener = socket.socket()

@@ -13,9 +13,9 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from dashboard_api.position import Position, parse_position
-from schemas.kpi import Partial, value_of
+from schemas.kpi import MICRO, Measure, Partial, kpi_value
+from schemas.sketch import merge_bins
 from tests.dashboard.centre import (
-    KPIS_TOML,
     WAIT_S,
     Report,
     Running,
@@ -27,8 +27,10 @@ from tests.dashboard.centre import (
     writer,
 )
 
+DAY_S = 24 * 3600
 AREAS = ["00", "01", "02", "03"]
-KPIS = [kpi.id for kpi in site().kpis.kpis]
+KPIS = ["feedback_received", "closed_in_time", "response_ms"]
+"""Such as are read from one bucket."""
 
 
 class Board:
@@ -82,15 +84,18 @@ async def held(url: str) -> dict[tuple[str, str, int], tuple[float | None, int]]
     """What the database holds, minute by minute."""
     connection = await asyncpg.connect(url)
     rows = await connection.fetch(
-        "SELECT kpi, area, extract(epoch FROM bucket)::bigint AS s, bin, n, total, low, high FROM kpi_minute"
+        "SELECT kpi, area, extract(epoch FROM bucket)::bigint AS s, n, total, low, high, sketch FROM kpi_minute"
     )
     await connection.close()
+    catalogue = site().kpis
     partials: dict[tuple[str, str, int], list[Partial]] = {}
     for r in rows:
-        partial = Partial(bin=r["bin"], n=r["n"], total=r["total"], low=r["low"], high=r["high"])
-        partials.setdefault((r["kpi"], r["area"], r["s"]), []).append(partial)
-    catalogue = site().kpis
-    values = {key: value_of(catalogue[key[0]].measure, found) for key, found in partials.items()}
+        found = partials.setdefault((r["kpi"], r["area"], r["s"]), [])
+        if catalogue.base(r["kpi"]).measure is Measure.PERCENTILE:
+            found += [Partial(bin=bin_, n=n) for bin_, n in merge_bins([r["sketch"]]).items()]
+        else:
+            found.append(Partial(n=r["n"], total=float(r["total"]) / MICRO, low=r["low"], high=r["high"]))
+    values = {key: kpi_value(catalogue, key[0], {key[0]: found}) for key, found in partials.items()}
     return {key: (_rounded(value.value), value.n) for key, value in values.items()}
 
 
@@ -98,7 +103,7 @@ async def follow(running: Running, board: Board, until: asyncio.Event, target: s
     """Reads until told to stop. Resumes with the board's position."""
     async with running.live() as client:
         position = {"position": board.position} if board.position else {}
-        await say(client, op="subscribe", areas=AREAS, tier="minute", points=60, events=500, **position)
+        await say(client, op="subscribe", kpis=KPIS, areas=AREAS, tier="minute", points=60, events=500, **position)
         while not until.is_set():
             try:
                 async with asyncio.timeout(0.1):
@@ -243,13 +248,13 @@ async def test_a_position_that_is_kept_resumes_without_a_snapshot(tables: str) -
     async with dashboard(tables) as running, writer(tables) as stream:
         await stream.commit([Sample(kpi="feedback_received", area="01", time_s=now_s)])
         async with running.live() as client:
-            await say(client, op="subscribe", tier="day", points=2)
+            await say(client, op="subscribe", kpis=KPIS, tier="day", points=2)
             position = (await hear(client, "snapshot"))["position"]
         await stream.commit(
             [Sample(kpi="feedback_received", area="01", time_s=now_s)], [Report(id="missed", area="02")]
         )
         async with running.live() as client:
-            await say(client, op="subscribe", tier="day", points=2, position=position)
+            await say(client, op="subscribe", kpis=KPIS, tier="day", points=2, position=position)
             change = await hear(client, "snapshot", "change")
             assert change["op"] == "change"
             assert change["resumed"] is True
@@ -290,7 +295,7 @@ async def test_a_slow_reader_slows_nobody_and_gets_the_newest_in_the_end(tables:
         running.live() as quick,
     ):
         for client in (slow, quick):
-            await say(client, op="subscribe", areas=AREAS, points=50, events=0)
+            await say(client, op="subscribe", kpis=KPIS, areas=AREAS, points=50, events=0)
         await hear(quick, "snapshot")
         # The slow one reads nothing while some megabytes of values pass by, more than its socket can hold.
         waits_s: list[float] = []
@@ -317,7 +322,7 @@ async def test_a_client_that_reads_nothing_at_all_is_told_why_it_is_closed(table
         writer(tables) as stream,
         running.live(max_queue=1) as stuck,
     ):
-        await say(stuck, op="subscribe", areas=AREAS, points=60, events=0)
+        await say(stuck, op="subscribe", kpis=KPIS, areas=AREAS, points=60, events=0)
         async with asyncio.timeout(60):
             closed = False
             while not closed:
@@ -367,7 +372,7 @@ async def test_a_bad_message_is_answered_and_the_subscription_goes_on(
 
 async def test_too_large_a_subscription_is_refused_with_its_bound(tables: str) -> None:
     async with dashboard(tables, series_max=2, values_max=100) as running, running.live() as client:
-        await say(client, op="subscribe", areas=AREAS)
+        await say(client, op="subscribe", kpis=KPIS, areas=AREAS)
         error = await hear(client, "error")
         assert (error["field"], error["reason"]) == ("areas", "too_many")
         assert "at most 2 series" in error["fix"]
@@ -394,5 +399,66 @@ async def test_a_page_of_another_origin_may_not_listen(tables: str) -> None:
             await hear(client, "heartbeat")
 
 
-def test_the_test_site_has_one_kpi_of_each_measure() -> None:
-    assert KPIS_TOML.count("measure") == len({kpi.measure for kpi in site().kpis.kpis}) == 3
+async def test_what_is_computed_is_told_for_every_bucket_that_it_changes(tables: str) -> None:
+    now_s = int(time.time())
+    shown = ["in_handling", "cameras_silent", "closed_share"]
+    async with dashboard(tables) as running, writer(tables) as stream, running.live() as client:
+        await stream.commit([Sample(kpi="feedback_received", area="01", time_s=now_s - 30 * DAY_S)])
+        await say(client, op="subscribe", kpis=shown, tier="day", points=3)
+        snapshot = await hear(client, "snapshot")
+        points = {series["kpi"]: [point["value"] for point in series["points"]] for series in snapshot["series"]}
+        assert points == {"in_handling": [1, 1, 1], "cameras_silent": [0, 0, 0], "closed_share": [None, None, None]}
+        await stream.commit(
+            [
+                Sample(kpi="feedback_closed", area="01", time_s=now_s - DAY_S),
+                Sample(kpi="feedback_received", area="02", time_s=now_s - DAY_S),
+                Sample(kpi="feedback_received", area="02", time_s=now_s - DAY_S),
+                Sample(kpi="cameras_active", area="02", time_s=now_s - DAY_S, what="c"),
+            ]
+        )
+        change = await hear(client, "change")
+        values = sorted((value["kpi"], value["bucket"], value["value"]) for value in change["values"])
+        assert [(kpi, value) for kpi, _, value in values] == [
+            ("cameras_silent", 0),
+            ("cameras_silent", 1),
+            ("closed_share", 0.5),
+            ("in_handling", 2),
+            ("in_handling", 2),
+        ]
+        assert (await snapshot_of(running, shown))["in_handling"] == [1, 2, 2]
+
+
+async def snapshot_of(running: Running, kpis: list[str]) -> dict[str, list[float | None]]:
+    """What a new board shows of the root, day by day."""
+    async with running.live() as client:
+        await say(client, op="subscribe", kpis=kpis, tier="day", points=3)
+        found = await hear(client, "snapshot")
+        return {series["kpi"]: [point["value"] for point in series["points"]] for series in found["series"]}
+
+
+async def test_a_correction_is_told_with_what_was_first_reported(tables: str) -> None:
+    hour_s = int(time.time()) // 3600 * 3600 - 3600
+    async with dashboard(tables) as running, writer(tables) as stream, running.live() as client:
+        await stream.commit([Sample(kpi="feedback_received", area="01", time_s=hour_s)])
+        await stream.close_until(hour_s + 3600)
+        await say(client, op="subscribe", kpis=["feedback_received"], tier="hour", points=2)
+        assert "first" not in (await hear(client, "snapshot"))["series"][0]["points"][0]
+        await stream.commit([Sample(kpi="feedback_received", area="01", time_s=hour_s)], late=True)
+        [value] = (await hear(client, "change"))["values"]
+        assert (value["value"], value["first"]) == (2, {"value": 1, "n": 1})
+        assert value["corrected_at"]
+
+
+async def test_after_a_reload_every_client_gets_a_snapshot(tables: str) -> None:
+    async with dashboard(tables) as running, writer(tables) as stream, running.live() as client:
+        await stream.commit([Sample(kpi="feedback_received", area="01", time_s=int(time.time()))])
+        await say(client, op="subscribe", kpis=KPIS, tier="day", points=2)
+        position = (await hear(client, "snapshot"))["position"]
+        await stream.tell({"reload": True})
+        assert (await hear(client, "snapshot", "change"))["reason"] == "reload"
+        await say(client, op="subscribe", kpis=KPIS, tier="day", points=2, position=position)
+        assert (await hear(client, "snapshot", "change"))["reason"] == "reload"
+
+
+def test_the_test_site_has_a_kpi_of_each_measure() -> None:
+    assert {kpi.measure for kpi in site().kpis.kpis} == set(Measure)

@@ -17,10 +17,11 @@ from dashboard_api.conflation import NewEvent
 from dashboard_api.hub import Batch, Hub
 from dashboard_api.messages import FeedState, StreamsState, series_text, value_text
 from dashboard_api.position import Position, parse_position
+from dashboard_api.reported import Reported
 from dashboard_api.session import LiveSession, ReadRequest, Resumption, Snapshot
 from dashboard_api.subscription import Series, Subscription
 from dashboard_api.touched import Change, Point, Touched, Wanted, touched_points
-from schemas.event import AreaCode
+from schemas.event import AreaId
 from schemas.kpi import Value
 from schemas.window import Tier, bucket_start
 from tests.dashboard.centre import site
@@ -28,7 +29,7 @@ from tests.dashboard.centre import site
 NOW = datetime(2026, 3, 29, 12, 30, tzinfo=UTC)
 NOW_S = int(NOW.timestamp())
 SITE = site()
-ROOT, WARD = AreaCode("00"), AreaCode("01")
+ROOT, WARD = AreaId("00"), AreaId("01")
 KPI = "feedback_received"
 EVENTS_MAX = 8
 
@@ -38,12 +39,12 @@ class FakeDatabase:
 
     def __init__(self) -> None:
         self.last_xid = 100
-        self.running: dict[int, tuple[int, AreaCode]] = {}
+        self.running: dict[int, tuple[int, AreaId]] = {}
         self.changes: dict[int, Change] = {}
-        self.minutes: dict[tuple[AreaCode, int], int] = defaultdict(int)
+        self.minutes: dict[tuple[AreaId, int], int] = defaultdict(int)
         self.events: list[NewEvent] = []
 
-    def begin(self, minutes_back: int, area: AreaCode) -> None:
+    def begin(self, minutes_back: int, area: AreaId) -> None:
         """A transaction takes its id; nothing of it can be seen yet."""
         self.last_xid += 1
         self.running[self.last_xid] = (NOW_S // 60 * 60 - minutes_back * 60, area)
@@ -66,7 +67,7 @@ class FakeDatabase:
         """Below every running transaction."""
         return Position(1, min(self.running, default=self.last_xid + 1) - 1)
 
-    def value(self, point: Point) -> Value:
+    def value(self, point: Point) -> Reported:
         """What a bucket holds now."""
         zone = SITE.areas.zone(point.area)
         n = sum(
@@ -74,13 +75,13 @@ class FakeDatabase:
             for (area, minute_s), count in self.minutes.items()
             if area == point.area and bucket_start(minute_s, point.tier, zone) == point.bucket_s
         )
-        return Value(value=float(n), n=n)
+        return Reported(now=Value(value=float(n), n=n))
 
     def points(self, series: Series) -> dict[int, float | None]:
         """All buckets of a series that hold something."""
         zone = SITE.areas.zone(series.area)
         starts = {bucket_start(m, series.tier, zone) for (area, m), n in self.minutes.items() if area == series.area}
-        return {start: self.value(Point(*series, start)).value for start in sorted(starts)}
+        return {start: self.value(Point(*series, start)).now.value for start in sorted(starts)}
 
     def since(self, after: Position) -> list[Change]:
         """The change rows in (after, horizon]."""
@@ -179,7 +180,7 @@ class World:
         if not changes:
             self.hub.position = through
             return
-        minutes = touched_points(changes, wanted, SITE.areas, NOW_S)
+        minutes = touched_points(changes, wanted, SITE, NOW_S)
         self.hub.publish(
             Batch(
                 position=through,
@@ -223,9 +224,9 @@ class World:
                 ),
             )
             return
-        series: dict[str, dict[AreaCode, set[Tier]]] = {KPI: {ROOT: {self.tier}, WARD: {self.tier}}}
+        series: dict[str, dict[AreaId, set[Tier]]] = {KPI: {ROOT: {self.tier}, WARD: {self.tier}}}
         wanted = Wanted(series, dict.fromkeys(Tier, 0), True, False)
-        minutes = touched_points(self.database.since(after), wanted, SITE.areas, NOW_S)
+        minutes = touched_points(self.database.since(after), wanted, SITE, NOW_S)
         self.session.answered(
             request.token,
             Resumption(

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from dashboard_api.app import OPENAPI_PATH
-from tests.dashboard.centre import Report, Running, Sample, dashboard, writer
+from tests.dashboard.centre import Report, Running, Sample, dashboard, site, writer
 
 NOWHERE = "postgresql://nobody@127.0.0.1:1/none"
 """The address of no database."""
@@ -27,16 +27,48 @@ async def test_the_site_its_areas_and_its_kpis_are_there_without_a_database() ->
     async with dashboard(NOWHERE) as running:
         assert (await ask(running, "/v1/site")).json()["languages"] == ["vi", "en"]
         areas = (await ask(running, "/v1/areas")).json()
-        assert areas["root"] == "00"
+        assert (areas["root"], areas["area_list"], areas["lists"]) == ("00", "test-2025", ["test-2025"])
         assert areas["items"][3] == {
+            "id": "03",
             "code": "03",
+            "list": "test-2025",
             "parent": "00",
             "kind": "commune",
             "names": {"vi": "Xã Ba", "en": "Commune Three"},
             "zone": "Pacific/Kiritimati",
+            "valid_from": None,
+            "valid_to": None,
+            "population": None,
+            "households": None,
+            "point": None,
         }
-        kpis = (await ask(running, "/v1/kpis")).json()["items"]
-        assert [kpi["measure"] for kpi in kpis] == ["count", "in_time", "distribution"]
+        assert len((await ask(running, "/v1/areas", list="test-2025")).json()["items"]) == 4
+        kpis = {kpi["id"]: kpi for kpi in (await ask(running, "/v1/kpis")).json()["items"]}
+        assert list(kpis) == [kpi.id for kpi in site().kpis.kpis]
+        assert kpis["feedback_received"] | {"names": {}} == {
+            "id": "feedback_received",
+            "names": {},
+            "unit": "{report}",
+            "measure": "count",
+            "dimensions": ["category", "channel"],
+            "events": ["ioc.feedback.received.v1"],
+            "parts": [],
+            "pillar": "society",
+            "owner": "Văn phòng UBND tỉnh",
+            "document": "Quyết định 1",
+            "direction": "lower",
+            "thresholds": {"warning": 100.0, "bad": 200.0},
+            "target": [{"value": 90.0, "area": "01", "start": None, "end": None}],
+            "per": 1.0,
+            "q": None,
+            "within_s": None,
+            "lookback_days": None,
+            "across": None,
+            "freshness_s": 900,
+        }
+        assert kpis["in_handling"]["parts"] == ["feedback_received", "feedback_closed"]
+        assert kpis["closed_share"]["events"] == ["ioc.feedback.closed.v1", "ioc.feedback.received.v1"]
+        assert kpis["channel_share"]["dimensions"] == ["channel"]
 
 
 async def test_a_series_has_every_bucket_and_values_by_measure(tables: str) -> None:
@@ -44,8 +76,8 @@ async def test_a_series_has_every_bucket_and_values_by_measure(tables: str) -> N
         for stream in (one, other):
             await stream.commit(
                 [
-                    Sample(kpi="feedback_received", area="01", time_s=MINUTE_S, dim="road"),
-                    Sample(kpi="feedback_received", area="02", time_s=MINUTE_S + 60, dim="light"),
+                    Sample(kpi="feedback_received", area="01", time_s=MINUTE_S, dim="road\x1fapp"),
+                    Sample(kpi="feedback_received", area="02", time_s=MINUTE_S + 60, dim="light\x1fapp"),
                     Sample(kpi="closed_in_time", area="01", time_s=MINUTE_S, value=stream.shard),
                     Sample(kpi="response_ms", area="01", time_s=MINUTE_S, value=10 + 80 * stream.shard),
                 ]
@@ -54,13 +86,18 @@ async def test_a_series_has_every_bucket_and_values_by_measure(tables: str) -> N
         counted = (await ask(running, "/v1/kpis/feedback_received/series", **span)).json()
         assert [bucket["value"] for bucket in counted["series"][0]["buckets"]] == [0, 2, 2]
         assert counted["series"][0]["buckets"][1]["start"] == "2026-03-29T00:05:00+07:00"
-        by = (await ask(running, "/v1/kpis/feedback_received/series", by="dim", **span)).json()["series"]
+        by = (await ask(running, "/v1/kpis/feedback_received/series", by="category", **span)).json()["series"]
         assert {one["dim"]: [b["value"] for b in one["buckets"]] for one in by} == {
             "light": [0, 0, 2],
             "road": [0, 2, 0],
         }
-        only = (await ask(running, "/v1/kpis/feedback_received/series", dim="road", **span)).json()["series"]
-        assert [(one["dim"], one["buckets"][1]["value"]) for one in only] == [("road", 2)]
+        for where, values in (
+            (["category:road"], [0, 2, 0]),
+            (["category:light", "channel:app"], [0, 0, 2]),
+            (["channel:phone"], [0, 0, 0]),
+        ):
+            only = (await ask(running, "/v1/kpis/feedback_received/series", where=where, **span)).json()["series"]
+            assert [(one["dim"], [b["value"] for b in one["buckets"]]) for one in only] == [(None, values)]
         share = (await ask(running, "/v1/kpis/closed_in_time/series", area="01", **span)).json()["series"][0]
         assert share["buckets"][0]["value"] is None
         assert share["buckets"][1] | {"start": "", "end": ""} == {
@@ -72,7 +109,38 @@ async def test_a_series_has_every_bucket_and_values_by_measure(tables: str) -> N
             "denominator": 2.0,
         }
         spread = (await ask(running, "/v1/kpis/response_ms/series", **span)).json()["series"][0]["buckets"][1]
-        assert (spread["value"], spread["low"], spread["high"], spread["n"]) == (50, 10, 90, 2)
+        assert (spread["n"], spread["p50"]) == (2, pytest.approx(10, rel=0.01))
+
+
+async def test_a_closed_bucket_says_what_was_first_reported(tables: str) -> None:
+    async with dashboard(tables) as running, writer(tables) as stream:
+        await stream.commit([Sample(kpi="feedback_received", area="01", time_s=MINUTE_S)])
+        await stream.close_until(MINUTE_S + 60)
+        await stream.commit([Sample(kpi="feedback_received", area="01", time_s=MINUTE_S)], late=True)
+        span = {"from": "2026-03-28T17:04:00Z", "to": "2026-03-28T17:07:00Z"}
+        series = (await ask(running, "/v1/kpis/feedback_received/series", **span)).json()["series"]
+        before, corrected, opened = series[0]["buckets"]
+        assert (before["value"], before["closed"], before["first"]) == (0, True, {"value": 0, "n": 0})
+        assert (corrected["value"], corrected["closed"], corrected["first"]["value"]) == (2, True, 1)
+        assert datetime.fromisoformat(corrected["corrected_at"]) <= datetime.now(UTC)
+        assert opened.keys() == {"start", "end", "value", "n"}
+
+
+async def test_steps_are_as_wide_as_asked(tables: str) -> None:
+    async with dashboard(tables) as running, writer(tables) as stream:
+        await stream.commit([Sample(kpi="feedback_received", area="01", time_s=MINUTE_S)])
+        for step, start in (
+            ("5m", "2026-03-29T00:05:00+07:00"),
+            ("15m", "2026-03-29T00:00:00+07:00"),
+            ("6h", "2026-03-29T00:00:00+07:00"),
+            ("week", "2026-03-23T00:00:00+07:00"),
+            ("month", "2026-03-01T00:00:00+07:00"),
+            ("quarter", "2026-01-01T00:00:00+07:00"),
+            ("year", "2026-01-01T00:00:00+07:00"),
+        ):
+            span = {"step": step, "from": "2026-03-28T17:05:00Z", "to": "2026-03-28T17:07:00Z"}
+            answer = (await ask(running, "/v1/kpis/feedback_received/series", **span)).json()
+            assert [(b["start"], b["value"]) for b in answer["series"][0]["buckets"]] == [(start, 1)]
 
 
 async def test_days_are_the_areas_own(tables: str) -> None:
@@ -140,7 +208,7 @@ async def test_sources_say_when_they_were_heard(tables: str) -> None:
         pytest.param("/v1/kpis/none/series", 404, "id", "unknown_kpi", id="unknown KPI"),
         pytest.param("/v1/kpis/response_ms/series?area=99", 422, "area", "unknown_area", id="unknown area"),
         pytest.param("/v1/kpis/response_ms/series?area=", 422, "area", "invalid", id="empty area"),
-        pytest.param("/v1/kpis/response_ms/series?step=week", 422, "step", "invalid", id="unknown step"),
+        pytest.param("/v1/kpis/response_ms/series?step=fortnight", 422, "step", "invalid", id="unknown step"),
         pytest.param(
             "/v1/kpis/response_ms/series?from=2026-01-01T00:00:00", 422, "from", "naive_time", id="naive time"
         ),
@@ -156,8 +224,11 @@ async def test_sources_say_when_they_were_heard(tables: str) -> None:
         ),
         pytest.param("/v1/kpis/response_ms/series?from=1970-01-02T00:00:00Z", 422, "from", "too_many", id="too long"),
         pytest.param("/v1/kpis/response_ms/series?by=area", 422, "by", "invalid", id="by what"),
-        pytest.param("/v1/kpis/response_ms/series?by=dim", 422, "by", "invalid", id="has no dimension"),
-        pytest.param("/v1/kpis/feedback_received/series?dim=%00", 422, "dim", "invalid", id="NUL in dim"),
+        pytest.param("/v1/kpis/feedback_received/series?by=area", 422, "by", "invalid", id="not a dimension of it"),
+        pytest.param("/v1/kpis/response_ms/series?where=a:b", 422, "where", "invalid", id="has no dimension"),
+        pytest.param("/v1/kpis/feedback_received/series?where=road", 422, "where.0", "invalid", id="no colon"),
+        pytest.param("/v1/kpis/feedback_received/series?where=category:%00", 422, "where.0", "invalid", id="NUL"),
+        pytest.param("/v1/areas?list=none", 422, "list", "invalid", id="unknown code list"),
         pytest.param("/v1/events?limit=0", 422, "limit", "invalid", id="no limit"),
         pytest.param("/v1/events?limit=501", 422, "limit", "out_of_range", id="limit too large"),
         pytest.param("/v1/events?limit=x", 422, "limit", "invalid", id="limit is no number"),

@@ -6,15 +6,15 @@ from dashboard_api.config import Bounds
 from dashboard_api.position import Position
 from dashboard_api.refusal import Refused
 from dashboard_api.subscription import Subscription, parse_message
-from schemas.event import AreaCode
+from schemas.event import AreaId
 from schemas.window import Tier
 from tests.dashboard.centre import site
 
 
 def test_without_a_wish_all_kpis_of_the_root_are_meant() -> None:
     assert parse_message('{"op":"subscribe"}', site(), Bounds()) == Subscription(
-        kpis=("feedback_received", "closed_in_time", "response_ms"),
-        areas=(AreaCode("00"),),
+        kpis=tuple(kpi.id for kpi in site().kpis.kpis),
+        areas=(AreaId("00"),),
         tier=Tier.MINUTE,
         points=60,
         events=20,

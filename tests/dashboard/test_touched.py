@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from dashboard_api.pace import GAP_MAX_S, GAP_MIN_S, gap_s
 from dashboard_api.position import Position, parse_position
 from dashboard_api.touched import AHEAD_S, Change, Point, Touched, Wanted, decode_touched, touched_points
-from schemas.event import AreaCode
+from schemas.event import AreaId
 from schemas.statements import parse_statements
 from schemas.window import Tier
 from tests.dashboard.centre import site
@@ -17,14 +17,15 @@ from tests.dashboard.centre import site
 NOW_S = int(datetime(2026, 3, 28, 17, 5, tzinfo=UTC).timestamp())
 """00:05 on 29 March in Ho Chi Minh City, and 07:05 in Kiritimati."""
 
-PROVINCE, ISLAND = AreaCode("00"), AreaCode("03")
+KPI = "feedback_received"
+PROVINCE, ISLAND = AreaId("00"), AreaId("03")
 
 
-def found(minute_s: int, tier: Tier, area: AreaCode, oldest_s: int = 0) -> dict[Point, int]:
+def found(minute_s: int, tier: Tier, area: AreaId, oldest_s: int = 0, kpi: str = KPI) -> dict[Point, int]:
     """What one change in this minute makes to be read again, when one tier of one area is shown."""
-    change = Change(1, datetime.now(UTC), Touched([("k", minute_s, [PROVINCE, ISLAND]), ("other", minute_s, [])]))
-    wanted = Wanted({"k": {area: {tier}}}, dict.fromkeys(Tier, oldest_s), False, False)
-    return touched_points([change], wanted, site().areas, NOW_S)
+    change = Change(1, datetime.now(UTC), Touched([(KPI, minute_s, [PROVINCE, ISLAND]), ("other", minute_s, [])]))
+    wanted = Wanted({kpi: {area: {tier}}}, dict.fromkeys(Tier, oldest_s), False, False)
+    return touched_points([change], wanted, site(), NOW_S)
 
 
 @pytest.mark.parametrize(
@@ -36,9 +37,9 @@ def found(minute_s: int, tier: Tier, area: AreaCode, oldest_s: int = 0) -> dict[
         pytest.param(Tier.DAY, ISLAND, "2026-03-28T10:00:00Z", id="an area in another zone has its own day"),
     ],
 )
-def test_a_minute_touches_the_bucket_of_the_areas_own_zone(tier: Tier, area: AreaCode, start: str) -> None:
+def test_a_minute_touches_the_bucket_of_the_areas_own_zone(tier: Tier, area: AreaId, start: str) -> None:
     bucket_s = int(datetime.fromisoformat(start).timestamp())
-    assert found(NOW_S, tier, area) == {Point("k", area, tier, bucket_s): NOW_S}
+    assert found(NOW_S, tier, area) == {Point(KPI, area, tier, bucket_s): NOW_S}
 
 
 @pytest.mark.parametrize(
@@ -52,6 +53,24 @@ def test_a_minute_touches_the_bucket_of_the_areas_own_zone(tier: Tier, area: Are
 )
 def test_what_nobody_shows_is_not_read(minute_s: int, oldest_s: int, is_read: bool) -> None:
     assert bool(found(minute_s, Tier.MINUTE, PROVINCE, oldest_s)) is is_read
+
+
+@pytest.mark.parametrize(
+    ("kpi", "tier", "minutes_back", "buckets_back"),
+    [
+        pytest.param("in_handling", Tier.MINUTE, 2, [2, 1, 0], id="a balance goes on to now"),
+        pytest.param("in_handling", Tier.MINUTE, 500, [3, 2, 1, 0], id="as far as somebody shows it"),
+        pytest.param("in_handling", Tier.MINUTE, -1, [-1], id="ahead of now only its own"),
+        pytest.param("closed_share", Tier.MINUTE, 2, [2], id="a ratio is of its bucket"),
+        pytest.param("closed_in_time", Tier.MINUTE, 2, [], id="fed by something else"),
+    ],
+)
+def test_a_base_touches_the_kpis_that_are_read_from_it(
+    kpi: str, tier: Tier, minutes_back: int, buckets_back: list[int]
+) -> None:
+    minute_s = NOW_S - minutes_back * 60
+    points = found(minute_s, tier, PROVINCE, NOW_S - 180, kpi)
+    assert points == {Point(kpi, PROVINCE, tier, NOW_S - back * 60): minute_s for back in buckets_back}
 
 
 @pytest.mark.parametrize(

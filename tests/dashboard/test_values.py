@@ -13,11 +13,9 @@ from dashboard_api.closing import NOTHING_CLOSED, Closing, read_closing
 from dashboard_api.reported import Reported
 from dashboard_api.spans import Span, Step, last_spans, spans
 from dashboard_api.values import dimensions_of, own, read_values
-from schemas.area import Area, AreaTree, Zone
-from schemas.event import AreaCode, AreaId
+from schemas.event import AreaId
 from schemas.kpi import Base, Measure, Partial, Value
-from schemas.lineage import Link
-from tests.dashboard.centre import Sample, Writer, site, writer
+from tests.dashboard.centre import Sample, Writer, redrawn_site, site, writer
 
 HANOI = ZoneInfo("Asia/Ho_Chi_Minh")
 NOON_S = int(datetime(2026, 3, 29, 12, tzinfo=HANOI).timestamp())
@@ -265,37 +263,8 @@ def test_a_kpi_of_several_topics_waits_for_the_slowest() -> None:
     assert not NOTHING_CLOSED.is_closed(two, 0)
 
 
-def area(id_: str, list_id: str, parent: str | None = None) -> Area:
-    """An area whose code is its id."""
-    return Area(
-        id=AreaId(id_),
-        code=AreaCode(id_),
-        list_id=list_id,
-        kind="area",
-        names={"vi": id_},
-        zone=Zone("Asia/Ho_Chi_Minh"),
-        parent=None if parent is None else AreaId(parent),
-    )
-
-
-REDRAWN = AreaTree(
-    "new",
-    [
-        *(area("P", "new"), area("A", "new", "P"), area("B", "new", "P")),
-        *(area("d", "old"), area("x", "old", "d"), area("y", "old", "d"), area("z", "old", "d")),
-    ],
-    [
-        Link(AreaId("x"), AreaId("A"), "full"),
-        Link(AreaId("y"), AreaId("A"), "partial"),
-        Link(AreaId("y"), AreaId("B"), "partial"),
-        Link(AreaId("z"), AreaId("B"), "full"),
-    ],
-)
-"""The old x became part of A, z of B, and y was divided between both; d was above all three."""
-
-
 async def test_a_redrawn_area_is_exact_where_it_can_be_and_bounded_where_not(stream: Writer) -> None:
-    stream.site = msgspec.structs.replace(SITE, areas=REDRAWN)
+    stream.site = redrawn_site()
     every = ["feedback_received", "closed_in_time", "cameras_active", "load", "in_handling", "response_max"]
 
     async def commit(where: str, number: int, value: float = 1) -> None:
