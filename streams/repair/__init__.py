@@ -1,0 +1,1 @@
+"""How is what was counted put right: filled back, or counted again?"""
