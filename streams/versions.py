@@ -17,7 +17,7 @@ from streams.core.batch import Reader
 from streams.core.fold import Closing, Fold
 
 KEPT_MAX = 8
-"""Versions held in memory. An older one that a correction asks for is read and compiled again."""
+"""Versions held in memory: the newest, and those that were asked for last. Others are read and compiled again."""
 
 
 class Version(NamedTuple):
@@ -72,10 +72,11 @@ class Versions:
 
     def add(self, version: Version) -> None:
         """Takes a version up; an older one than the newest only where a lane or a correction asks for it."""
-        self._known[version.number] = version
+        self._use(version)
         if version.number > self.newest.number:
             self.newest = version
-        for number in sorted(self._known)[:-KEPT_MAX]:
+        others = [number for number in self._known if number != self.newest.number]
+        for number in others[: len(self._known) - KEPT_MAX]:
             del self._known[number]
 
     async def get(self, number: int, read: Callable[[int], Awaitable[RegisteredPack]]) -> Version:
@@ -86,4 +87,11 @@ class Versions:
         if found is None:
             found = compiled(number, parse_site((await read(number)).pack))
             self.add(found)
+        else:
+            self._use(found)
         return found
+
+    def _use(self, version: Version) -> None:
+        """Puts it behind those that are forgotten before it."""
+        self._known.pop(version.number, None)
+        self._known[version.number] = version

@@ -6,16 +6,25 @@ scripted: each entry of `trouble` is met by one call, in order.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
+from typing import NamedTuple
 from uuid import UUID
 
+import msgspec
+
 from schemas.errors import DependencyUnavailable
+from schemas.kpi import ADDITIVE
 from schemas.window import TIERS, Tier
 from streams.core.batch import Arrival, DeadLetter, Record
-from streams.core.fold import Cell, Cells
+from streams.core.fold import Cell, Cells, Fold, Folded, Key, added_up, no_cells
 from streams.store.writer import Lane, LaneBatch, Outcome, Position, PositionMoved
+from streams.versions import RegisteredPack, Version
+from tests.streams import naive
 
 Trouble = Callable[[], None]
+
+Place = tuple[Tier, Key, int]
+"""A bucket's row: tier, key and shard."""
 
 
 def away(dependency: str = "database") -> Trouble:
@@ -40,14 +49,27 @@ def works() -> None:
     """Nothing goes wrong this time."""
 
 
+class Kept(NamedTuple):
+    """An event that was taken in, and the version that counted it."""
+
+    arrival: Arrival
+    version: Version
+
+
 class MemoryWriter:
-    """The Writer in a few dictionaries. A commit changes all of them without awaiting, so it is a transaction."""
+    """The Writer in a few dictionaries. A commit changes all of them without awaiting, so it is a transaction.
+
+    It takes one event after the other, and asks of each anew which ones count now.
+    """
 
     def __init__(self) -> None:
         """Nothing is known, and nothing goes wrong."""
         self.positions: dict[Lane, Position] = {}
-        self.events: dict[tuple[str, str], Arrival] = {}
-        self.cells: dict[Tier, Cells] = {tier: {} for tier in TIERS}
+        self.switches: dict[tuple[Lane, int], int] = {}
+        self.sites: dict[int, RegisteredPack] = {}
+        self.events: dict[tuple[str, str], Kept] = {}
+        self.rows: dict[Place, Cell] = {}
+        self.closed_with: dict[Place, Cell | None] = {}
         self.trouble: deque[Trouble] = deque()
         self.commits = 0
 
@@ -56,6 +78,11 @@ class MemoryWriter:
         await self._meet_trouble()
         return self.positions.setdefault(lane, Position(topic_id, 0))
 
+    async def site(self, number: int) -> RegisteredPack:
+        """See Writer."""
+        await self._meet_trouble()
+        return self.sites[number]
+
     async def commit(self, batch: LaneBatch) -> Outcome:
         """See Writer."""
         lost = False
@@ -63,31 +90,132 @@ class MemoryWriter:
             await self._meet_trouble()
         except AnswerLost:
             lost = True
-        if self.positions.get(batch.lane) != batch.expected:
+        before = self.positions.get(batch.lane)
+        stands = before is not None and before[:2] == batch.expected[:2]
+        if before is None or not stands or before.site_version > batch.reached.site_version:
             raise PositionMoved
-        counted: list[Arrival] = []
-        kept = dict(self.events)
-        for arrival in batch.arrivals:
-            identity = (arrival.event.source, arrival.event.id)
-            if not batch.unique or identity not in kept:
-                counted.append(arrival)
-            if batch.unique:
-                kept.setdefault(identity, arrival)
-        folded = batch.fold(counted)
-        self.positions[batch.lane] = Position(batch.expected.topic_id, batch.next_offset)
-        self.events = kept
-        for tier, cells in folded.cells.items():
-            for key, cell in cells.items():
-                _add(self.cells[tier], key, cell)
+        if batch.arrivals:
+            batch.version.fold(batch.arrivals)  # one that fails changes nothing
+        counted = sum([self._take(batch, arrival) for arrival in batch.arrivals])
+        self.positions[batch.lane] = batch.reached
+        if before.site_version != batch.reached.site_version:
+            self.switches[batch.lane, batch.reached.site_version] = before.next_offset
         self.commits += 1
         if lost:
             raise DependencyUnavailable("database", "its answer was lost")
-        return Outcome(counted=len(counted), duplicates=len(batch.arrivals) - len(counted))
+        return Outcome(counted=counted, duplicates=len(batch.arrivals) - counted)
+
+    def _take(self, batch: LaneBatch, arrival: Arrival) -> bool:
+        """Whether it was new."""
+        shard, fold = batch.lane.partition, batch.version.fold
+        if not batch.unique:
+            if not arrival.event.exercise:
+                self._add(fold, arrival, shard)
+            return True
+        identity = (arrival.event.source, arrival.event.id)
+        if identity in self.events:
+            return False
+        before = self._countable()
+        self.events[identity] = Kept(arrival, batch.version)
+        after = self._countable()
+        for gone in before - after:
+            self._retract(self.events[gone], arrival, shard, after - {identity})
+        if identity in after:
+            self._add(fold, arrival, shard)
+        return True
+
+    def _countable(self) -> set[tuple[str, str]]:
+        counted = naive.countable(kept.arrival.event for kept in self.events.values())
+        return {(event.source, event.id) for event in counted}
+
+    def _add(self, fold: Fold, arrival: Arrival, shard: int) -> None:
+        folded = fold([arrival])
+        for tier in TIERS:
+            for key, cell in folded.cells[tier].items():
+                self._put((tier, key, shard), cell)
+            for key, cell in folded.late[tier].items():
+                self._close((tier, key, shard))
+                self._put((tier, key, shard), cell)
+            for key, cell in folded.reported[tier].items():
+                # The first report is what its bucket closes with.
+                if (tier, key, shard) in self.rows:
+                    self._close((tier, key, shard))
+                self._put((tier, key, shard), cell)
+
+    def _retract(self, gone: Kept, cause: Arrival, shard: int, remaining: Collection[tuple[str, str]]) -> None:
+        arrival = msgspec.structs.replace(gone.arrival, watermark_s=cause.watermark_s, logged_ms=cause.logged_ms)
+        version = gone.version
+        for part, is_closed in zip(version.fold([arrival]).parts, (False, True, True), strict=True):
+            for tier, cells in part.items():
+                for key, cell in cells.items():
+                    adds_up = version.site.kpis.base(key[0]).measure in ADDITIVE
+                    own = (tier, key, shard)
+                    places = [own] if adds_up else [own, *(place for place in self.rows if place[:2] == own[:2])]
+                    if is_closed:
+                        for place in places:
+                            self._close(place)
+                    if adds_up:
+                        self._put(own, _negative(cell))
+                        continue
+                    for place in places:
+                        self.rows.pop(place, None)
+                    found = self._found_anew(tier, key, version, remaining)
+                    if found is not None:
+                        self._put(own, found)
+
+    def _put(self, place: Place, cell: Cell) -> None:
+        tier, key, _ = place
+        self.rows[place] = joined(tier, key, [self.rows[place], cell]) if place in self.rows else cell
+
+    def _found_anew(
+        self, tier: Tier, key: Key, version: Version, remaining: Collection[tuple[str, str]]
+    ) -> Cell | None:
+        fold = Fold([version.site.kpis.base(key[0])], version.site.areas)
+        folded = fold([self.events[identity].arrival for identity in remaining])
+        return folded.cells[tier].get(key) or folded.reported[tier].get(key)
+
+    def _close(self, place: Place) -> None:
+        """Keeps what a bucket closed with, before it changes for the first time since."""
+        self.closed_with.setdefault(place, self.rows.get(place))
+
+    @property
+    def cells(self) -> dict[Tier, Cells]:
+        """All rows, added up over shards."""
+        return _over_shards(self.rows)
+
+    @property
+    def first(self) -> dict[Tier, Cells]:
+        """What all buckets closed with, or hold where they have not changed since."""
+        rows = self.rows | self.closed_with
+        return _over_shards({place: cell for place, cell in rows.items() if cell is not None})
 
     async def _meet_trouble(self) -> None:
         await asyncio.sleep(0)
         if self.trouble:
             self.trouble.popleft()()
+
+
+def _negative(cell: Cell) -> Cell:
+    """What takes a cell away again, of a measure that adds up."""
+    bins = None if cell[4] is None else {bin_: -n for bin_, n in cell[4].items()}
+    return [-cell[0], -cell[1], None, None, bins]
+
+
+def joined(tier: Tier, key: Key, cells: Sequence[Cell]) -> Cell:
+    """Cells of one bucket together."""
+    folds = [
+        Folded(cells=no_cells() | {tier: {key: cell}}, late=no_cells(), reported=no_cells(), touched={})
+        for cell in cells
+    ]
+    return added_up(folds).cells[tier][key]
+
+
+def _over_shards(rows: Mapping[Place, Cell]) -> dict[Tier, Cells]:
+    found: dict[Tier, Cells] = no_cells()
+    for (tier, key, _), cell in rows.items():
+        cells = found[tier]
+        cells[key] = joined(tier, key, [cells[key], cell]) if key in cells else cell
+    return found
 
 
 class MemoryLog:
@@ -132,11 +260,3 @@ class MemoryLog:
         await asyncio.sleep(0)
         if self.trouble:
             self.trouble.popleft()()
-
-
-def _add(cells: Cells, key: tuple[str, str, str, int, int], addend: Cell) -> None:
-    kept = cells.get(key)
-    if kept is None:
-        cells[key] = list(addend)
-    else:
-        cells[key] = [kept[0] + addend[0], kept[1] + addend[1], min(kept[2], addend[2]), max(kept[3], addend[3])]
