@@ -76,7 +76,7 @@ class Versions:
         if version.number > self.newest.number:
             self.newest = version
         others = [number for number in self._known if number != self.newest.number]
-        for number in others[: len(self._known) - KEPT_MAX]:
+        for number in others[: max(0, len(self._known) - KEPT_MAX)]:
             del self._known[number]
 
     async def get(self, number: int, read: Callable[[int], Awaitable[RegisteredPack]]) -> Version:
