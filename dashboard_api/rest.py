@@ -4,7 +4,7 @@ Times need a zone; a naive one is refused. Every answer is what the database had
 """
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
@@ -17,6 +17,7 @@ from starlette.responses import Response
 
 from dashboard_api import events, sources, workers
 from dashboard_api.answers import read_horizon
+from dashboard_api.bucket import Bucket, bucket_of
 from dashboard_api.closing import read_closing
 from dashboard_api.config import DashboardConfig
 from dashboard_api.database import Database
@@ -24,14 +25,16 @@ from dashboard_api.messages import EventItem
 from dashboard_api.position import Position, parse_position
 from dashboard_api.problem import CONTENT_TYPE, Problem
 from dashboard_api.refusal import RefusalReason, Refused
-from dashboard_api.reported import Reported
 from dashboard_api.sources import SourceState
-from dashboard_api.spans import SHORTEST_S, Span, Step, spans
+from dashboard_api.spans import DAY_S, SHORTEST_S, Span, Step, pieces, spans
 from dashboard_api.subscription import area_of, kpi_of
 from dashboard_api.values import dimensions_of, read_figures
 from dashboard_api.workers import WorkerState
 from schemas.area import Area, Point
-from schemas.kpi import Across, Catalogue, Kpi, Measure, Target, Thresholds, Value
+from schemas.kpi import Across, Catalogue, Kpi, Measure, Target, Thresholds
+from schemas.site import Site
+from schemas.site import Retention
+from schemas.window import Tier
 
 RANGE_S = 3600
 """How far a series reaches back when nothing is said."""
@@ -125,19 +128,6 @@ class KpiList(Struct, frozen=True):
     items: list[KpiView]
 
 
-class Bucket(Value, frozen=True, kw_only=True, omit_defaults=True):
-    """A value over [start, end), in the area's local time.
-
-    A `closed` bucket has the value `first` that it closed with; `corrected_at` is when it last changed since.
-    """
-
-    start: datetime
-    end: datetime
-    closed: bool = False
-    first: Value | None = None
-    corrected_at: datetime | None = None
-
-
 class DimensionView(Struct, frozen=True):
     """One line of a chart; `dim` is null for all values of the dimension together."""
 
@@ -227,20 +217,20 @@ ANSWERS: tuple[type[Struct], ...] = (
     SiteView,
     Problem,
 )
-"""What OpenAPI describes."""
+"""What OpenAPI describes of these routes."""
 
 
 def routes(config: DashboardConfig, database: Database) -> APIRouter:
     """The routes under /v1, over one database. The site may change from one request to the next."""
     router, bounds = APIRouter(prefix="/v1", tags=["dashboard"]), config.bounds
 
-    @router.get("/site", **_described(SiteView))
+    @router.get("/site", **described(SiteView))
     async def read_site(_: Annotated[NoQuery, Query()]) -> Response:
         """What this site is called, where it is, and what it speaks."""
         header = config.site.header
         return _json(SiteView(header.id, header.names, header.zone, header.area_list, header.languages))
 
-    @router.get("/areas", **_described(AreaList))
+    @router.get("/areas", **described(AreaList))
     async def read_areas(query: Annotated[AreasQuery, Query()]) -> Response:
         """The administrative trees: of the present code list, and of earlier ones."""
         areas = config.site.areas
@@ -250,30 +240,23 @@ def routes(config: DashboardConfig, database: Database) -> APIRouter:
         items = [_area_view(area) for area in areas if query.list in (None, area.list_id)]
         return _json(AreaList(areas.list_id, areas.root.id, list(areas.lists), items))
 
-    @router.get("/kpis", **_described(KpiList))
+    @router.get("/kpis", **described(KpiList))
     async def read_kpis(_: Annotated[NoQuery, Query()]) -> Response:
         """The catalogue of indicators."""
         catalogue = config.site.kpis
         return _json(KpiList([_kpi_view(catalogue, kpi) for kpi in catalogue.kpis]))
 
-    @router.get("/kpis/{id}/series", **_described(SeriesView, 404))
+    @router.get("/kpis/{id}/series", **described(SeriesView, 404))
     async def read_series(id: str, query: Annotated[SeriesQuery, Query()]) -> Response:  # noqa: A002  # its name in the address
         """One indicator over a range of time."""
         site = config.site
-        try:
-            kpi = kpi_of(site, id, "id")
-        except Refused as unknown:
-            raise Refused(unknown.field, unknown.reason, unknown.detail, unknown.fix, status=404) from None
+        kpi = known_kpi(site, id)
         area = area_of(site, query.area, "area") if query.area is not None else site.areas.root.id
-        dimensions = dimensions_of(site.kpis, kpi.id)
-        where = dict(_filter(text, at) for at, text in enumerate(query.where))
-        for field, name in [("by", query.by), *(("where", name) for name in where)]:
-            if name is not None and name not in dimensions:
-                fix = f"Use one of: {', '.join(dimensions)}." if dimensions else "Leave it out."
-                raise Refused(field, RefusalReason.INVALID, f"the KPI has no dimension {name!r}", fix)
+        where = where_of(site.kpis, kpi, query.by, query.where)
         start, end = _range(query, config.now())
         zone = site.areas.zone(area)
-        asked = _spans(start, end, query.step, zone, bounds.buckets_max)
+        asked = spans_between(start, end, query.step, zone, bounds.buckets_max)
+        _check_kept(asked[0], zone, site.header.retention, config.now())
         async with database.reading("series") as reader:
             horizon = await read_horizon(reader)
             closed = await read_closing(reader, site)
@@ -303,7 +286,7 @@ def routes(config: DashboardConfig, database: Database) -> APIRouter:
                     DimensionView(
                         group,
                         [
-                            _bucket(span, figures.reported(kpi.id, area, group, at), zone)
+                            bucket_of(span, figures.reported(kpi.id, area, group, at), zone)
                             for at, span in enumerate(asked)
                         ],
                     )
@@ -312,7 +295,7 @@ def routes(config: DashboardConfig, database: Database) -> APIRouter:
             )
         )
 
-    @router.get("/events", **_described(EventPage))
+    @router.get("/events", **described(EventPage))
     async def read_events(query: Annotated[EventsQuery, Query()]) -> Response:
         """Events as they were committed, the newest first."""
         if query.limit > bounds.events_max:
@@ -343,14 +326,14 @@ def routes(config: DashboardConfig, database: Database) -> APIRouter:
             f'{{"items":[{items}],"next":{msgspec.json.encode(following).decode()}}}', media_type="application/json"
         )
 
-    @router.get("/sources", **_described(SourceList))
+    @router.get("/sources", **described(SourceList))
     async def read_sources(_: Annotated[NoQuery, Query()]) -> Response:
         """Who sends, and when they were last heard."""
         now = config.now()
         async with database.reading("sources") as reader:
             return _json(SourceList(now, await sources.read_all(reader, config.site, now, bounds.sources_max)))
 
-    @router.get("/workers", **_described(WorkerList))
+    @router.get("/workers", **described(WorkerList))
     async def read_workers(_: Annotated[NoQuery, Query()]) -> Response:
         """Who counts, and why who does not has stopped."""
         async with database.reading("workers") as reader:
@@ -359,19 +342,21 @@ def routes(config: DashboardConfig, database: Database) -> APIRouter:
     return router
 
 
-def describe(generated: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, Any]]:
+def describe(
+    generated: Callable[[], dict[str, Any]], answers: Sequence[type[Struct]] = ANSWERS
+) -> Callable[[], dict[str, Any]]:
     """Adds the answers' schemas to a generated OpenAPI document."""
 
     def openapi() -> dict[str, Any]:
         document = generated()
-        _, components = msgspec.json.schema_components(ANSWERS, ref_template="#/components/schemas/{name}")
+        _, components = msgspec.json.schema_components(answers, ref_template="#/components/schemas/{name}")
         document.setdefault("components", {}).setdefault("schemas", {}).update(components)
         return document
 
     return openapi
 
 
-def _described(answer: type[Struct], *further: int) -> dict[str, Any]:
+def described(answer: type[Struct], *further: int) -> dict[str, Any]:
     """What OpenAPI says of a route's answers; FastAPI itself leaves them alone."""
     problem = {"content": {CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
     reference = {"$ref": f"#/components/schemas/{answer.__name__}"}
@@ -386,11 +371,35 @@ def _described(answer: type[Struct], *further: int) -> dict[str, Any]:
     }
 
 
-def _range(query: SeriesQuery, now: datetime) -> tuple[datetime, datetime]:
-    for name, moment in (("from", query.start), ("to", query.end)):
+def known_kpi(site: Site, id_: str) -> Kpi:
+    """The KPI that an address names. Raises Refused with the status 404."""
+    try:
+        return kpi_of(site, id_, "id")
+    except Refused as unknown:
+        raise Refused(unknown.field, unknown.reason, unknown.detail, unknown.fix, status=404) from None
+
+
+def where_of(catalogue: Catalogue, kpi: Kpi, by: str | None, texts: Sequence[str]) -> dict[str, str]:
+    """The values that dimensions must have. Raises Refused where the KPI cannot be split so, or by `by`."""
+    dimensions = dimensions_of(catalogue, kpi.id)
+    where = dict(_filter(text, at) for at, text in enumerate(texts))
+    for field, name in [("by", by), *(("where", name) for name in where)]:
+        if name is not None and name not in dimensions:
+            fix = f"Use one of: {', '.join(dimensions)}." if dimensions else "Leave it out."
+            raise Refused(field, RefusalReason.INVALID, f"the KPI has no dimension {name!r}", fix)
+    return where
+
+
+def check_years(start: datetime | None, end: datetime | None) -> None:
+    """Raises Refused for a moment that no zone and no table need hold."""
+    for name, moment in (("from", start), ("to", end)):
         if moment is not None and moment.year not in YEARS:
             fix = f"Ask for a time from {YEARS.start} to {YEARS.stop - 1}."
             raise Refused(name, RefusalReason.OUT_OF_RANGE, f"the year {moment.year} cannot be asked for", fix)
+
+
+def _range(query: SeriesQuery, now: datetime) -> tuple[datetime, datetime]:
+    check_years(query.start, query.end)
     end = (query.end or now).astimezone(UTC)
     start = (
         query.start.astimezone(UTC)
@@ -403,7 +412,8 @@ def _range(query: SeriesQuery, now: datetime) -> tuple[datetime, datetime]:
     return start, end
 
 
-def _spans(start: datetime, end: datetime, step: Step, zone: ZoneInfo, buckets_max: int) -> list[Span]:
+def spans_between(start: datetime, end: datetime, step: Step, zone: ZoneInfo, buckets_max: int) -> list[Span]:
+    """Every bucket of this width that touches [start, end). Raises Refused when there are too many."""
     length_s = (end - start).total_seconds()
     # Estimated before they are listed, for a century of minutes would fill the memory.
     if length_s / SHORTEST_S[step] > buckets_max:
@@ -417,6 +427,17 @@ def _spans(start: datetime, end: datetime, step: Step, zone: ZoneInfo, buckets_m
     return spans(int(start.timestamp()), -int(-end.timestamp() // 1), step, zone)
 
 
+def _check_kept(oldest: Span, zone: ZoneInfo, retention: Retention, now: datetime) -> None:
+    """Refuses what was dropped long ago: it would look as if nothing had happened."""
+    days = {Tier.MINUTE: retention.minute_days, Tier.HOUR: retention.hour_days}
+    for piece in pieces(oldest.start_s, oldest.end_s, zone):
+        kept_days = days.get(piece.tier)
+        if kept_days is not None and piece.start_s < now.timestamp() - kept_days * DAY_S:
+            fix = f"Let `from` be within the last {kept_days} days, or ask for a coarser `step`."
+            detail = f"buckets of a {piece.tier} are kept for {kept_days} days"
+            raise Refused("from", RefusalReason.OUT_OF_RANGE, detail, fix)
+
+
 def _filter(text: str, at: int) -> tuple[str, str]:
     """Reads `dimension:value`."""
     name, colon, value = text.partition(":")
@@ -424,17 +445,6 @@ def _filter(text: str, at: int) -> tuple[str, str]:
         fix = "Write `dimension:value`, as `channel:phone`."
         raise Refused(f"where.{at}", RefusalReason.INVALID, "there is no colon in it", fix)
     return name, value
-
-
-def _bucket(span: Span, value: Reported, zone: ZoneInfo) -> Bucket:
-    return Bucket(
-        start=datetime.fromtimestamp(span.start_s, zone),
-        end=datetime.fromtimestamp(span.end_s, zone),
-        closed=value.closed,
-        first=value.first,
-        corrected_at=value.corrected_at,
-        **msgspec.structs.asdict(value.now),
-    )
 
 
 def _kpi_view(catalogue: Catalogue, kpi: Kpi) -> KpiView:

@@ -519,8 +519,8 @@ def _sums(row: Any) -> Held:  # noqa: ANN401
         return Held(now, now, None)
     first = Partial(
         bin=row["bin"],
-        n=row["first_n"],
-        total=row["first_total"],
+        n=row["n"] - (row["n_less"] or 0),
+        total=row["total"] - (row["total_less"] or 0.0),
         low=row["first_low"],
         high=row["first_high"],
     )

@@ -5,12 +5,13 @@
 -- `first_…` is what there was when the buckets closed; of one that has not changed since, what there is.
 
 -- read_sums --
--- One row for each base, area, piece, dimension value and sketch bin, added up over shards and buckets.
+-- One row for each base, area, piece, dimension value and sketch bin, added up over shards and buckets. What was first
+-- there comes as the difference (`n_less`, `total_less`), for hardly any row has one; extremes have none.
 SELECT kpi, area, piece, dim, bin,
        sum(n)::bigint AS n, sum(total)::float8 / 1000000 AS total, min(low) AS low, max(high) AS high,
        max(corrected_at) AS corrected_at,
-       sum(CASE WHEN first_n IS NULL THEN n ELSE first_n END)::bigint AS first_n,
-       sum(CASE WHEN first_n IS NULL THEN total ELSE first_total END)::float8 / 1000000 AS first_total,
+       sum(n - first_n) FILTER (WHERE first_n IS NOT NULL)::bigint AS n_less,
+       sum(total - first_total) FILTER (WHERE first_n IS NOT NULL)::float8 / 1000000 AS total_less,
        min(CASE WHEN first_n IS NULL THEN low ELSE first_low END) AS first_low,
        max(CASE WHEN first_n IS NULL THEN high ELSE first_high END) AS first_high
 FROM (
@@ -27,7 +28,7 @@ WHERE bucket < ($4::timestamptz[])[piece]
 GROUP BY kpi, area, piece, dim, bin
 
 -- read_sketches --
--- The same with all the sketches: `sketches` of now, `unchanged` says which of them are still as they closed, and
+-- The same with all the sketches or histograms: `sketches` of now, `unchanged` says which of them are still as they closed, and
 -- `first_sketches` what the others closed with.
 SELECT kpi, area, piece, dim, sum(n)::bigint AS n, max(corrected_at) AS corrected_at,
        sum(CASE WHEN first_n IS NULL THEN n ELSE first_n END)::bigint AS first_n,

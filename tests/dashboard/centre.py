@@ -38,6 +38,7 @@ names = { vi = "Tỉnh thử", en = "Test province" }
 zone = "Asia/Ho_Chi_Minh"
 area_list = "test-2025"
 languages = ["vi", "en"]
+retention = { minute_days = 3650, hour_days = 3650 }
 
 [[source]]
 id = "hotline"

@@ -223,6 +223,13 @@ async def test_sources_say_when_they_were_heard(tables: str) -> None:
             "/v1/kpis/response_ms/series?from=2150-01-01T00:00:00Z", 422, "from", "out_of_range", id="after to"
         ),
         pytest.param("/v1/kpis/response_ms/series?from=1970-01-02T00:00:00Z", 422, "from", "too_many", id="too long"),
+        pytest.param(
+            "/v1/kpis/response_ms/series?from=1999-01-01T00:00:00Z&to=1999-01-01T01:00:00Z",
+            422,
+            "from",
+            "out_of_range",
+            id="minutes that are kept no more",
+        ),
         pytest.param("/v1/kpis/response_ms/series?by=area", 422, "by", "invalid", id="by what"),
         pytest.param("/v1/kpis/feedback_received/series?by=area", 422, "by", "invalid", id="not a dimension of it"),
         pytest.param("/v1/kpis/response_ms/series?where=a:b", 422, "where", "invalid", id="has no dimension"),
