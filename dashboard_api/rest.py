@@ -32,8 +32,7 @@ from dashboard_api.values import dimensions_of, read_figures
 from dashboard_api.workers import WorkerState
 from schemas.area import Area, Point
 from schemas.kpi import Across, Catalogue, Kpi, Measure, Target, Thresholds
-from schemas.site import Site
-from schemas.site import Retention
+from schemas.site import Retention, Site
 from schemas.window import Tier
 
 RANGE_S = 3600
