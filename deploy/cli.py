@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from deploy.repair import backfill_command, rebuild_command, redrive_command
 from deploy.replay.command import replay_command
 from deploy.settings import Settings
 from schemas.errors import IocError
@@ -114,6 +115,36 @@ def positions(
         raise typer.Exit(EXIT_WRONG)
 
 
+@app.command()
+def report(
+    period: Annotated[str, typer.Argument(metavar="PERIOD", help="As 2026, 2026-Q3, 2026-09 or 2026-09-30.")],
+    *,
+    report_id: Annotated[
+        str | None, typer.Option("--report", metavar="ID", help="One of reports.toml. Without: all indicators.")
+    ] = None,
+    format_: Annotated[
+        str | None, typer.Option("--format", metavar="json|csv|xlsx", help="Without: the report's first.")
+    ] = None,
+    output: Annotated[
+        str | None, typer.Option("--output", metavar="FILE", help="`-` is stdout. Without: a name of its own here.")
+    ] = None,
+    area: Annotated[str | None, typer.Option("--area", metavar="ID", help="This area alone.")] = None,
+) -> None:
+    """Make the set of indicators for a period, with targets, first values and what is still open."""
+    from deploy import report as command
+
+    command.run(settings(), period, report_id=report_id, format_=format_, output=output, area=area)
+
+
+@app.command()
+def outbox(*, retry: Annotated[bool, typer.Option("--retry", help="Try again what was given up.")] = False) -> None:
+    """Show what waits to be sent, and what was given up. Exits with 1 when something was."""
+    from deploy import outbound
+
+    if not outbound.show(settings(), retry=retry):
+        raise typer.Exit(EXIT_WRONG)
+
+
 @run_app.command("web")
 def run_web() -> None:
     """Ingest and dashboard behind one origin."""
@@ -130,8 +161,19 @@ def run_streams() -> None:
     worker.streams(settings())
 
 
+@run_app.command("outbound")
+def run_outbound() -> None:
+    """Makes the reports that are due, and sends what waits."""
+    from deploy import outbound
+
+    outbound.outbound(settings())
+
+
 # Commands with a module of their own; each of these imports what it needs when it is called.
 app.command("replay")(replay_command)
+app.command("backfill")(backfill_command)
+app.command("rebuild")(rebuild_command)
+app.command("redrive")(redrive_command)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ progress in one transaction, up to exactly that offset; so it may end at any mom
 (shards) of its own, so that live counting never waits for it.
 """
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -27,6 +27,7 @@ from streams.repair.history import (
     LogReader,
     Past,
     Places,
+    Standpoint,
     Trail,
     check_topics,
     connected,
@@ -60,8 +61,8 @@ Advance = Callable[[int, int], None]
 class Backfilled(Struct, frozen=True, kw_only=True):
     """What a back-fill did. `offsets` is how much of the log it has passed.
 
-    `complete_from` is the moment from which on the indicator is complete, where not all was to be had or wanted; None:
-    from the beginning.
+    `complete_from` is the moment from which on the indicator is complete, where not all was to be had; None: from
+    the beginning.
     """
 
     offsets: int
@@ -189,15 +190,18 @@ class _Planning:
             return None, {}
         begins = await self._log.begins(lanes)
         at = await self._known.standpoints(sorted({lane.topic for lane in lanes}))
-        floors: list[datetime] = []
-        for lane in lanes:
-            if begins[lane] == 0:
-                continue
-            if begins[lane] < at[lane].next_offset:
-                floors.append(moment(await self._log.logged_ms(lane, begins[lane]) / 1000))
-            else:
-                floors.append(at[lane].updated_at)
-        return max(floors, default=None), begins
+        return await floor_of(self._log, {lane: at[lane] for lane in lanes}, begins), begins
+
+
+async def floor_of(log: LogReader, stand: Mapping[Lane, Standpoint], begins: Mapping[Lane, int]) -> datetime | None:
+    """The earliest moment of which the log still has everything of these lanes; None where it was never cut."""
+    floors: list[datetime] = []
+    for lane, at in stand.items():
+        if 0 < begins[lane] < at.next_offset:
+            floors.append(moment(await log.logged_ms(lane, begins[lane]) / 1000))
+        elif begins[lane] > 0:
+            floors.append(at.updated_at)
+    return max(floors, default=None)
 
 
 class _Count:

@@ -41,7 +41,7 @@ REQUEST_TIMEOUT_MS = 10_000
 CONNECT_TIMEOUT_S = 5.0
 
 REPAIR = 0x10C0_4E9A
-"""The advisory lock of whoever puts things right."""
+"""The advisory lock of whoever fills back or rebuilds."""
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
@@ -88,8 +88,8 @@ def dependencies() -> Generator[None]:
 
 
 @asynccontextmanager
-async def connected(places: Places) -> AsyncGenerator[Connection]:
-    """A connection that alone puts things right. Raises OperatorError when another does, DependencyUnavailable."""
+async def connected(places: Places, lock: int = REPAIR) -> AsyncGenerator[Connection]:
+    """A connection that alone holds a lock. Raises OperatorError when another has it, DependencyUnavailable."""
     try:
         connection: Connection = await asyncpg.connect(
             places.database_url,
@@ -99,8 +99,8 @@ async def connected(places: Places) -> AsyncGenerator[Connection]:
     except (OSError, TimeoutError, asyncpg.PostgresError) as error:
         raise DependencyUnavailable("database", str(error) or type(error).__name__) from error
     try:
-        if not await connection.fetchval(SQL["lock"], REPAIR):
-            raise OperatorError("Another back-fill or rebuild is under way.", "Wait until it has ended.")
+        if not await connection.fetchval(SQL["lock"], lock):
+            raise OperatorError("Another command like this is under way.", "Wait until it has ended.")
         yield connection
     finally:
         connection.terminate()
@@ -115,6 +115,11 @@ class LogReader:
     async def begins(self, lanes: Iterable[Lane]) -> dict[Lane, int]:
         """The first offsets that the log still holds."""
         found = await self._consumer.beginning_offsets([TopicPartition(*lane) for lane in lanes])
+        return {Lane(at.topic, at.partition): offset for at, offset in found.items()}
+
+    async def ends(self, lanes: Iterable[Lane]) -> dict[Lane, int]:
+        """The offsets after the last records."""
+        found = await self._consumer.end_offsets([TopicPartition(*lane) for lane in lanes])
         return {Lane(at.topic, at.partition): offset for at, offset in found.items()}
 
     async def logged_ms(self, lane: Lane, offset: int) -> int:

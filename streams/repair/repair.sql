@@ -71,3 +71,11 @@ WHERE type = ANY($1::text[]) AND topic IS NULL;
 -- A row of the change feed, and a wake-up for its readers.
 WITH changed AS (INSERT INTO change (touched) VALUES ($1))
 SELECT pg_notify('ioc_change', '');
+
+-- read_redriven --
+-- The places of the dead letters that were sent again.
+SELECT partition, "offset" FROM redriven;
+
+-- note_redriven --
+-- Notes places of dead letters that were sent again.
+INSERT INTO redriven (partition, "offset") SELECT * FROM unnest($1::integer[], $2::bigint[]) ON CONFLICT DO NOTHING;
