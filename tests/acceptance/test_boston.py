@@ -204,7 +204,7 @@ async def departments_as_the_city_counted_them(centre: Centre, cases: dict[str, 
     expected = {agency: (both[agency, True], both[agency, False]) for agency in {agency for agency, _ in both}}
     async with centre.connected() as connection:
         rows = await connection.fetch(
-            """SELECT dim, sum(total)::bigint AS kept, sum(n)::bigint AS n
+            """SELECT dim, (sum(total) / 1000000)::bigint AS kept, sum(n)::bigint AS n
                FROM kpi_day WHERE kpi = $1 AND area = 'BOS' GROUP BY dim""",
             KPI,
         )
@@ -217,7 +217,7 @@ async def departments_as_the_city_counted_them(centre: Centre, cases: dict[str, 
         for year in range(2011, last_year + 1):
             bounds = {"from": f"{year}-01-01T05:00:00Z", "to": f"{year + 1}-01-01T05:00:00Z"}  # New York's midnight
             answer = await client.get(
-                f"/v1/kpis/{KPI}/series", params={"area": "BOS", "step": "day", "by": "dim", **bounds}
+                f"/v1/kpis/{KPI}/series", params={"area": "BOS", "step": "day", "by": "agency", **bounds}
             )
             assert answer.status_code == 200, answer.text
             for one in answer.json()["series"]:
