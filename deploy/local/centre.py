@@ -35,7 +35,7 @@ class Ports(msgspec.Struct, frozen=True):
     kafka_controller: int
     postgres: int
     web: int
-    metrics: list[int]  # one for each worker, then the feed's; the web's metrics are on its own port
+    metrics: list[int]  # one for each worker, the outbound's, the feed's; the web's metrics are on its own port
 
 
 class Centre(msgspec.Struct, frozen=True):
@@ -73,7 +73,7 @@ def choose_ports(settings: Settings, record: Path) -> Ports:
             )
         taken.add(settings.port)
     web = settings.port or choose(last.web if last else WEB_PORT_PREFERRED, settings.host)
-    metrics_count = settings.workers + 1
+    metrics_count = settings.workers + 2
     last_metrics = (last.metrics if last else [])[:metrics_count]
     chosen = Ports(
         kafka=choose(last.kafka if last else None),
@@ -162,6 +162,9 @@ def of(
         )
         for worker in range(settings.workers)
     ]
+    sending = metrics[settings.workers]
+    outbound = program("outbound", ("run", "outbound"), chosen.metrics[settings.workers])
+    units.append(Unit("outbound", 2, outbound, partial(answers, sending), sending))
     if demo:
         feed = program("feed", ("replay", "--demo"), chosen.metrics[-1])
         units.append(Unit("feed", 3, feed, address=metrics[-1]))
@@ -169,7 +172,7 @@ def of(
         "board": f"{origin}/",
         "API": f"{origin}/openapi.json",
         "ingest": f"{origin}/v1/events",
-        "metrics": " ".join([f"{origin}/metrics", *metrics[: settings.workers + demo]]),
+        "metrics": " ".join([f"{origin}/metrics", *metrics[: settings.workers + 1 + demo]]),
         "Kafka": kafka_address,
         "database": f"{ports.LOOPBACK}:{chosen.postgres}" if settings.database_url is None else "IOC_DATABASE_URL",
     }

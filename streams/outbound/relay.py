@@ -5,6 +5,7 @@ one sends again when the lease is over, with the same key.
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Mapping
@@ -35,7 +36,7 @@ _log = logging.getLogger("ioc.outbound")
 
 
 class Relay:
-    """Sends what is due until it is cancelled. Several, in any number of processes, share the work."""
+    """Sends what is due. Several, in any number of processes, share the work."""
 
     def __init__(self, outbox: Outbox, channels: Mapping[str, Channel], *, idle_s: float = IDLE_S) -> None:
         """`channels` by the name that the rows carry."""
@@ -44,12 +45,12 @@ class Relay:
         self._idle_s = idle_s
         self._said_away = False
 
-    async def run(self) -> None:
-        """Sends until it is cancelled. What is under way then is sent again by whoever comes next."""
+    async def run(self, stop: asyncio.Event) -> None:
+        """Sends until `stop` is set, and ends what is under way. What is cancelled meanwhile is sent again."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._tend())
+            tasks.create_task(self._tend(stop))
             for _ in range(SENDERS):
-                tasks.create_task(self._send_all())
+                tasks.create_task(self._send_all(stop))
 
     async def send_one(self) -> bool:
         """Sends the message that has been due for longest. False when none is. Raises DependencyUnavailable."""
@@ -98,25 +99,25 @@ class Relay:
         finally:
             metrics.SEND_S.labels(claimed.message.channel).observe(time.perf_counter() - started_s)
 
-    async def _send_all(self) -> None:
-        while True:
+    async def _send_all(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
             try:
-                idle = not await self.send_one()
+                sent = await self.send_one()
                 self._came()
             except DependencyUnavailable as error:
                 self._went(error)
-                await asyncio.sleep(DATABASE_RETRY_S)
-                continue
-            if idle:
-                await asyncio.sleep(self._idle_s)
+                await _pause(stop, DATABASE_RETRY_S)
+            else:
+                if not sent:
+                    await _pause(stop, self._idle_s)
 
-    async def _tend(self) -> None:
-        while True:
+    async def _tend(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
             try:
                 await self.tend()
             except DependencyUnavailable as error:
                 self._went(error)
-            await asyncio.sleep(TEND_S)
+            await _pause(stop, TEND_S)
 
     def _came(self) -> None:
         metrics.DATABASE_UP.set(1)
@@ -130,3 +131,10 @@ class Relay:
         if not self._said_away:
             _log.warning("waiting: %s", error)
             self._said_away = True
+
+
+async def _pause(stop: asyncio.Event, wait_s: float) -> None:
+    """Waits so long, or until `stop` is set."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(wait_s):
+            await stop.wait()

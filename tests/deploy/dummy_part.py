@@ -27,7 +27,7 @@ def main(arguments: list[str]) -> None:
             return
         case ["run", "web"]:
             HTTPServer((os.environ["IOC_HOST"], int(os.environ["IOC_PORT"])), Ready).serve_forever()
-        case ["run", "streams"]:
+        case ["run", "streams" | "outbound"]:
             HTTPServer(("127.0.0.1", int(os.environ["IOC_METRICS_PORT"])), Ready).serve_forever()
         case _:
             time.sleep(600)

@@ -112,7 +112,7 @@ def test_up_status_second_up_down(centre: Centre) -> None:
     report = json.loads(status.stdout)
     assert report["ready"] is True
     states = {process["name"]: process["state"] for process in report["processes"]}
-    running_parts = {"kafka", "postgres", "web", "streams-0", "streams-1", "feed"}
+    running_parts = {"kafka", "postgres", "web", "streams-0", "streams-1", "outbound", "feed"}
     assert states == {"migrate": "done", **dict.fromkeys(running_parts, "running")}
     board = report["addresses"]["board"]
     assert board in centre.said()
@@ -173,7 +173,7 @@ def test_external_services_are_used_and_none_is_started(centre: Centre, kafka: s
     centre.environ |= {"IOC_KAFKA": kafka, "IOC_DATABASE_URL": database_url}
     running = centre.up_and_ready()
     names = {process.name for process in status.report(centre.data_dir).processes}
-    assert names == {"migrate", "web", "streams-0", "streams-1", "feed"}
+    assert names == {"migrate", "web", "streams-0", "streams-1", "outbound", "feed"}
     running.send_signal(signal.SIGTERM)
     assert running.wait(15) == 0
     assert centre.processes() == []

@@ -24,4 +24,4 @@ class Killed:
 
 
 if __name__ == "__main__":
-    asyncio.run(Relay(Outbox(sys.argv[1]), {"webhook": Killed()}).run())
+    asyncio.run(Relay(Outbox(sys.argv[1]), {"webhook": Killed()}).run(asyncio.Event()))

@@ -24,14 +24,14 @@ WAIT_S = 30.0
 @asynccontextmanager
 async def running(*relays: Relay) -> AsyncGenerator[None]:
     """Relays that send, as long as the context lasts."""
-    tasks = [asyncio.create_task(relay.run()) for relay in relays]
+    stop = asyncio.Event()
+    tasks = [asyncio.create_task(relay.run(stop)) for relay in relays]
     try:
         yield
         assert not any(task.done() for task in tasks)
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        stop.set()
+        await asyncio.gather(*tasks)
 
 
 async def until(true: Callable[[], bool]) -> None:
