@@ -19,7 +19,7 @@ from dashboard_api.reported import Reported
 from dashboard_api.spans import BEGINNING_S, Span, back, pieces
 from dashboard_api.statements import load_statements
 from schemas.area import AreaTree
-from schemas.distinct import merge
+from schemas.distinct import estimate, merge
 from schemas.event import AreaId
 from schemas.kpi import (
     ADDITIVE,
@@ -152,6 +152,7 @@ class Figures:
         self._spans = spans
         self._by = by
         self._cells = cells
+        self._own: dict[tuple[Part, AreaId, str | None, int, Version], Sequence[Partial]] = {}
         self._closed_s = {kpi: closed.until_s(site.kpis.bases_of(kpi)) for kpi in kpis}
 
     def groups(self, kpi_id: str, area: AreaId) -> list[str | None]:
@@ -249,17 +250,29 @@ class Figures:
         whole = [row for id_ in cover.whole for row in of(id_)]
         partial = [row for id_ in cover.partial for row in of(id_)]
         for id_ in cover.apart:
-            partial += own(base, id_, of(id_), [of(child.id) for child in self._areas.children(id_)])
+            # Many areas have a part of the same one above them.
+            key = (part, id_, group, at, version)
+            if key not in self._own:
+                rows = of(id_)
+                below = [of(child.id) for child in self._areas.children(id_)] if rows else []
+                self._own[key] = own(base, id_, rows, below) if rows else ()
+            partial += self._own[key]
         return whole, partial
 
 
 def own(base: Base, area: AreaId, rows: Sequence[Partial], below: Sequence[Sequence[Partial]]) -> Sequence[Partial]:
     """Of an area's partials those of its own events, without those of the areas directly below.
 
-    Extremes and sketches cannot be taken apart: of these all are returned as soon as there are events of its own.
+    Extremes and sketches cannot be taken apart: of these all are returned as soon as there are events of its own, and
+    of different ones as soon as it has seen some that no area below has.
     """
     if base.measure is Measure.LATEST:
         return [row for row in rows if row.dim.rpartition(DIM_SEPARATOR)[2] == area]
+    if base.measure is Measure.DISTINCT:
+        seen, seen_below = _merged(rows), _merged([row for child in below for row in child])
+        if seen.sketch is None or seen_below.sketch is None:
+            return rows
+        return rows if estimate([seen.sketch]) > estimate([seen_below.sketch]) else ()
     if base.measure not in ADDITIVE:
         return rows if sum(row.n for row in rows) > sum(row.n for child in below for row in child) else ()
     left: dict[int, tuple[int, float]] = {}
@@ -379,6 +392,11 @@ def _joined(held: Mapping[int, Held], run: range) -> Held:
         if len(run) < len(held)
         else [held[at] for at in sorted(held) if at in run]
     )
+    return _together(found)
+
+
+def _together(found: Sequence[Held]) -> Held:
+    """All of these."""
     if len(found) == 1:
         return found[0]
     return Held(
@@ -469,7 +487,7 @@ async def _read(
         split = base.dimensions.index(by) + 1 if by is not None and by in base.dimensions else 0
         return _KEPT_AS.get(base.measure, "sums"), split, list(wanted), list(wanted.values())
 
-    cells: Cells = {}
+    found: dict[tuple[str, AreaId], dict[str, dict[int, list[Held]]]] = {}
     for (kept_as, split, at, values), same in groupby(sorted(bases, key=question), question):
         ids = [base.id for base in same]
         statement, held_of = _READ[kept_as]
@@ -488,12 +506,17 @@ async def _read(
                     values,
                 )
                 for row in rows:
-                    groups = cells.setdefault((row["kpi"], row["area"]), {})
-                    held = groups.setdefault(row["dim"], {})
+                    groups = found.setdefault((row["kpi"], row["area"]), {})
                     number: int = row["piece"]
-                    interval, found = some[number - 1].interval, held_of(row)
-                    held[interval] = _added(held[interval], found) if interval in held else found
-    return cells
+                    interval = some[number - 1].interval
+                    groups.setdefault(row["dim"], {}).setdefault(interval, []).append(held_of(row))
+    return {
+        at: {
+            dim: {interval: _together(parts) for interval, parts in intervals.items()}
+            for dim, intervals in groups.items()
+        }
+        for at, groups in found.items()
+    }
 
 
 def _stretches(all_pieces: Sequence[_Piece]) -> list[list[_Piece]]:
@@ -506,10 +529,6 @@ def _stretches(all_pieces: Sequence[_Piece]) -> list[list[_Piece]]:
         else:
             last.append(piece)
     return stretches if len(stretches) <= STRETCHES_MAX else [list(all_pieces)]
-
-
-def _added(one: Held, other: Held) -> Held:
-    return _joined({0: one, 1: other}, range(2))
 
 
 # asyncpg's records have no column types.
