@@ -56,6 +56,49 @@ class Kept(NamedTuple):
     version: Version
 
 
+class Rows:
+    """The KPI tables. A fold's open cells come first, then those that correct what has closed."""
+
+    def __init__(self) -> None:
+        """All buckets are empty."""
+        self.now: dict[Place, Cell] = {}
+        self.closed_with: dict[Place, Cell | None] = {}
+
+    def add(self, folded: Folded, shard: int) -> None:
+        """Adds what a batch brought."""
+        for tier in TIERS:
+            for key, cell in folded.cells[tier].items():
+                self.put((tier, key, shard), cell)
+            for key, cell in folded.late[tier].items():
+                self.close((tier, key, shard))
+                self.put((tier, key, shard), cell)
+            for key, cell in folded.reported[tier].items():
+                # The first report is what its bucket closes with.
+                if (tier, key, shard) in self.now:
+                    self.close((tier, key, shard))
+                self.put((tier, key, shard), cell)
+
+    def put(self, place: Place, cell: Cell) -> None:
+        """Adds a cell to a row."""
+        tier, key, _ = place
+        self.now[place] = joined(tier, key, [self.now[place], cell]) if place in self.now else cell
+
+    def close(self, place: Place) -> None:
+        """Keeps what a bucket closed with, before it changes for the first time since."""
+        self.closed_with.setdefault(place, self.now.get(place))
+
+    @property
+    def cells(self) -> dict[Tier, Cells]:
+        """All rows, added up over shards."""
+        return _over_shards(self.now)
+
+    @property
+    def first(self) -> dict[Tier, Cells]:
+        """What all buckets closed with, or hold where they have not changed since."""
+        rows = self.now | self.closed_with
+        return _over_shards({place: cell for place, cell in rows.items() if cell is not None})
+
+
 class MemoryWriter:
     """The Writer in a few dictionaries. A commit changes all of them without awaiting, so it is a transaction.
 
@@ -68,8 +111,7 @@ class MemoryWriter:
         self.switches: dict[tuple[Lane, int], int] = {}
         self.sites: dict[int, RegisteredPack] = {}
         self.events: dict[tuple[str, str], Kept] = {}
-        self.rows: dict[Place, Cell] = {}
-        self.closed_with: dict[Place, Cell | None] = {}
+        self.rows = Rows()
         self.trouble: deque[Trouble] = deque()
         self.commits = 0
 
@@ -91,8 +133,7 @@ class MemoryWriter:
         except AnswerLost:
             lost = True
         before = self.positions.get(batch.lane)
-        stands = before is not None and before[:2] == batch.expected[:2]
-        if before is None or not stands or before.site_version > batch.reached.site_version:
+        if before is None or before[:2] != batch.expected[:2] or before.site_version > batch.reached.site_version:
             raise PositionMoved
         if batch.arrivals:
             batch.version.fold(batch.arrivals)  # one that fails changes nothing
@@ -110,7 +151,7 @@ class MemoryWriter:
         shard, fold = batch.lane.partition, batch.version.fold
         if not batch.unique:
             if not arrival.event.exercise:
-                self._add(fold, arrival, shard)
+                self.rows.add(fold([arrival]), shard)
             return True
         identity = (arrival.event.source, arrival.event.id)
         if identity in self.events:
@@ -121,51 +162,33 @@ class MemoryWriter:
         for gone in before - after:
             self._retract(self.events[gone], arrival, shard, after - {identity})
         if identity in after:
-            self._add(fold, arrival, shard)
+            self.rows.add(fold([arrival]), shard)
         return True
 
     def _countable(self) -> set[tuple[str, str]]:
         counted = naive.countable(kept.arrival.event for kept in self.events.values())
         return {(event.source, event.id) for event in counted}
 
-    def _add(self, fold: Fold, arrival: Arrival, shard: int) -> None:
-        folded = fold([arrival])
-        for tier in TIERS:
-            for key, cell in folded.cells[tier].items():
-                self._put((tier, key, shard), cell)
-            for key, cell in folded.late[tier].items():
-                self._close((tier, key, shard))
-                self._put((tier, key, shard), cell)
-            for key, cell in folded.reported[tier].items():
-                # The first report is what its bucket closes with.
-                if (tier, key, shard) in self.rows:
-                    self._close((tier, key, shard))
-                self._put((tier, key, shard), cell)
-
     def _retract(self, gone: Kept, cause: Arrival, shard: int, remaining: Collection[tuple[str, str]]) -> None:
         arrival = msgspec.structs.replace(gone.arrival, watermark_s=cause.watermark_s, logged_ms=cause.logged_ms)
-        version = gone.version
+        version, rows = gone.version, self.rows
         for part, is_closed in zip(version.fold([arrival]).parts, (False, True, True), strict=True):
             for tier, cells in part.items():
                 for key, cell in cells.items():
                     adds_up = version.site.kpis.base(key[0]).measure in ADDITIVE
                     own = (tier, key, shard)
-                    places = [own] if adds_up else [own, *(place for place in self.rows if place[:2] == own[:2])]
+                    places = [own] if adds_up else [own, *(place for place in rows.now if place[:2] == own[:2])]
                     if is_closed:
                         for place in places:
-                            self._close(place)
+                            rows.close(place)
                     if adds_up:
-                        self._put(own, _negative(cell))
+                        rows.put(own, _negative(cell))
                         continue
                     for place in places:
-                        self.rows.pop(place, None)
+                        rows.now.pop(place, None)
                     found = self._found_anew(tier, key, version, remaining)
                     if found is not None:
-                        self._put(own, found)
-
-    def _put(self, place: Place, cell: Cell) -> None:
-        tier, key, _ = place
-        self.rows[place] = joined(tier, key, [self.rows[place], cell]) if place in self.rows else cell
+                        rows.put(own, found)
 
     def _found_anew(
         self, tier: Tier, key: Key, version: Version, remaining: Collection[tuple[str, str]]
@@ -173,21 +196,6 @@ class MemoryWriter:
         fold = Fold([version.site.kpis.base(key[0])], version.site.areas)
         folded = fold([self.events[identity].arrival for identity in remaining])
         return folded.cells[tier].get(key) or folded.reported[tier].get(key)
-
-    def _close(self, place: Place) -> None:
-        """Keeps what a bucket closed with, before it changes for the first time since."""
-        self.closed_with.setdefault(place, self.rows.get(place))
-
-    @property
-    def cells(self) -> dict[Tier, Cells]:
-        """All rows, added up over shards."""
-        return _over_shards(self.rows)
-
-    @property
-    def first(self) -> dict[Tier, Cells]:
-        """What all buckets closed with, or hold where they have not changed since."""
-        rows = self.rows | self.closed_with
-        return _over_shards({place: cell for place, cell in rows.items() if cell is not None})
 
     async def _meet_trouble(self) -> None:
         await asyncio.sleep(0)

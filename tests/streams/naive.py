@@ -101,7 +101,7 @@ def first_reported(log: Sequence[Moment], site: Site) -> dict[Bucket, Amount]:
     open what it holds. A bucket of reports closes with the first of them. A bucket that held nothing is left out.
     """
     closing = site.header.closing
-    watermarks = list(_watermarks(log, closing.idle_s))
+    met_s = list(watermarks(log, closing.idle_s))
     latest = {base.id for base in site.kpis.bases if base.measure is Measure.LATEST}
     kept: dict[tuple[str, str], tuple[int, AnyEvent]] = {}
     for at, moment in enumerate(log):
@@ -121,14 +121,14 @@ def first_reported(log: Sequence[Moment], site: Site) -> dict[Bucket, Amount]:
             end = next(counted, 0)
         else:
             closes_s = _end(bucket, site) + closing.grace_s
-            end = sum(watermark_s < closes_s for watermark_s in watermarks)
+            end = sum(watermark_s < closes_s for watermark_s in met_s)
         parts = [one for at, event, one in all_ if at < end and (event.source, event.id) in standing[end]]
         if parts:
             found[bucket] = together(parts, latest=bucket[1] in latest)
     return found
 
 
-def _watermarks(log: Sequence[Moment], idle_s: int) -> Iterator[float]:
+def watermarks(log: Sequence[Moment], idle_s: int) -> Iterator[float]:
     """What each event meets: the largest event time before it, never beyond the log's clock and never further behind
     it than `idle_s` before the minute that begins.
     """

@@ -1,30 +1,47 @@
 """Does a lane count each record once, whatever goes wrong between the log and the database?"""
 
 import asyncio
+import random
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
 
+from schemas.codec import decode
 from schemas.errors import BrokenInvariant, LogTruncated, PositionGap, TopicReplaced
 from schemas.event import EVENT_TYPES
+from schemas.site import Pack, parse_site
 from schemas.topics import Dedupe
 from schemas.window import Tier
 from streams import lane as lane_module
 from streams.core.batch import Batch
-from streams.core.fold import Fold
 from streams.lane import DAYS_MAX, Counting
-from streams.store.writer import Lane, Position
-from tests.streams import naive
+from streams.store.writer import Lane
+from streams.versions import RegisteredPack, Versions, compiled
+from tests.streams import held, naive
 from tests.streams.memory import MemoryLog, MemoryWriter, answer_lost, away, works
-from tests.streams.world import LOGGED_MS, SITE, arrivals_of, batch, raw, some_events
+from tests.streams.world import (
+    CORRECTABLE,
+    LOGGED_MS,
+    PACK,
+    PASSING,
+    SITE,
+    VERSION,
+    batch,
+    moments_of,
+    raw,
+    records_of,
+    some_log,
+)
+from tests.streams.world import some_events as events_of
 
 TOPIC_ID = UUID(int=1)
 START = datetime(2020, 1, 1, 12, tzinfo=UTC)
 LANE = Lane("t", 0)
-FOLD = Fold(SITE.kpis, SITE.areas)
 
+RECEIVED = "ioc.feedback.received.v1"
+OBSERVED = "ioc.indicator.observed.v1"
 ALL_TYPES = frozenset(EVENT_TYPES.values())
 
 
@@ -41,20 +58,27 @@ class World:
         self.writer = MemoryWriter()
         self.log = MemoryLog()
         self.log.ids[LANE.topic] = TOPIC_ID
+        self.versions = Versions(VERSION)
         self.counting = self.worker()
 
-    def worker(self) -> Counting:
+    def worker(self, versions: Versions | None = None) -> Counting:
         """A worker that knows nothing yet."""
         return Counting(
             LANE,
             dedupe=self.dedupe,
             types=ALL_TYPES,
-            areas=SITE.areas,
-            fold=FOLD,
+            versions=versions or self.versions,
             writer=self.writer,
             log=self.log,
             wall_clock_s=lambda: LOGGED_MS / 1000,
         )
+
+    def some_events(self, count: int, seed: int) -> list[bytes]:
+        """Events as they travel on a topic of this kind: only those that are kept can be corrected. No reports of
+        periods, for those may not share a transaction.
+        """
+        kept = [type_ for type_ in CORRECTABLE if type_ != OBSERVED]
+        return events_of(count, seed, types=kept if self.dedupe is Dedupe.FOREVER else PASSING)
 
     def append(self, values: Sequence[bytes | None], minutes: int = 0) -> Batch:
         """Puts records on the log, so many minutes after the first ones; they are the next batch."""
@@ -66,13 +90,11 @@ class World:
 
     def check(self, counted: Sequence[bytes], next_offset: int) -> None:
         """Each of these events has counted once, and the position is there."""
-        found: naive.Sums = {}
-        for tier, cells in self.writer.cells.items():
-            for (kpi, area, dim, _bin, start_s), cell in cells.items():
-                n, total = found.get((tier.value, kpi, area, dim, start_s), (0, 0.0))
-                found[tier.value, kpi, area, dim, start_s] = (n + cell[0], total + cell[1])
-        assert found == naive.sums([a.event for a in arrivals_of(counted)], SITE)
-        assert self.writer.positions[LANE] == Position(TOPIC_ID, next_offset)
+        events = [decode(one) for one in counted]
+        kept = self.dedupe is Dedupe.FOREVER
+        events = naive.countable(events) if kept else [event for event in events if not event.exercise]
+        assert held.of_cells(self.writer.rows.cells) == held.of_amounts(naive.amounts(events, SITE))
+        assert self.writer.positions[LANE][:2] == (TOPIC_ID, next_offset)
 
 
 @pytest.fixture(params=list(Dedupe), ids=str)
@@ -82,7 +104,7 @@ def world(request: pytest.FixtureRequest) -> World:
 
 
 async def test_batches_count_in_order(world: World) -> None:
-    values = some_events(60, seed=1)
+    values = world.some_events(60, seed=1)
     for begin in range(0, 60, 20):
         await world.counting.count(world.append(values[begin : begin + 20]))
     world.check(values, 60)
@@ -90,7 +112,7 @@ async def test_batches_count_in_order(world: World) -> None:
 
 
 async def test_what_was_counted_is_skipped(world: World) -> None:
-    values = some_events(60, seed=2)
+    values = world.some_events(60, seed=2)
     first, second = world.append(values[:30]), world.append(values[30:])
     await world.counting.count(first)
     await world.counting.count(first)
@@ -101,7 +123,7 @@ async def test_what_was_counted_is_skipped(world: World) -> None:
 
 
 async def test_a_worker_that_takes_over_goes_on(world: World) -> None:
-    values = some_events(40, seed=3)
+    values = world.some_events(40, seed=3)
     first, second = world.append(values[:20]), world.append(values[20:])
     await world.counting.count(first)
     other = world.worker()
@@ -111,7 +133,7 @@ async def test_a_worker_that_takes_over_goes_on(world: World) -> None:
 
 
 async def test_a_zombie_finds_the_position_moved_and_adds_nothing(world: World) -> None:
-    values = some_events(60, seed=4)
+    values = world.some_events(60, seed=4)
     batches = [world.append(values[begin : begin + 20]) for begin in range(0, 60, 20)]
     zombie, other = world.counting, world.worker()
     await zombie.count(batches[0])
@@ -125,7 +147,7 @@ async def test_a_zombie_finds_the_position_moved_and_adds_nothing(world: World) 
 
 
 async def test_a_lane_that_was_away_and_came_back_goes_on_where_the_other_left_off(world: World) -> None:
-    values = some_events(60, seed=4)
+    values = world.some_events(60, seed=4)
     batches = [world.append(values[begin : begin + 20]) for begin in range(0, 60, 20)]
     other = world.worker()
     await world.counting.count(batches[0])
@@ -137,7 +159,7 @@ async def test_a_lane_that_was_away_and_came_back_goes_on_where_the_other_left_o
 
 
 async def test_two_workers_that_believe_to_own_a_lane(world: World) -> None:
-    values = some_events(100, seed=5)
+    values = world.some_events(100, seed=5)
     batches = [world.append(values[begin : begin + 10]) for begin in range(0, 100, 10)]
 
     async def count_all(worker: Counting) -> None:
@@ -149,7 +171,7 @@ async def test_two_workers_that_believe_to_own_a_lane(world: World) -> None:
 
 
 async def test_a_commit_whose_answer_was_lost_counts_once(world: World) -> None:
-    values = some_events(40, seed=6)
+    values = world.some_events(40, seed=6)
     first, second = world.append(values[:20]), world.append(values[20:])
     world.writer.trouble.extend([works, answer_lost])
     await world.counting.count(first)
@@ -161,7 +183,7 @@ async def test_a_commit_whose_answer_was_lost_counts_once(world: World) -> None:
 
 @pytest.mark.parametrize("failures", [1, 3, 8])
 async def test_a_database_that_is_away_costs_time_only(world: World, failures: int) -> None:
-    values = some_events(20, seed=7)
+    values = world.some_events(20, seed=7)
     # At the take-over, at the commit, and an answer lost in between.
     world.writer.trouble.extend([away()] * failures + [works] + [away()] * failures + [answer_lost])
     await world.counting.count(world.append(values))
@@ -170,14 +192,14 @@ async def test_a_database_that_is_away_costs_time_only(world: World, failures: i
 
 
 async def test_a_kafka_that_is_away_costs_time_only(world: World) -> None:
-    values = some_events(20, seed=8)
+    values = world.some_events(20, seed=8)
     world.log.trouble.extend([away("kafka")] * 5)
     await world.counting.count(world.append([*values[:10], b"bad", *values[10:]]))
     world.check(values, 21)
 
 
 async def test_a_topic_that_is_not_there_yet_is_waited_for(world: World) -> None:
-    values = some_events(5, seed=9)
+    values = world.some_events(5, seed=9)
     made = world.append(values)
     del world.log.ids[LANE.topic]
     counting = asyncio.create_task(world.counting.count(made))
@@ -199,7 +221,7 @@ async def halts(world: World, made: Batch, error: type[BrokenInvariant], worker:
 
 
 async def test_a_gap_halts(world: World) -> None:
-    values = some_events(30, seed=10)
+    values = world.some_events(30, seed=10)
     await world.counting.count(world.append(values[:10]))
     world.append(values[10:20])
     said = await halts(world, world.append(values[20:]), PositionGap)
@@ -207,7 +229,7 @@ async def test_a_gap_halts(world: World) -> None:
 
 
 async def test_a_log_that_begins_beyond_nothing_counted_halts(world: World) -> None:
-    made = batch(some_events(5, seed=11), 7, *LANE)
+    made = batch(world.some_events(5, seed=11), 7, *LANE)
     world.log.append(LANE, made.records)
     await world.writer.position(LANE, TOPIC_ID)
     await halts(world, made, PositionGap)
@@ -215,10 +237,10 @@ async def test_a_log_that_begins_beyond_nothing_counted_halts(world: World) -> N
 
 @pytest.mark.parametrize("fresh_worker", [False, True], ids=["running", "restarted"])
 async def test_a_log_that_was_cut_halts(world: World, fresh_worker: bool) -> None:
-    values = some_events(20, seed=12)
+    values = world.some_events(20, seed=12)
     await world.counting.count(world.append(values))
     world.log.records[LANE] = []
-    made = world.append(some_events(5, seed=13))
+    made = world.append(world.some_events(5, seed=13))
     worker = world.worker() if fresh_worker else world.counting
     said = await halts(world, made, LogTruncated, worker)
     assert "ends at 5, but 20 records" in said
@@ -227,10 +249,10 @@ async def test_a_log_that_was_cut_halts(world: World, fresh_worker: bool) -> Non
 @pytest.mark.parametrize("fresh_worker", [False, True], ids=["running", "restarted"])
 @pytest.mark.parametrize("refilled", [5, 20, 50], ids=["below the position", "up to it", "beyond it"])
 async def test_a_topic_that_was_made_anew_halts(world: World, fresh_worker: bool, refilled: int) -> None:
-    await world.counting.count(world.append(some_events(20, seed=14)))
+    await world.counting.count(world.append(world.some_events(20, seed=14)))
     world.log.ids[LANE.topic] = UUID(int=2)
     world.log.records[LANE] = []
-    made = world.append(some_events(refilled, seed=15))
+    made = world.append(world.some_events(refilled, seed=15))
     await halts(world, made, TopicReplaced, world.worker() if fresh_worker else world.counting)
 
 
@@ -238,15 +260,14 @@ async def test_a_fold_that_fails_is_not_tried_again(world: World) -> None:
     def fails(_: object) -> None:
         raise ZeroDivisionError
 
-    worker = world.worker()
-    worker._fold = fails  # type: ignore[assignment]
+    worker = world.worker(Versions(VERSION._replace(fold=fails)))  # type: ignore[arg-type]
     with pytest.raises(ZeroDivisionError):
-        await worker.count(world.append(some_events(3, seed=16)))
+        await worker.count(world.append(world.some_events(3, seed=16)))
     assert world.writer.commits == 0
 
 
 async def test_dead_letters_are_buried_before_the_commit(world: World) -> None:
-    values = some_events(10, seed=17)
+    values = world.some_events(10, seed=17)
     made = world.append([b"bad", *values, None])
     world.writer.trouble.append(works)
     world.writer.trouble.append(lambda: buried_first(world))
@@ -280,30 +301,30 @@ class TestResends:
     """An event that comes again as another record."""
 
     async def test_within_a_batch(self, world: World) -> None:
-        values = some_events(20, seed=18)
+        values = world.some_events(20, seed=18)
         await world.counting.count(world.append(values + values))
         world.check(values, 40)
 
     async def test_in_a_later_batch(self, world: World) -> None:
-        values = some_events(20, seed=19)
+        values = world.some_events(20, seed=19)
         await world.counting.count(world.append(values))
         await world.counting.count(world.append(values[::-1]))
         world.check(values, 40)
 
     async def test_after_another_worker_took_over(self, world: World) -> None:
-        values = some_events(20, seed=20)
+        values = world.some_events(20, seed=20)
         await world.counting.count(world.append(values[:15]))
         await world.worker().count(world.append(values[5:]))
         world.check(values, 30)
 
     async def test_behind_a_dead_letter_in_the_tail(self, world: World) -> None:
-        values = some_events(20, seed=21)
+        values = world.some_events(20, seed=21)
         await world.counting.count(world.append([*values[:10], b"bad"]))
         await world.worker().count(world.append([b"bad", *values]))
         world.check(values, 32)
 
     async def test_after_a_commit_whose_answer_was_lost(self, world: World) -> None:
-        values = some_events(20, seed=22)
+        values = world.some_events(20, seed=22)
         world.writer.trouble.extend([works, answer_lost])
         await world.counting.count(world.append(values))
         await world.counting.count(world.append(values))
@@ -314,7 +335,7 @@ class TestResends:
         await world.counting.count(world.append([one]))
         await world.counting.count(world.append([other], minutes=36))
         await world.counting.count(world.append([one, other], minutes=40))
-        days = world.writer.cells[Tier.DAY]
+        days = world.writer.rows.cells[Tier.DAY]
         (counted,) = [cell[0] for key, cell in days.items() if key[:2] == ("objects", "00")]
         assert counted == (2 if world.dedupe is Dedupe.FOREVER else 3)
 
@@ -350,3 +371,111 @@ class TestManyDays:
         world.writer.trouble.extend([works, works, answer_lost])
         await world.counting.count(world.append(values))
         world.check(values, len(values))
+
+
+async def watermark_of(world: World) -> float:
+    """Where the lane stands."""
+    return (await world.writer.position(LANE, TOPIC_ID)).watermark_s
+
+
+class TestWatermark:
+    """What closes buckets is kept with the position."""
+
+    @pytest.mark.parametrize("seed", range(6))
+    async def test_first_values_do_not_depend_on_batches_workers_and_lost_answers(self, seed: int) -> None:
+        log = some_log(60, seed)
+        world = World()
+        world.log.append(LANE, records_of(log))
+        rng = random.Random(seed)
+        begin = 0
+        while begin < len(log):
+            end = min(len(log), begin + rng.randrange(1, 25))
+            if rng.randrange(3) == 0:
+                world.writer.trouble.extend([works, answer_lost])
+            if rng.randrange(3) == 0:
+                world.counting = world.worker()
+            await world.counting.count(Batch(*LANE, records_of(log)[begin:end], len(log)))
+            begin = end
+        world.check([one.value for one in log], len(log))
+        first = naive.first_reported(moments_of(log), SITE)
+        assert held.of_cells(world.writer.rows.first) == held.of_amounts(first)
+        records = records_of(log)
+        assert await watermark_of(world) == VERSION.reader.read(*LANE, records).watermark_s
+
+    async def test_a_part_of_a_batch_leaves_it_where_the_next_part_begins(self, world: World) -> None:
+        # Each of many days, so that the batch goes in parts; the answer to the first is lost, and another takes over.
+        values = [on_day(number) for number in range(DAYS_MAX + 5)]
+        world.writer.trouble.extend([works, works, lambda: (_ for _ in ()).throw(SystemExit)])
+        made = world.append(values)
+        with pytest.raises(SystemExit):
+            await world.counting.count(made)
+        assert world.writer.positions[LANE].next_offset == DAYS_MAX
+        assert await watermark_of(world) == VERSION.reader.read(*LANE, made.records[:DAYS_MAX]).watermark_s
+        await world.worker().count(made)
+        world.check(values, len(values))
+
+
+def other_pack() -> Pack:
+    """A pack that counts by phone only what concerns roads."""
+    kpis = PACK["kpis.toml"]
+    other = kpis.replace('where = { channel = "phone" }', 'where = { channel = "phone", category = "road" }')
+    assert other != kpis
+    return PACK | {"kpis.toml": other}
+
+
+class TestVersions:
+    """The site pack changes while the centre runs."""
+
+    def counted(self, world: World) -> int:
+        """Reports by phone."""
+        days = world.writer.rows.cells[Tier.DAY]
+        return sum(cell[0] for key, cell in days.items() if key[:2] == ("received_by_phone", "00"))
+
+    def phone(self, *ids: str, **given_: str) -> list[bytes]:
+        """Reports of noise by phone."""
+        return [raw(RECEIVED, id=id_, data={"channel": "phone", "category": "noise"}, **given_) for id_ in ids]
+
+    def world(self) -> World:
+        """Version 1 counts, and the database has a second one."""
+        world = World()
+        world.writer.sites = {1: RegisteredPack(1, PACK), 2: RegisteredPack(2, other_pack())}
+        world.versions.add(compiled(1, SITE))
+        return world
+
+    async def test_a_lane_switches_at_a_batch_and_the_offset_is_kept(self) -> None:
+        world = self.world()
+        await world.counting.count(world.append(self.phone("1", "2")))
+        world.versions.add(compiled(2, parse_site(other_pack())))
+        await world.counting.count(world.append(self.phone("3", "4", "5")))
+        await world.counting.count(world.append(self.phone("6")))
+        assert self.counted(world) == 2
+        assert world.writer.switches == {(LANE, 1): 0, (LANE, 2): 2}
+        assert world.writer.positions[LANE].site_version == 2
+
+    async def test_who_takes_over_counts_by_the_newer_version_that_the_lane_has_had(self) -> None:
+        world = self.world()
+        newer = Versions(compiled(2, parse_site(other_pack())))
+        await world.worker(newer).count(world.append(self.phone("1")))
+        # This worker has not heard of version 2 yet.
+        assert world.versions.newest.number == 1
+        await world.counting.count(world.append(self.phone("2")))
+        assert self.counted(world) == 0
+        assert world.versions.newest.number == 2
+
+    async def test_a_zombie_does_not_take_a_lane_back_to_an_older_version(self) -> None:
+        world = self.world()
+        await world.counting.count(world.append(self.phone("1")))
+        newer = Versions(compiled(2, parse_site(other_pack())))
+        made = world.append(self.phone("2"))
+        await world.worker(newer).count(made)
+        await world.counting.count(made)
+        await world.counting.count(world.append(self.phone("3")))
+        assert self.counted(world) == 1
+        assert world.writer.switches == {(LANE, 1): 0, (LANE, 2): 1}
+
+    async def test_what_an_older_version_counted_is_taken_away_by_it(self) -> None:
+        world = self.world()
+        await world.counting.count(world.append(self.phone("1", "2")))
+        world.versions.add(compiled(2, parse_site(other_pack())))
+        await world.counting.count(world.append(self.phone("3", supersedes="1")))
+        assert self.counted(world) == 1

@@ -1,6 +1,7 @@
 """Do the numbered migrations, replayed, give the whole schema, once, whoever runs them and however often?"""
 
 import asyncio
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,8 +12,10 @@ from deploy import migrate as migration
 from deploy.migrate import Migration, migrate_schema, migrations
 from schemas.errors import OperatorError
 
-TABLES = {"change", "event", "feed", "kpi_day", "kpi_hour", "kpi_minute", "position", "source_seen", "worker"}
 FOLDER = Path(migration.__file__).parents[1] / "schemas" / "migrations"
+MADE = {
+    name for path in FOLDER.glob("*.sql") for name in re.findall(r"CREATE (?:TABLE|VIEW) (\w+)", path.read_text())
+}
 
 
 async def schema(database_url: str) -> list[tuple[object, ...]]:
@@ -54,7 +57,7 @@ async def test_all_of_them_give_the_whole_schema(database_url: str) -> None:
     assert applied == [one.name for one in migrations()]
     assert await recorded(database_url) == [(one.number, one.name) for one in migrations()]
     found = await schema(database_url)
-    assert {row[0] for row in found if len(row) == 5} == TABLES | {"schema_migration"}
+    assert {row[0] for row in found if len(row) == 5} == MADE | {"schema_migration"}
     assert {row[0] for row in found if row[0] in ("kpi_minute", "kpi_hour", "kpi_day") and len(row) == 1} == {
         "kpi_minute",
         "kpi_hour",
@@ -78,6 +81,29 @@ async def test_an_older_database_comes_to_the_same_schema(
     monkeypatch.undo()
     assert await migrate_schema(database_url) == [one.name for one in migrations()[known:]]
     assert await recorded(database_url) == [(one.number, one.name) for one in migrations()]
+
+
+async def test_what_was_counted_before_is_kept(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    carry(monkeypatch, migrations()[:2])
+    await migrate_schema(database_url)
+    monkeypatch.undo()
+    connection = await asyncpg.connect(database_url)
+    try:
+        await connection.execute(
+            """INSERT INTO kpi_day (kpi, area, bucket, dim, bin, shard, n, total, low, high)
+                   VALUES ('k', 'a', '2025-01-01Z', '', 0, 0, 3, 0.3, 0.1, 0.1);
+               INSERT INTO event (source, id, type, subject, time, received_at, area, area_list, body)
+                   VALUES ('s', '1', 't', NULL, '2025-01-01 08:00Z', '2025-01-01 09:00Z', 'a', 'l', '{}')"""
+        )
+        await migrate_schema(database_url)
+        day = await connection.fetchrow("SELECT n, total, low, high, first_n FROM kpi_day")
+        kept = await connection.fetchrow(
+            "SELECT window_time = time AS same, corrects, is_exercise FROM countable_event"
+        )
+    finally:
+        await connection.close()
+    assert tuple(day or ()) == (3, 300_000, None, None, None)
+    assert tuple(kept or ()) == (True, None, False)
 
 
 async def test_several_at_once_apply_each_once(database_url: str) -> None:

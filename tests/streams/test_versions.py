@@ -116,7 +116,7 @@ def test_a_digest_tells_packs_apart(other: Pack, same: bool) -> None:
 
 
 def test_a_version_folds_and_reads_by_its_pack() -> None:
-    header = PACK["site.toml"] + "\nclosing = { grace_s = 3600 }\nretention = { minute_days = 1, hour_days = 2 }\n"
+    header = PACK["site.toml"].replace("minute_days = 36500, hour_days = 36500", "minute_days = 1, hour_days = 2")
     site = parse_site({**PACK, "site.toml": header})
     found = compiled(3, site)
     old = raw("ioc.feedback.received.v1", time="2025-06-29T23:00:00Z")

@@ -13,22 +13,24 @@ import pytest
 
 from deploy.migrate import migrate_schema
 from schemas.errors import DependencyUnavailable
+from schemas.sketch import bin_of, merge_bins
 from schemas.window import TIERS, Tier
 from streams.core.batch import Arrival
-from streams.core.fold import Fold, Folded
+from streams.core.fold import Folded
 from streams.store.group import GroupCommit
 from streams.store.timescale import TimescaleWriter
-from streams.store.writer import FoldArrivals, Lane, LaneBatch, Outcome, Position, PositionMoved, Writer
-from tests.streams import naive
+from streams.store.writer import Lane, LaneBatch, Outcome, Position, PositionMoved, Writer
+from streams.versions import Version, Versions
+from tests.streams import held, naive
 from tests.streams.memory import MemoryWriter
-from tests.streams.world import SITE, arrival, arrivals_of, raw, some_events
+from tests.streams.world import PASSING, SITE, VERSION, arrival, arrivals_of, raw, some_events
 
 TOPIC_ID = UUID(int=1)
 OTHER_ID = UUID(int=2)
 LANE = Lane("t.cases.v1", 3)
 OTHER_LANE = Lane("t.cases.v1", 4)
-FOLD = Fold(SITE.kpis, SITE.areas)
 RECEIVED = "ioc.feedback.received.v1"
+FIRST = ("first_n", "first_total", "first_low", "first_high", "first_sketch", "corrected_at")
 
 
 class State(Protocol):
@@ -36,8 +38,12 @@ class State(Protocol):
 
     writer: Writer
 
-    async def sums(self) -> naive.Sums:
+    async def buckets(self) -> held.Buckets:
         """Every bucket of the KPI tables."""
+        ...
+
+    async def first(self) -> held.Buckets:
+        """The same as they were first reported."""
         ...
 
     async def bodies(self) -> dict[tuple[str, str], bytes]:
@@ -50,9 +56,14 @@ def reports(*ids: str) -> list[Arrival]:
     return [arrival(raw(RECEIVED, id=id_)) for id_ in ids]
 
 
-def truth(arrivals: Sequence[Arrival]) -> naive.Sums:
-    """What these must have added."""
-    return naive.sums([one.event for one in arrivals], SITE)
+def truth(arrivals: Sequence[Arrival]) -> held.Buckets:
+    """What these must have added, where all of them are kept."""
+    return held.of_amounts(naive.amounts(naive.countable(one.event for one in arrivals), SITE))
+
+
+def passing_truth(arrivals: Sequence[Arrival]) -> held.Buckets:
+    """What these must have added, where nobody looks for resends."""
+    return held.of_amounts(naive.amounts([one.event for one in arrivals if not one.event.exercise], SITE))
 
 
 async def commit(state: State, at: int, to: int, arrivals: Sequence[Arrival], *, unique: bool = True) -> Outcome:
@@ -67,10 +78,11 @@ def lane_batch(
     arrivals: Sequence[Arrival],
     *,
     unique: bool = True,
-    fold: FoldArrivals = FOLD,
+    version: Version = VERSION,
 ) -> LaneBatch:
     """What a lane wants counted."""
-    return LaneBatch(lane=lane, expected=expected, next_offset=to, arrivals=arrivals, fold=fold, unique=unique)
+    reached = Position(expected.topic_id, to, expected.watermark_s, version.number)
+    return LaneBatch(lane=lane, expected=expected, reached=reached, arrivals=arrivals, version=version, unique=unique)
 
 
 class WriterContract:
@@ -92,15 +104,15 @@ class WriterContract:
         arrivals = arrivals_of(some_events(200, seed=1))
         assert await commit(state, 0, 250, arrivals) == Outcome(counted=200, duplicates=0)
         assert await state.writer.position(LANE, TOPIC_ID) == Position(TOPIC_ID, 250)
-        assert await state.sums() == truth(arrivals)
+        assert await state.buckets() == truth(arrivals)
         assert await state.bodies() == {(a.event.source, a.event.id): a.raw for a in arrivals}
 
     async def test_commits_add_up(self, state: State) -> None:
         await state.writer.position(LANE, TOPIC_ID)
-        arrivals = arrivals_of(some_events(200, seed=2))
+        arrivals = arrivals_of(some_events(200, seed=2, types=PASSING))
         for begin in range(0, 200, 50):
             await commit(state, begin, begin + 50, arrivals[begin : begin + 50], unique=False)
-        assert await state.sums() == truth(arrivals)
+        assert await state.buckets() == passing_truth(arrivals)
         assert await state.bodies() == {}
 
     async def test_lanes_add_up(self, state: State) -> None:
@@ -108,7 +120,7 @@ class WriterContract:
         for lane, part in ((LANE, arrivals[:50]), (OTHER_LANE, arrivals[50:])):
             position = await state.writer.position(lane, TOPIC_ID)
             await state.writer.commit(lane_batch(lane, position, 50, part))
-        assert await state.sums() == truth(arrivals)
+        assert await state.buckets() == truth(arrivals)
 
     @pytest.mark.parametrize(
         ("expected", "why"),
@@ -122,10 +134,10 @@ class WriterContract:
         del why
         await state.writer.position(LANE, TOPIC_ID)
         await commit(state, 0, 1, reports("1"))
-        before = (await state.sums(), await state.bodies())
+        before = (await state.buckets(), await state.bodies())
         with pytest.raises(PositionMoved):
             await state.writer.commit(lane_batch(LANE, expected, 9, reports("2")))
-        assert (await state.sums(), await state.bodies()) == before
+        assert (await state.buckets(), await state.bodies()) == before
         assert await state.writer.position(LANE, TOPIC_ID) == Position(TOPIC_ID, 1)
 
     async def test_a_lane_that_nobody_asked_for_cannot_be_advanced(self, state: State) -> None:
@@ -139,20 +151,20 @@ class WriterContract:
         )
         assert sum(isinstance(one, Outcome) for one in outcomes) == 1
         assert sum(isinstance(one, PositionMoved) for one in outcomes) == 3
-        assert await state.sums() == truth(reports("1"))
+        assert await state.buckets() == truth(reports("1"))
 
     async def test_what_the_table_holds_does_not_count_again(self, state: State) -> None:
         await state.writer.position(LANE, TOPIC_ID)
         await commit(state, 0, 2, reports("1", "2"))
         assert await commit(state, 2, 5, reports("2", "3", "3")) == Outcome(counted=1, duplicates=2)
-        assert await state.sums() == truth(reports("1", "2", "3"))
+        assert await state.buckets() == truth(reports("1", "2", "3"))
 
     async def test_of_two_in_one_batch_the_first_counts(self, state: State) -> None:
         await state.writer.position(LANE, TOPIC_ID)
         first = arrival(raw(RECEIVED, id="1", area="0101"))
         later = arrival(raw(RECEIVED, id="1", area="0202"))
         await commit(state, 0, 2, [first, later])
-        assert await state.sums() == truth([first])
+        assert await state.buckets() == truth([first])
         assert await state.bodies() == {("s", "1"): first.raw}
 
     async def test_the_same_id_of_another_source_is_another_event(self, state: State) -> None:
@@ -171,8 +183,9 @@ class WriterContract:
         def fails(_: Sequence[Arrival]) -> Folded:
             raise ZeroDivisionError
 
+        failing = VERSION._replace(fold=fails)  # type: ignore[arg-type]
         with pytest.raises(ZeroDivisionError):
-            await state.writer.commit(lane_batch(LANE, Position(TOPIC_ID, 0), 1, reports("1"), fold=fails))
+            await state.writer.commit(lane_batch(LANE, Position(TOPIC_ID, 0), 1, reports("1"), version=failing))
         assert await state.writer.position(LANE, TOPIC_ID) == Position(TOPIC_ID, 0)
         assert await state.bodies() == {}
         assert (await commit(state, 0, 1, reports("1"))).counted == 1
@@ -182,17 +195,14 @@ class _Memory:
     def __init__(self) -> None:
         self.writer = MemoryWriter()
 
-    async def sums(self) -> naive.Sums:
-        found: naive.Sums = {}
-        for tier, cells in self.writer.cells.items():
-            for (kpi, area, dim, _bin, start_s), cell in cells.items():
-                key = (tier.value, kpi, area, dim, start_s)
-                n, total = found.get(key, (0, 0.0))
-                found[key] = (n + cell[0], total + cell[1])
-        return found
+    async def buckets(self) -> held.Buckets:
+        return held.of_cells(self.writer.rows.cells)
+
+    async def first(self) -> held.Buckets:
+        return held.of_cells(self.writer.rows.first)
 
     async def bodies(self) -> dict[tuple[str, str], bytes]:
-        return {identity: kept.raw for identity, kept in self.writer.events.items()}
+        return {identity: kept.arrival.raw for identity, kept in self.writer.events.items()}
 
 
 class _Timescale:
@@ -200,14 +210,13 @@ class _Timescale:
         self.writer = writer
         self.connection = connection
 
-    async def sums(self) -> naive.Sums:
-        found: naive.Sums = {}
-        for tier in TIERS:
-            for row in await self.rows(tier):
-                key = (tier.value, row["kpi"], row["area"], row["dim"], int(row["bucket"].timestamp()))
-                n, total = found.get(key, (0, 0.0))
-                found[key] = (n + row["n"], total + row["total"])
-        return found
+    async def buckets(self) -> held.Buckets:
+        return {at: one for tier in TIERS for at, one in held.of_rows(tier, await self.rows(tier)).items()}
+
+    async def first(self) -> held.Buckets:
+        return {
+            at: one for tier in TIERS for at, one in held.of_rows(tier, await self.rows(tier), first=True).items()
+        }
 
     async def rows(self, tier: Tier) -> list[Any]:
         return await self.connection.fetch(f"SELECT * FROM kpi_{tier.value}")
@@ -233,7 +242,7 @@ class _Group(_Timescale):
 async def opened(database_url: str) -> "AsyncGenerator[tuple[TimescaleWriter, asyncpg.Connection[asyncpg.Record]]]":
     """A writer on a database with our tables, and a connection to look behind it."""
     await migrate_schema(database_url)
-    writer = TimescaleWriter(database_url, "group")
+    writer = TimescaleWriter(database_url, "group", Versions(VERSION))
     connection = await asyncpg.connect(database_url)
     try:
         yield writer, connection
@@ -263,11 +272,12 @@ class TestTimescaleWriter(WriterContract):
         scores = [arrival(raw(id=str(n), data={"score": score})) for n, score in enumerate((0.5, 0.25, 0.5, 0.0))]
         await commit(state, 0, 2, scores[:2], unique=False)
         await commit(state, 2, 4, scores[2:], unique=False)
-        rows = [row for row in await state.rows(Tier.MINUTE) if (row["kpi"], row["area"]) == ("scores", "0101")]
-        assert {row["shard"] for row in rows} == {LANE.partition}
-        assert {row["bucket"] for row in rows} == {datetime(2025, 7, 1, 1, 0, tzinfo=UTC)}
-        by_value = sorted((row["low"], row["n"], row["total"], row["high"], row["bin"] > 0) for row in rows)
-        assert by_value == [(0.0, 1, 0.0, 0.0, False), (0.25, 1, 0.25, 0.25, True), (0.5, 2, 1.0, 0.5, True)]
+        (row,) = [row for row in await state.rows(Tier.MINUTE) if (row["kpi"], row["area"]) == ("scores", "0101")]
+        assert (row["shard"], row["dim"], row["bin"]) == (LANE.partition, "", 0)
+        assert row["bucket"] == datetime(2025, 7, 1, 1, 0, tzinfo=UTC)
+        assert (row["n"], row["total"], row["low"], row["high"]) == (4, 1_250_000, None, None)
+        assert merge_bins([row["sketch"]]) == {bin_of(0.0): 1, bin_of(0.25): 1, bin_of(0.5): 2}
+        assert [row[name] for name in FIRST] == [None] * len(FIRST)
 
     async def test_the_event_table_holds_what_came(self, state: _Timescale) -> None:
         await state.writer.position(LANE, TOPIC_ID)
@@ -276,12 +286,15 @@ class TestTimescaleWriter(WriterContract):
         await commit(state, 0, 1, [arrival(whole)])
         row = await state.connection.fetchrow("SELECT * FROM event")
         assert row is not None
-        assert (row["type"], row["subject"], row["area"], row["area_list"]) == (
+        assert (row["type"], row["subject"], row["area"], row["located"], row["area_list"]) == (
             RECEIVED,
             "case-1",
-            "0202",
+            "howe",
+            "code",
             "test-2025",
         )
+        assert (row["topic"], row["partition"], row["offset"], row["site_version"]) == (*LANE, 0, 0)
+        assert row["window_time"] == row["time"]
         assert row["time"] == datetime(2025, 7, 1, 1, 0, tzinfo=UTC)
         assert msgspec.json.decode(row["body"])["data"]["text"] == text
 
@@ -309,21 +322,22 @@ class TestTimescaleWriter(WriterContract):
     async def test_groups_have_positions_of_their_own(self, state: _Timescale, database_url: str) -> None:
         await state.writer.position(LANE, TOPIC_ID)
         await commit(state, 0, 1, reports("1"))
-        other = TimescaleWriter(database_url, "another")
+        other = TimescaleWriter(database_url, "another", Versions(VERSION))
         try:
             assert await other.position(LANE, TOPIC_ID) == Position(TOPIC_ID, 0)
         finally:
             await other.close()
 
-    async def test_sums_are_as_exact_as_a_double_whatever_the_order(self, state: _Timescale) -> None:
+    async def test_sums_are_exact_whatever_the_order(self, state: _Timescale) -> None:
         await state.writer.position(LANE, TOPIC_ID)
-        arrivals = arrivals_of(some_events(300, seed=5))
+        # 0.1, 0.2, -0.7 and 1e15 among them.
+        arrivals = arrivals_of(some_events(300, seed=5, types=("ioc.service.metric.v1",)))
         at = 0
-        for begin in range(0, 300, 7):
-            part = arrivals[begin : begin + 7]
+        for begin in range(0, 300, 17):
+            part = arrivals[begin : begin + 17]
             await commit(state, at, at + len(part), part, unique=False)
             at += len(part)
-        assert await state.sums() == truth(arrivals)
+        assert await state.buckets() == passing_truth(arrivals)
 
     async def test_old_changes_are_swept_a_bounded_number_at_a_time(self, state: _Timescale) -> None:
         await state.connection.executemany(
@@ -342,13 +356,13 @@ class TestTimescaleWriter(WriterContract):
 
     async def test_the_server_ends_a_transaction_whose_worker_hangs(self, state: _Timescale) -> None:
         # The fault tests show what it is for: a frozen worker would hold its lane's row for ever.
-        async with state.writer._connection() as connection:
+        async with state.writer.connection() as connection:
             bound = await connection.fetchval("SHOW idle_in_transaction_session_timeout")
         assert bound == "10s"
 
 
 async def test_a_database_that_is_away_is_said_so() -> None:
-    writer = TimescaleWriter("postgresql://ioc@127.0.0.1:9/none", "group")
+    writer = TimescaleWriter("postgresql://ioc@127.0.0.1:9/none", "group", Versions(VERSION))
     with pytest.raises(DependencyUnavailable, match="database is away"):
         await writer.position(LANE, TOPIC_ID)
     with pytest.raises(DependencyUnavailable):
@@ -414,7 +428,7 @@ class TestGroupCommit(WriterContract):
             *(state.writer.commit(lane_batch(lane, Position(TOPIC_ID, 0), 1, reports("1"))) for lane in lanes)
         )
         assert sorted(outcome.counted for outcome in outcomes) == [0, 1]
-        assert await state.sums() == truth(reports("1"))
+        assert await state.buckets() == truth(reports("1"))
 
     async def test_a_lane_that_is_cancelled_while_it_waits_is_left_out(self, state: _Group) -> None:
         lanes = await self.lanes(state, 4)

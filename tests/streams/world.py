@@ -3,7 +3,7 @@
 import random
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -12,6 +12,7 @@ from schemas.event import AnyEvent
 from schemas.site import Pack, Site, parse_site
 from streams.core.batch import Arrival, Batch
 from streams.versions import Version, compiled
+from tests.streams import naive
 
 # Four zones: one without summer time, one half an hour off, one with summer time, one where it is half an hour.
 # Every measure, on topics that can be corrected wherever it has to be found anew.
@@ -21,7 +22,8 @@ id = "test"
 names = { vi = "Tỉnh thử", en = "Test province" }
 zone = "Asia/Ho_Chi_Minh"
 area_list = "test-2025"
-languages = ["en"]""",
+languages = ["en"]
+retention = { minute_days = 36500, hour_days = 36500 }""",
     "areas.csv": """id,code,parent,kind,name_vi,name_en,zone
 ,00,,province,Tỉnh thử,Test province,
 ,01,00,district,Huyện Một,District One,
@@ -350,6 +352,65 @@ def some_data(type_: str, time: datetime, rng: random.Random) -> dict[str, Any]:
         # Added up as binary fractions, these would depend on the order.
         data["value"] = rng.choice([0.1, 0.2, 0.3, -0.7, 1e15, rng.randrange(-64, 4096) / 16])
     return {name: value for name, value in data.items() if value is not None}
+
+
+class Logged(NamedTuple):
+    """A record's value, and when the log got it."""
+
+    logged_ms: int
+    value: bytes
+
+
+LOG_BEGIN = datetime(2025, 4, 5, 13, 0, tzinfo=UTC)
+"""Two hours before clocks go back in Lord Howe, and four before midnight in Hanoi."""
+
+
+def some_log(count: int, seed: int, types: Sequence[str] = CORRECTABLE, begin: datetime = LOG_BEGIN) -> list[Logged]:
+    """Some hours on one partition: events in time and late, resends, drills, and what is replaced or taken back."""
+    rng = random.Random(seed)
+    logged = begin
+    made: list[Logged] = []
+    for number in range(count):
+        logged += timedelta(seconds=rng.choice([0, 0, 1, 20, 20, 45, 150, 400, 1300]))
+        logged_ms = int(logged.timestamp() * 1000)
+        if made and rng.randrange(12) == 0:
+            made.append(Logged(logged_ms, rng.choice(made).value))
+            continue
+        type_ = rng.choice(types)
+        time = logged + timedelta(seconds=rng.choice([0, 0, -1, -40, -130, -300, -2000, -4000, -90_000, 600]))
+        flags: dict[str, Any] = {"exercise": True} if rng.randrange(15) == 0 else {}
+        if type_ in CORRECTABLE and rng.randrange(3) == 0 and number:
+            target = rng.choice([number - 1, rng.randrange(number), rng.randrange(number), number + 1])
+            flags[rng.choice(["supersedes", "supersedes", "withdraws"])] = f"{seed}-{target}"
+        data = some_data(type_, time, rng)
+        if "period" in data:
+            data["period"] = rng.choice(["2025-04-05", "2025-04"])
+        made.append(
+            Logged(
+                logged_ms,
+                raw(
+                    type_,
+                    id=f"{seed}-{number}",
+                    source="s",
+                    time=time.isoformat(timespec="milliseconds"),
+                    area=rng.choice(["0101", "0102", "0202"]),
+                    data=data,
+                    received_at=logged - timedelta(seconds=rng.randrange(3)),
+                    **flags,
+                ),
+            )
+        )
+    return made
+
+
+def records_of(log: Sequence[Logged]) -> list[StoredRecord]:
+    """As they stand on a partition."""
+    return [StoredRecord(offset, one.logged_ms, None, one.value) for offset, one in enumerate(log)]
+
+
+def moments_of(log: Sequence[Logged]) -> list[naive.Moment]:
+    """What somebody sees who looks at one event after the other."""
+    return [naive.Moment(codec.decode(one.value), one.logged_ms) for one in log]
 
 
 def arrivals_of(raws: Iterable[bytes]) -> list[Arrival]:
