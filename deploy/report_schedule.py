@@ -63,6 +63,7 @@ class ReportSchedule:
         self._now = now
         self._seen_due: dict[str, datetime] = {}
         self._not_before: dict[str, datetime] = {}
+        self._said = ""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Looks every LOOK_S until `stop` is set."""
@@ -81,12 +82,16 @@ class ReportSchedule:
             try:
                 await self._look_at(site, report, report.schedule)
             except DependencyUnavailable as error:
-                _log.debug("no look at reports: %s", error)
+                # One line for each time that it goes away, not one for each look.
+                if str(error) != self._said:
+                    _log.warning("no look at reports: %s", error)
+                self._said = str(error)
                 return
             except IocError as error:
                 metrics.REPORTS.labels("failed").inc()
                 _log.error("report %s cannot be made: %s", report.id, error)
                 self._put_off(report)
+        self._said = ""
 
     async def _look_at(self, site: Site, report: Report, schedule: Schedule) -> None:
         zone = site.areas.zone(site.areas.root.id)

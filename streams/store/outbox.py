@@ -28,8 +28,8 @@ BACKOFF_MAX_S = 4 * 60 * 60.0
 BACKOFF_JITTER = 0.2
 """The share by which a wait is shorter or longer, so that what failed at one moment does not come back at one."""
 
-LEASE_S = 60.0
-"""How long a row belongs to who claimed it. Longer than any attempt takes; after it another may send the row."""
+LEASE_S = 120.0
+"""How long a row belongs to who claimed it, before another may. Longer than claiming, sending and noting take."""
 
 BODY_BYTES_MAX = 32 * 1024 * 1024
 """A larger message is refused when it is put in."""
@@ -38,7 +38,9 @@ ERROR_CHARS_MAX = 300
 """Of what a receiver says about a failure so much is kept."""
 
 CONNECTIONS_MAX = 6
-COMMAND_TIMEOUT_S = 15.0
+COMMAND_TIMEOUT_S = 60.0
+"""A statement that takes longer counts as a database that is away. The figures of a year may take a while."""
+
 CONNECT_TIMEOUT_S = 5.0
 
 _AWAY = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
