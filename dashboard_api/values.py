@@ -6,9 +6,11 @@ reported. `read_figures` asks the database; everything else is pure.
 """
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import partial
 from itertools import groupby, pairwise
 from typing import Any, Literal, NamedTuple
 from zoneinfo import ZoneInfo
@@ -26,6 +28,7 @@ from schemas.kpi import (
     DERIVED,
     DIM_SEPARATOR,
     LATEST_BIN,
+    Across,
     Base,
     Catalogue,
     Measure,
@@ -482,6 +485,9 @@ async def _read(
         for piece in pieces(interval.start_s, interval.end_s, zone):
             by_tier.setdefault(piece.tier, []).append(_Piece(piece.start_s, piece.end_s, at))
 
+    pieces_of = Counter(piece.interval for some in by_tier.values() for piece in some)
+    whole = all(n == 1 for n in pieces_of.values())
+
     def question(base: Base) -> tuple[str, int, list[int], list[str]]:
         wanted = {base.dimensions.index(name) + 1: value for name, value in where.items() if name in base.dimensions}
         split = base.dimensions.index(by) + 1 if by is not None and by in base.dimensions else 0
@@ -489,8 +495,13 @@ async def _read(
 
     found: dict[tuple[str, AreaId], dict[str, dict[int, list[Held]]]] = {}
     for (kept_as, split, at, values), same in groupby(sorted(bases, key=question), question):
-        ids = [base.id for base in same]
-        statement, held_of = _READ[kept_as]
+        same_bases = list(same)
+        ids = [base.id for base in same_bases]
+        if kept_as == "latest" and whole:
+            across: dict[str, Across] = {base.id: base.across for base in same_bases}
+            statement, held_of = "read_latest_across", partial(_latest_across, across)
+        else:
+            statement, held_of = _READ[kept_as]
         for tier, all_pieces in by_tier.items():
             for some in _stretches(all_pieces):
                 rows = await reader.fetch(
@@ -588,6 +599,21 @@ def _latest_partials(dim: str, latest: Sequence[float] | None) -> list[Partial]:
         return []
     at, value = latest
     return [Partial(dim=dim, bin=LATEST_BIN, n=1, total=value, high=at)]
+
+
+def _latest_across(across: Mapping[str, Across], row: Any) -> Held:  # noqa: ANN401
+    """What an area said of itself stands under its own name, what was said below it under one that is no area's."""
+    dim = row["area"] if row["is_own"] else f"*{row['area']}"
+
+    def held(sums: Sequence[float | None]) -> list[Partial]:
+        n, total, least, most = sums
+        if not n or total is None:
+            return []
+        value = {"sum": total, "mean": total / n, "min": least, "max": most}[across[row["kpi"]]]
+        return [Partial(dim=dim, bin=LATEST_BIN, n=int(n), total=value or 0.0, high=0.0)]
+
+    now = held(row["across"])
+    return Held(now, now if row["corrected_at"] is None else held(row["first_across"]), row["corrected_at"])
 
 
 _KEPT_AS: Mapping[Measure, str] = {

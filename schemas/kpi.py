@@ -209,7 +209,8 @@ def base_value(measure: Measure, partials: Iterable[Partial], q: float = 0.5, ac
             bins = [(row.bin, row.n) for row in rows]
             return Value(value=quantile(bins, q), n=n, p50=quantile(bins, 0.5), p95=quantile(bins, 0.95))
         case Measure.DISTINCT:
-            return Value(value=estimate(row.sketch for row in rows if row.sketch is not None), n=n)
+            found = estimate(row.sketch for row in rows if row.sketch is not None)
+            return Value(value=found, n=int(found))
         case Measure.LATEST:
             return _latest(rows, across)
         case Measure.RATIO | Measure.BALANCE | Measure.SILENT:
@@ -217,24 +218,28 @@ def base_value(measure: Measure, partials: Iterable[Partial], q: float = 0.5, ac
 
 
 def _latest(rows: Sequence[Partial], across: Across) -> Value:
-    """The last value of each place and dimension; `n` is how many of them there are."""
-    last: dict[str, tuple[float, float]] = {}
+    """The last value of each place and dimension; `n` is how many of them there are.
+
+    A row of several (`n`) holds what they make together.
+    """
+    last: dict[str, Partial] = {}
     for row in rows:
-        at = row.high if row.high is not None else 0.0
-        last[row.dim] = max(last.get(row.dim, (at, row.total)), (at, row.total))
-    values = [value for _, value in last.values()]
-    if not values:
+        before = last.get(row.dim)
+        if before is None or (row.high or 0.0, row.total) > (before.high or 0.0, before.total):
+            last[row.dim] = row
+    if not last:
         return Value(value=None, n=0)
+    n, values = sum(row.n for row in last.values()), [row.total for row in last.values()]
     match across:
         case "sum":
             value = sum(values)
         case "mean":
-            value = sum(values) / len(values)
+            value = sum(row.total * row.n for row in last.values()) / n
         case "min":
             value = min(values)
         case "max":
             value = max(values)
-    return Value(value=value, n=len(values))
+    return Value(value=value, n=n)
 
 
 def ratio_value(kpi: Kpi, numerator: Value, denominator: Value) -> Value:

@@ -83,7 +83,7 @@ MEASURED = [
         pytest.param(
             "cameras_active",
             [("01", 0, 1, "", "a"), ("01", 0, 1, "", "b"), ("02", 300, 1, "", "a")],
-            {"value": 2.0, "n": 3},
+            {"value": 2.0, "n": 2},
             id="distinct",
         ),
         pytest.param(

@@ -109,7 +109,7 @@ def latest(dim: str, at_s: float, value: float) -> Partial:
         pytest.param(
             Measure.DISTINCT,
             [Partial(n=2, sketch=sketch_of("ab")), Partial(n=2, sketch=sketch_of("bc"))],
-            Value(value=3, n=4),
+            Value(value=3, n=3),
             id="distinct",
         ),
         pytest.param(Measure.DISTINCT, [], Value(value=0, n=0), id="none seen"),
