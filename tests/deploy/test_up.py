@@ -40,7 +40,7 @@ class Centre:
             **{name: value for name, value in os.environ.items() if not name.startswith("IOC_")},
             "IOC_DATA": str(data_dir),
             "IOC_CACHE": str(cache_dir),
-            "IOC_SITE": str(ROOT),
+            "IOC_SITE": str(ROOT / "deploy" / "sites" / "boston"),
         }
         self.started: list[subprocess.Popen[bytes]] = []
 
