@@ -227,8 +227,8 @@ def closing_cuts(arrivals: Sequence[Arrival], grace_s: int) -> set[int]:
     alone and not on where batches end.
 
     A part is settled as a whole: what one of its events takes back from another was never there. So where there are
-    corrections no bucket closes within a part, and since a report of a period closes its bucket, a second one for the
-    same period and area is in another part. Watermarks follow the log's clock, so parts are few.
+    corrections no bucket closes within a part, and since a report of a period closes its bucket, what may correct it
+    or is for the same period and area is in another part. Watermarks follow the log's clock, so parts are few.
     """
     cuts: set[int] = set()
     corrects = any(is_correction(arrival.event) for arrival in arrivals)
@@ -242,11 +242,13 @@ def closing_cuts(arrivals: Sequence[Arrival], grace_s: int) -> set[int]:
             if now_closed != closed:
                 cuts.add(index)
             closed = now_closed
+        report = None
         if isinstance(event, IndicatorObserved):
             report = (event.data.indicator, arrival.area, arrival.time_s)
-            if report in reported or is_correction(event):
-                cuts.add(index)
-                reported.clear()
+        if report in reported or (reported and is_correction(event)):
+            cuts.add(index)
+            reported.clear()
+        if report is not None:
             reported.add(report)
     return cuts
 

@@ -299,3 +299,4 @@ class TestClosingCuts:
     def test_a_corrected_report_is_apart_wherever_it_is_moved_to(self) -> None:
         moved = raw(OBSERVED, id="2", area="0102", supersedes="1")
         assert 1 in self.cuts([raw(OBSERVED, id="1"), moved], step_ms=0)
+        assert 1 in self.cuts([raw(OBSERVED, id="1"), raw(RECEIVED, id="2", withdraws="1")], step_ms=0)
