@@ -23,7 +23,7 @@ from streams.store.writer import Lane, LaneBatch, Outcome, Position, PositionMov
 from streams.versions import Version, Versions
 from tests.streams import held, naive
 from tests.streams.memory import MemoryWriter
-from tests.streams.world import PASSING, SITE, VERSION, arrival, arrivals_of, raw, some_events
+from tests.streams.world import LOGGED_MS, PASSING, SITE, VERSION, arrival, arrivals_of, raw, some_events
 
 TOPIC_ID = UUID(int=1)
 OTHER_ID = UUID(int=2)
@@ -311,8 +311,8 @@ class TestTimescaleWriter(WriterContract):
     async def test_who_was_heard_and_when(self, state: _Timescale) -> None:
         await state.writer.position(LANE, TOPIC_ID)
         early, late = "2025-07-01T08:00:00+07:00", "2025-07-01T09:00:00+07:00"
-        await commit(state, 0, 1, [arrival(raw(RECEIVED, id="1", time=late), 2_000)])
-        await commit(state, 1, 2, [arrival(raw(RECEIVED, id="2", time=early), 3_000)])
+        await commit(state, 0, 1, [arrival(raw(RECEIVED, id="1", time=late), LOGGED_MS)])
+        await commit(state, 1, 2, [arrival(raw(RECEIVED, id="2", time=early), LOGGED_MS + 1_000)])
         row = await state.connection.fetchrow("SELECT * FROM source_seen")
         assert row is not None
         assert (row["source"], row["topic"], row["shard"], row["n"]) == ("s", LANE.topic, LANE.partition, 2)
