@@ -21,7 +21,9 @@ from dashboard_api.hub import Hub
 from dashboard_api.live import LiveFeed
 from dashboard_api.pages import load_pages, page_routes
 from dashboard_api.problem import answer_problems
-from dashboard_api.rest import describe, routes
+from dashboard_api.queries import ANSWERS as FIGURES
+from dashboard_api.queries import query_routes
+from dashboard_api.rest import ANSWERS, describe, routes
 
 OPENAPI_PATH = "/v1/openapi/dashboard.json"
 
@@ -65,9 +67,10 @@ def create_app(config: DashboardConfig) -> FastAPI:
     )
     app.state.database = database
     app.state.feed = feed
-    app.openapi = describe(app.openapi)
+    app.openapi = describe(app.openapi, (*ANSWERS, *FIGURES))
     answer_problems(app)
     app.include_router(routes(config, database))
+    app.include_router(query_routes(config, database))
     app.include_router(page_routes(load_pages()))
 
     @app.websocket("/v1/live")

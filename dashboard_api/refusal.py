@@ -18,6 +18,7 @@ class RefusalReason(StrEnum):
     TOO_LARGE = "too_large"
     UNKNOWN_KPI = "unknown_kpi"
     UNKNOWN_AREA = "unknown_area"
+    NOT_KEPT = "not_kept"
 
 
 class Refused(IocError):

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
 import msgspec
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Header, Query
 from msgspec import Struct
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from starlette.responses import Response
@@ -21,6 +21,7 @@ from dashboard_api.bucket import Bucket, bucket_of
 from dashboard_api.closing import read_closing
 from dashboard_api.config import DashboardConfig
 from dashboard_api.database import Database
+from dashboard_api.export import BUCKET_COLUMNS, Column, Format, Sheet, bucket_cells, format_of, reply
 from dashboard_api.messages import EventItem
 from dashboard_api.position import Position, parse_position
 from dashboard_api.problem import CONTENT_TYPE, Problem
@@ -66,6 +67,9 @@ class SeriesQuery(BaseModel):
         list[Annotated[str, Field(max_length=512), AfterValidator(_no_nul)]],
         Field(max_length=8, description="`dimension:value`, several times: only what has these values."),
     ] = []
+    format: Annotated[
+        Format | None, Field(description="`csv` and `parquet` are files; the header `Accept` can ask for them, too.")
+    ] = None
 
 
 class EventsQuery(BaseModel):
@@ -147,6 +151,7 @@ class SeriesView(Struct, frozen=True, kw_only=True, rename={"start": "from", "en
     start: datetime
     end: datetime
     position: str
+    as_of: datetime
     series: list[DimensionView]
 
 
@@ -246,7 +251,11 @@ def routes(config: DashboardConfig, database: Database) -> APIRouter:
         return _json(KpiList([_kpi_view(catalogue, kpi) for kpi in catalogue.kpis]))
 
     @router.get("/kpis/{id}/series", **described(SeriesView, 404))
-    async def read_series(id: str, query: Annotated[SeriesQuery, Query()]) -> Response:  # noqa: A002  # its name in the address
+    async def read_series(
+        id: str,  # noqa: A002  # its name in the address
+        query: Annotated[SeriesQuery, Query()],
+        accept: Annotated[str, Header()] = "",
+    ) -> Response:
         """One indicator over a range of time."""
         site = config.site
         kpi = known_kpi(site, id)
@@ -255,7 +264,7 @@ def routes(config: DashboardConfig, database: Database) -> APIRouter:
         start, end = _range(query, config.now())
         zone = site.areas.zone(area)
         asked = spans_between(start, end, query.step, zone, bounds.buckets_max)
-        _check_kept(asked[0], zone, site.header.retention, config.now())
+        check_kept(asked[0], zone, site.header.retention, config.now())
         async with database.reading("series") as reader:
             horizon = await read_horizon(reader)
             closed = await read_closing(reader, site)
@@ -269,30 +278,30 @@ def routes(config: DashboardConfig, database: Database) -> APIRouter:
             )
             fix = f"Ask for at most {bounds.values_max}: a shorter range or a coarser `step`."
             raise Refused("by", RefusalReason.TOO_MANY, detail, fix)
-        return _json(
-            SeriesView(
-                kpi=kpi.id,
-                unit=kpi.unit,
-                measure=kpi.measure,
-                area=area,
-                step=query.step,
-                by=query.by,
-                zone=site.areas[area].zone,
-                start=start,
-                end=end,
-                position=str(horizon),
-                series=[
-                    DimensionView(
-                        group,
-                        [
-                            bucket_of(span, figures.reported(kpi.id, area, group, at), zone)
-                            for at, span in enumerate(asked)
-                        ],
-                    )
-                    for group in groups
-                ],
-            )
+        answer = SeriesView(
+            kpi=kpi.id,
+            unit=kpi.unit,
+            measure=kpi.measure,
+            area=area,
+            step=query.step,
+            by=query.by,
+            zone=site.areas[area].zone,
+            start=start,
+            end=end,
+            position=str(horizon),
+            as_of=config.now().astimezone(UTC),
+            series=[
+                DimensionView(
+                    group,
+                    [
+                        bucket_of(span, figures.reported(kpi.id, area, group, at), zone)
+                        for at, span in enumerate(asked)
+                    ],
+                )
+                for group in groups
+            ],
         )
+        return await reply(answer, lambda: _sheet(answer), format_of(query.format, accept))
 
     @router.get("/events", **described(EventPage))
     async def read_events(query: Annotated[EventsQuery, Query()]) -> Response:
@@ -426,8 +435,8 @@ def spans_between(start: datetime, end: datetime, step: Step, zone: ZoneInfo, bu
     return spans(int(start.timestamp()), -int(-end.timestamp() // 1), step, zone)
 
 
-def _check_kept(oldest: Span, zone: ZoneInfo, retention: Retention, now: datetime) -> None:
-    """Refuses what was dropped long ago: it would look as if nothing had happened."""
+def check_kept(oldest: Span, zone: ZoneInfo, retention: Retention, now: datetime) -> None:
+    """Raises Refused for what was dropped long ago: it would look as if nothing had happened."""
     days = {Tier.MINUTE: retention.minute_days, Tier.HOUR: retention.hour_days}
     for piece in pieces(oldest.start_s, oldest.end_s, zone):
         kept_days = days.get(piece.tier)
@@ -508,6 +517,17 @@ def _cursor(text: str | None) -> tuple[int, events.EventCursor] | None:
         raise Refused("before", RefusalReason.INVALID, "the cursor cannot be read", fix)
     source, _, id_ = raw.partition("\n")
     return position.epoch, events.EventCursor(position.xid, source, id_)
+
+
+def _sheet(answer: SeriesView) -> Sheet:
+    """A row for each bucket of each line."""
+    columns = (Column("kpi"), Column("area"), Column("dim"), *BUCKET_COLUMNS)
+    rows = [
+        (answer.kpi, answer.area, line.dim, *bucket_cells(bucket))
+        for line in answer.series
+        for bucket in line.buckets
+    ]
+    return Sheet(f"{answer.kpi}-{answer.area}-{answer.step}-{answer.start:%Y-%m-%dT%H%M}", columns, rows)
 
 
 def _json(value: Struct) -> Response:

@@ -1,0 +1,399 @@
+"""What can leaders ask: who stands where, what is it now, what has changed, is it enough, and why?
+
+Every answer is of one moment of the database, and says of which. The site may change from one request to the next.
+"""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Annotated, Any, NamedTuple
+
+from fastapi import APIRouter, Header, Query
+from msgspec import Struct
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from starlette.responses import Response
+
+from dashboard_api.answers import read_horizon
+from dashboard_api.bucket import bucket_of
+from dashboard_api.closing import Closing, read_closing
+from dashboard_api.compare import CompareView, check_counts, compare_sheet, read_compared
+from dashboard_api.config import DashboardConfig
+from dashboard_api.database import Database, Reader
+from dashboard_api.drill import (
+    SCAN_MAX,
+    DrillView,
+    areas_behind,
+    cursor_text,
+    drill_sheet,
+    parse_cursor,
+    read_page,
+    roles_of,
+    uncertain,
+)
+from dashboard_api.export import MEDIA, Format, format_of, reply
+from dashboard_api.latest import LatestView, latest_sheet, read_latest
+from dashboard_api.refusal import RefusalReason, Refused
+from dashboard_api.rest import Word, check_kept, check_years, described, known_kpi, spans_between, where_of
+from dashboard_api.spans import Step
+from dashboard_api.subscription import area_of, kpi_of
+from dashboard_api.tables import (
+    AttainmentView,
+    Order,
+    TableView,
+    When,
+    areas_of,
+    by_zone,
+    check_size,
+    counts_of,
+    ordered,
+    period_of_text,
+    ranked,
+    read_rows,
+    table_sheet,
+    when_of,
+)
+from dashboard_api.values import dimensions_of, read_figures
+from schemas.event import AreaId
+from schemas.kpi import Kpi
+from schemas.site import Site
+
+DRILL_LIMIT = 50
+"""Events of a page when nothing is said."""
+
+AreaParameter = Annotated[Word | None, Field(description="An area's id; the root when left out.")]
+Accept = Annotated[str, Header()]
+Wheres = Annotated[
+    list[Word], Field(max_length=8, description="`dimension:value`, several times: only what has these values.")
+]
+
+
+class FormatQuery(BaseModel):
+    """In what form."""
+
+    model_config = ConfigDict(extra="forbid")
+    format: Annotated[
+        Format | None, Field(description="`csv` and `parquet` are files; the header `Accept` can ask for them, too.")
+    ] = None
+
+
+class WhenQuery(FormatQuery):
+    """Of which time: a calendar period, or a range; the day so far when nothing is said."""
+
+    period: Annotated[Word | None, Field(description="2026, 2026-Q3, 2026-09 or 2026-09-30.")] = None
+    start: Annotated[AwareDatetime | None, Field(alias="from")] = None
+    end: Annotated[AwareDatetime | None, Field(alias="to", description="Exclusive. Default: now.")] = None
+
+
+class TableQuery(WhenQuery):
+    """Which rows."""
+
+    area: AreaParameter = None
+    areas: Annotated[
+        Word | None,
+        Field(
+            description="`children` of the area (the default), `leaves`, `self` (the default with `by`), a kind as "
+            "`commune`, or ids with commas in between."
+        ),
+    ] = None
+    step: Annotated[Step | None, Field(description="Rows for each bucket of this width.")] = None
+    by: Annotated[Word | None, Field(description="A dimension of the KPI: a row for each of its values.")] = None
+    where: Wheres = []
+    order: Annotated[Order, Field(description="`rank` has the best first, by the KPI's direction.")] = Order.RANK
+    limit: Annotated[int | None, Field(ge=1, description="Rows of each bucket.")] = None
+
+
+class LatestQuery(FormatQuery):
+    """Which indicators of which area."""
+
+    area: AreaParameter = None
+    kpis: Annotated[
+        Annotated[str, Field(min_length=1, max_length=40_000)] | None,
+        Field(description="Ids with commas in between; all of them when left out."),
+    ] = None
+    step: Annotated[Step, Field(description="The width of the running bucket and of the one closed last.")] = Step.DAY
+
+
+class CompareQuery(FormatQuery):
+    """What is set side by side: up to 12 periods and up to 12 areas."""
+
+    periods: Annotated[
+        Word,
+        Field(
+            description="With commas in between, as 2026-09,2026-10; each is compared with the "
+            "one before it in the list."
+        ),
+    ]
+    areas: Annotated[
+        Word | None,
+        Field(
+            description="Ids with commas in between, of any list; each is compared with the first. Default: the root."
+        ),
+    ] = None
+    where: Wheres = []
+
+
+class AttainmentQuery(WhenQuery):
+    """Whose targets."""
+
+    area: AreaParameter = None
+
+
+class DrillQuery(WhenQuery):
+    """Which events behind a value."""
+
+    area: AreaParameter = None
+    where: Wheres = []
+    part: Annotated[
+        Word | None, Field(description="Of a ratio `numerator` or `denominator`, of a balance `plus` or `minus`.")
+    ] = None
+    limit: Annotated[
+        int | None, Field(ge=1, description=f"At most 500, or {SCAN_MAX} in a file. Default: 50, in a file all.")
+    ] = None
+    before: Annotated[
+        Annotated[str, Field(min_length=1, max_length=4096)] | None, Field(description="`next` of the page before.")
+    ] = None
+
+
+ANSWERS: tuple[type[Struct], ...] = (TableView, LatestView, CompareView, AttainmentView, DrillView)
+"""What OpenAPI describes of these routes."""
+
+
+class Moment(NamedTuple):
+    """One moment of the database, and how it is read."""
+
+    reader: Reader
+    position: str
+    as_of: datetime
+    closed: Closing
+
+
+def query_routes(config: DashboardConfig, database: Database) -> APIRouter:
+    """The routes under /v1 that put figures together."""
+    router, bounds = APIRouter(prefix="/v1", tags=["figures"]), config.bounds
+
+    @asynccontextmanager
+    async def one_moment(site: Site, query: str) -> AsyncGenerator[Moment]:
+        async with database.reading(query) as reader, reader.transaction(isolation="repeatable_read", readonly=True):
+            as_of = config.now().astimezone(UTC)
+            # The first statement fixes the moment that all others see.
+            position = str(await read_horizon(reader))
+            yield Moment(reader, position, as_of, await read_closing(reader, site))
+
+    def checked(site: Site, when: When, areas: list[AreaId]) -> None:
+        for zone in by_zone(site, areas):
+            if when.step is not None:
+                spans_between(when.start, when.end, when.step, zone, bounds.buckets_max)
+            check_kept(when.spans(zone)[0], zone, site.header.retention, config.now())
+
+    @router.get("/kpis/{id}/table", **_described(TableView, 404))
+    async def read_table(id: str, query: Annotated[TableQuery, Query()], accept: Accept = "") -> Response:  # noqa: A002
+        """One indicator in many areas, or by the values of a dimension, ranked and judged."""
+        site = config.site
+        kpi, of = known_kpi(site, id), _area(site, query.area)
+        where = where_of(site.kpis, kpi, query.by, query.where)
+        when = _when(query, query.step, config.now())
+        home = site.areas.zone(of)
+        checked(site, when, [of])
+        own = when.spans(home)
+        end = datetime.fromtimestamp(own[-1].end_s, home)
+        areas = areas_of(site, query.areas or ("self" if query.by else "children"), of, end)
+        check_size(len(areas) * len(own), bounds)
+        checked(site, when, [area.id for area in areas])
+        async with one_moment(site, "table") as moment:
+            found = await read_rows(
+                moment.reader, site, kpi, areas, when, by=query.by, where=where, closed=moment.closed, bounds=bounds
+            )
+        answer = TableView(
+            **_about(kpi),
+            direction=kpi.direction,
+            area=of,
+            by=query.by,
+            start=datetime.fromtimestamp(own[0].start_s, home),
+            end=end,
+            position=moment.position,
+            as_of=moment.as_of,
+            total=len(found),
+            rows=ordered(ranked(found, kpi.direction), query.order, kpi.direction, query.limit),
+        )
+        languages = site.header.languages
+        return await reply(
+            answer,
+            lambda: table_sheet(_name(kpi.id, "table", of, when, home), kpi.id, answer.rows, languages),
+            format_of(query.format, accept),
+        )
+
+    @router.get("/kpis/{id}/attainment", **_described(AttainmentView, 404))
+    async def read_attainment(
+        id: str,  # noqa: A002  # its name in the address
+        query: Annotated[AttainmentQuery, Query()],
+        accept: Accept = "",
+    ) -> Response:
+        """One indicator against its targets: of an area, and of those directly below it."""
+        site = config.site
+        kpi, of = known_kpi(site, id), _area(site, query.area)
+        when = _when(query, None, config.now())
+        home = site.areas.zone(of)
+        [own] = when.spans(home)
+        end = datetime.fromtimestamp(own.end_s, home)
+        areas = [site.areas[of], *areas_of(site, "children", of, end)]
+        checked(site, when, [area.id for area in areas])
+        async with one_moment(site, "attainment") as moment:
+            first, *below = await read_rows(
+                moment.reader, site, kpi, areas, when, by=None, where={}, closed=moment.closed, bounds=bounds
+            )
+        rows = ordered(ranked(below, kpi.direction), Order.RANK, kpi.direction, None)
+        answer = AttainmentView(
+            **_about(kpi),
+            direction=kpi.direction,
+            area=of,
+            start=datetime.fromtimestamp(own.start_s, home),
+            end=end,
+            position=moment.position,
+            as_of=moment.as_of,
+            own=first.row,
+            rows=rows,
+            counts=counts_of(rows),
+        )
+        name, languages = _name(kpi.id, "attainment", of, when, home), site.header.languages
+        return await reply(
+            answer,
+            lambda: table_sheet(name, kpi.id, [answer.own, *rows], languages),
+            format_of(query.format, accept),
+        )
+
+    @router.get("/latest", **_described(LatestView))
+    async def read_now(query: Annotated[LatestQuery, Query()], accept: Accept = "") -> Response:
+        """All indicators of an area as they stand now."""
+        site = config.site
+        of = _area(site, query.area)
+        named = [kpi.id for kpi in site.kpis.kpis] if query.kpis is None else query.kpis.split(",")
+        kpis = [kpi_of(site, id_, f"kpis.{at}") for at, id_ in enumerate(dict.fromkeys(named))]
+        async with one_moment(site, "latest") as moment:
+            items = await read_latest(moment.reader, site, kpis, of, query.step, moment.as_of, moment.closed)
+        area = site.areas[of]
+        answer = LatestView(
+            area=of,
+            names=area.names,
+            zone=area.zone,
+            step=query.step,
+            position=moment.position,
+            as_of=moment.as_of,
+            items=items,
+        )
+        languages = site.header.languages
+        return await reply(
+            answer,
+            lambda: latest_sheet(f"latest-{of}", of, items, languages),
+            format_of(query.format, accept),
+        )
+
+    @router.get("/kpis/{id}/compare", **_described(CompareView, 404))
+    async def read_comparison(id: str, query: Annotated[CompareQuery, Query()], accept: Accept = "") -> Response:  # noqa: A002
+        """One indicator over several periods, and in several areas, also of different maps."""
+        site = config.site
+        kpi = known_kpi(site, id)
+        where = where_of(site.kpis, kpi, None, query.where)
+        texts = list(dict.fromkeys(query.periods.split(",")))
+        periods = [period_of_text(text, f"periods.{at}") for at, text in enumerate(texts)]
+        named = [site.areas.root.id] if query.areas is None else list(dict.fromkeys(query.areas.split(",")))
+        areas = [area_of(site, text, f"areas.{at}") for at, text in enumerate(named)]
+        check_counts(periods, areas)
+        async with one_moment(site, "compare") as moment:
+            compared = await read_compared(
+                moment.reader, site, kpi, areas, periods, where=where, closed=moment.closed
+            )
+        answer = CompareView(
+            **_about(kpi),
+            direction=kpi.direction,
+            periods=[str(period) for period in periods],
+            position=moment.position,
+            as_of=moment.as_of,
+            exact=all(cell.exact for one in compared for cell in one.cells),
+            areas=compared,
+        )
+        languages = site.header.languages
+        return await reply(
+            answer,
+            lambda: compare_sheet(f"{kpi.id}-compare", kpi.id, compared, languages),
+            format_of(query.format, accept),
+        )
+
+    @router.get("/kpis/{id}/events", **_described(DrillView, 404, 409))
+    async def read_behind(id: str, query: Annotated[DrillQuery, Query()], accept: Accept = "") -> Response:  # noqa: A002
+        """The events that a value is made of: from a red share to the cases."""
+        site = config.site
+        kpi, of = known_kpi(site, id), _area(site, query.area)
+        where = where_of(site.kpis, kpi, None, query.where)
+        format_ = format_of(query.format, accept)
+        limit = _limit(query.limit, format_, bounds.events_max)
+        before = parse_cursor(query.before)
+        when = _when(query, None, config.now())
+        zone = site.areas.zone(of)
+        [span] = when.spans(zone)
+        roles = roles_of(site, kpi, of, span, query.part)
+        async with one_moment(site, "drill") as moment:
+            figures = await read_figures(
+                moment.reader, site, [kpi.id], [of], [span], where=where, closed=moment.closed
+            )
+            page = await read_page(moment.reader, site, kpi, roles, areas_behind(site, of), where, before, limit)
+        value = bucket_of(span, figures.reported(kpi.id, of, None, 0), zone)
+        answer = DrillView(
+            **_about(kpi),
+            area=of,
+            start=value.start,
+            end=value.end,
+            value=value,
+            uncertain=uncertain(site, of),
+            position=moment.position,
+            as_of=moment.as_of,
+            scanned=page.scanned,
+            items=page.items,
+            next=cursor_text(page.after),
+        )
+        name, dimensions = _name(kpi.id, "events", of, when, zone), dimensions_of(site.kpis, kpi.id)
+        return await reply(
+            answer,
+            lambda: drill_sheet(name, kpi.id, dimensions, page.items),
+            format_,
+            {"IOC-Next": answer.next} if answer.next is not None else None,
+        )
+
+    return router
+
+
+def _area(site: Site, asked: str | None) -> AreaId:
+    return site.areas.root.id if asked is None else area_of(site, asked, "area")
+
+
+def _when(query: WhenQuery, step: Step | None, now: datetime) -> When:
+    check_years(query.start, query.end)
+    return when_of(query.period, query.start, query.end, step, now)
+
+
+def _limit(asked: int | None, format_: Format, events_max: int) -> int:
+    most = events_max if format_ is Format.JSON else SCAN_MAX
+    if asked is None:
+        return DRILL_LIMIT if format_ is Format.JSON else SCAN_MAX
+    if asked > most:
+        fix = f"Ask for at most {most} and page with `before`."
+        raise Refused("limit", RefusalReason.OUT_OF_RANGE, f"`limit` is {asked}", fix)
+    return asked
+
+
+def _about(kpi: Kpi) -> dict[str, Any]:
+    return {"kpi": kpi.id, "names": kpi.names, "unit": kpi.unit, "measure": kpi.measure}
+
+
+def _name(kpi: str, what: str, area: AreaId, when: When, zone: Any) -> str:  # noqa: ANN401
+    first = datetime.fromtimestamp(when.spans(zone)[0].start_s, zone)
+    return f"{kpi}-{what}-{area}-{when.period or first.strftime('%Y-%m-%dT%H%M')}"
+
+
+def _described(answer: type[Struct], *further: int) -> dict[str, Any]:
+    """What OpenAPI says, with the files that the answer can be had as."""
+    said = described(answer, *further)
+    content: dict[str, Any] = said["responses"][200]["content"]
+    content |= {
+        MEDIA[form]: {"schema": {"type": "string", "format": "binary"}} for form in (Format.CSV, Format.PARQUET)
+    }
+    return said

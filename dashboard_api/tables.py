@@ -1,0 +1,347 @@
+"""How do areas, or the values of a dimension, stand to each other and to their targets?"""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any, Literal, NamedTuple
+from zoneinfo import ZoneInfo
+
+import msgspec
+from msgspec import Struct
+
+from dashboard_api.bucket import Bucket, bucket_of
+from dashboard_api.closing import Closing
+from dashboard_api.config import Bounds
+from dashboard_api.database import Reader
+from dashboard_api.export import BUCKET_COLUMNS, Cell, Column, Kind, Sheet, bucket_cells, name_columns, names_cells
+from dashboard_api.refusal import RefusalReason, Refused
+from dashboard_api.reported import Reported
+from dashboard_api.spans import Span, Step, spans
+from dashboard_api.subscription import area_of
+from dashboard_api.values import read_figures
+from schemas.area import Area
+from schemas.errors import OperatorError
+from schemas.event import AreaId
+from schemas.kpi import Kpi, Measure
+from schemas.period import Period, parse_period
+from schemas.site import Site
+from schemas.target import Judgement, Status, Why, judge, target_of
+from schemas.window import MINUTE_S
+
+TOTALS = frozenset({Measure.COUNT, Measure.SUM, Measure.DISTINCT, Measure.LATEST, Measure.BALANCE, Measure.SILENT})
+"""Measures of which a part is less than the whole: what is good for the whole says nothing of one dimension value."""
+
+
+class Judged(Bucket, frozen=True, kw_only=True, omit_defaults=True):
+    """A bucket, and how it stands to the target that holds on its last day. `attainment` 1 is all of the target."""
+
+    status: Status
+    reason: Why
+    target: float | None = None
+    attainment: float | None = None
+    gap: float | None = None
+
+
+class Row(Judged, frozen=True, kw_only=True, omit_defaults=True):
+    """An area's value, or that of one dimension value (`dim`) in it.
+
+    `rank` is 1 for the best; equal values share a rank and the ones after are left out (1, 2, 2, 4). What is not
+    there or not exact has none.
+    """
+
+    area: str
+    code: str
+    list: str
+    kind: str
+    names: dict[str, str]
+    dim: str | None = None
+    rank: int | None = None
+
+
+class TableView(Struct, frozen=True, kw_only=True, rename={"start": "from", "end": "to"}):
+    """Rows of one indicator, those of one bucket together. `total` is how many there were before `limit` was applied.
+
+    `start` and `end` are by the clock of `area`; each row says its own.
+    """
+
+    kpi: str
+    names: dict[str, str]
+    unit: str
+    measure: Measure
+    direction: Literal["higher", "lower"] | None
+    area: str
+    by: str | None
+    start: datetime
+    end: datetime
+    position: str
+    as_of: datetime
+    total: int
+    rows: list[Row]
+
+
+class AttainmentView(Struct, frozen=True, kw_only=True, rename={"start": "from", "end": "to"}):
+    """How an area and those directly below it stand to their targets. `counts` is of those below, by status."""
+
+    kpi: str
+    names: dict[str, str]
+    unit: str
+    measure: Measure
+    direction: Literal["higher", "lower"] | None
+    area: str
+    start: datetime
+    end: datetime
+    position: str
+    as_of: datetime
+    own: Row
+    rows: list[Row]
+    counts: dict[str, int]
+
+
+class Order(StrEnum):
+    """How rows are sorted. What has no value comes last, but by code."""
+
+    RANK = "rank"  # the best first
+    VALUE = "value"
+    VALUE_DOWN = "-value"
+    CODE = "code"
+
+
+class When(Struct, frozen=True, kw_only=True):
+    """Of which time: a calendar period, or [start, end), as a whole or in steps; each area goes by its own clock."""
+
+    period: Period | None = None
+    start: datetime
+    end: datetime
+    step: Step | None = None
+
+    def spans(self, zone: ZoneInfo) -> list[Span]:
+        """The spans by the clocks of a zone, oldest first."""
+        if self.period is not None:
+            span = self.period.span(zone)
+            return [Span(span.start_s, span.end_s)]
+        start_s, end_s = int(self.start.timestamp()), -int(-self.end.timestamp() // 1)
+        if self.step is not None:
+            return spans(start_s, end_s, self.step, zone)
+        return [Span(start_s // MINUTE_S * MINUTE_S, -(-end_s // MINUTE_S) * MINUTE_S)]
+
+
+def when_of(
+    period: str | None, start: datetime | None, end: datetime | None, step: Step | None, now: datetime
+) -> When:
+    """What the parameters `period`, `from`, `to` and `step` mean; without any the day so far. Raises Refused."""
+    if period is not None:
+        for name, given in (("from", start), ("to", end), ("step", step)):
+            if given is not None:
+                fix = f"Leave out `period` or `{name}`."
+                raise Refused("period", RefusalReason.INVALID, f"`period` and `{name}` are both given", fix)
+        return When(period=period_of_text(period, "period"), start=now, end=now)
+    if end is not None and start is None and step is None:
+        fix = "Add `from`, or `step` for the bucket of this width that holds `to`."
+        raise Refused("from", RefusalReason.MISSING, "`to` says only where it ends", fix)
+    until = (end or now).astimezone(UTC)
+    if start is None:
+        return When(start=until - timedelta(seconds=1), end=until, step=step or Step.DAY)
+    if start >= until:
+        fix = "Let `from` be earlier than `to`, which is now when it is left out."
+        raise Refused("from", RefusalReason.OUT_OF_RANGE, "`from` is not before `to`", fix)
+    return When(start=start.astimezone(UTC), end=until, step=step)
+
+
+def period_of_text(text: str, field: str) -> Period:
+    """Reads a period. Raises Refused."""
+    try:
+        return parse_period(text)
+    except OperatorError as wrong:
+        raise Refused(field, RefusalReason.INVALID, wrong.what, wrong.remedy) from wrong
+
+
+def areas_of(site: Site, asked: str, of: AreaId, last_day_end: datetime) -> list[Area]:
+    """The areas that are asked for: `self`, `children`, `leaves`, a kind, or ids with commas in between.
+
+    Those of the present list that were dissolved before the time asked for ended are left out, unless they are named.
+    Raises Refused.
+    """
+    areas = site.areas
+    match asked:
+        case "self":
+            return [areas[of]]
+        case "children":
+            found = areas.children(of)
+        case "leaves":
+            found = areas.leaves(of)
+        case _:
+            below = areas.descendants(of)
+            found = [area for area in below if area.kind == asked]
+            if not found:
+                named = list(dict.fromkeys(asked.split(",")))
+                return [areas[area_of(site, id_, f"areas.{at}")] for at, id_ in enumerate(named)]
+    last_day = (last_day_end - timedelta(seconds=1)).astimezone(areas.zone(of)).date()
+    return [
+        area for area in found if area.list_id != areas.list_id or area.valid_to is None or area.valid_to > last_day
+    ]
+
+
+class Found(NamedTuple):
+    """A row, and the number of the span that it is of."""
+
+    at: int
+    row: Row
+
+
+async def read_rows(
+    reader: Reader,
+    site: Site,
+    kpi: Kpi,
+    areas: Sequence[Area],
+    when: When,
+    *,
+    by: str | None,
+    where: Mapping[str, str],
+    closed: Closing,
+    bounds: Bounds,
+) -> list[Found]:
+    """The rows of these areas, area by area. Raises Refused when there are too many."""
+    rows: list[Found] = []
+    for zone, some in by_zone(site, [area.id for area in areas]).items():
+        asked = when.spans(zone)
+        figures = await read_figures(reader, site, [kpi.id], some, asked, by=by, where=where, closed=closed)
+        groups = {area: figures.groups(kpi.id, area) for area in some}
+        check_size(len(rows) + sum(map(len, groups.values())) * len(asked), bounds)
+        # Which target holds is found once for each area and day, not for each dimension value.
+        goals = [_Goals(site, kpi, span, zone) for span in asked]
+        for area in some:
+            for group in groups[area]:
+                for at, span in enumerate(asked):
+                    value = figures.reported(kpi.id, area, group, at)
+                    rows.append(Found(at, _row(site, area, group, goals[at], span, value, zone, where)))
+    return rows
+
+
+def by_zone(site: Site, areas: Iterable[AreaId]) -> dict[ZoneInfo, list[AreaId]]:
+    """Areas of different zones are read over different spans."""
+    found: dict[ZoneInfo, list[AreaId]] = {}
+    for area in areas:
+        found.setdefault(site.areas.zone(area), []).append(area)
+    return found
+
+
+def check_size(rows: int, bounds: Bounds) -> None:
+    """Raises Refused for more rows than an answer holds."""
+    if rows > bounds.values_max:
+        fix = f"Ask for at most {bounds.values_max}: fewer areas, a shorter range, or a coarser `step`."
+        raise Refused("areas", RefusalReason.TOO_MANY, f"that would be {rows} rows", fix)
+
+
+class _Goals:
+    """The judge of one span."""
+
+    def __init__(self, site: Site, kpi: Kpi, span: Span, zone: ZoneInfo) -> None:
+        self._site = site
+        self._kpi = kpi
+        # The target that holds on the last day is the span's.
+        self._day = datetime.fromtimestamp(span.end_s - 1, zone).date()
+
+    def judge(self, area: AreaId, value: Reported, *, is_part: bool) -> Judgement:
+        if is_part and self._kpi.measure in TOTALS:
+            return Judgement(status=Status.NONE, reason=Why.NO_GOAL)
+        return judge(self._kpi, value.now, target_of(self._kpi, self._site.areas.path(area), self._day))
+
+
+def judged_bucket(site: Site, kpi: Kpi, area: AreaId, span: Span, value: Reported, zone: ZoneInfo) -> Judged:
+    """A value of all dimensions together, judged."""
+    judged = _Goals(site, kpi, span, zone).judge(area, value, is_part=False)
+    return Judged(**_fields(bucket_of(span, value, zone)), **_fields(judged))
+
+
+def _row(
+    site: Site,
+    id_: AreaId,
+    group: str | None,
+    goals: _Goals,
+    span: Span,
+    value: Reported,
+    zone: ZoneInfo,
+    where: Mapping[str, str],
+) -> Row:
+    area = site.areas[id_]
+    return Row(
+        area=area.id,
+        code=area.code,
+        list=area.list_id,
+        kind=area.kind,
+        names=area.names,
+        dim=group,
+        **_fields(bucket_of(span, value, zone)),
+        **_fields(goals.judge(id_, value, is_part=group is not None or bool(where))),
+    )
+
+
+def _fields(struct: Struct) -> dict[str, Any]:
+    return msgspec.structs.asdict(struct)
+
+
+def ranked(rows: Collection[Found], direction: str | None) -> list[Found]:
+    """The rows with their ranks, in any order.
+
+    Several areas are ranked within each bucket and dimension value, the dimension values of one area among each
+    other. Without a direction the greatest is the first.
+    """
+    is_one = len({one.row.area for one in rows}) == 1
+    groups: dict[tuple[int, str | None], list[Found]] = {}
+    for one in rows:
+        groups.setdefault((one.at, None if is_one else one.row.dim), []).append(one)
+    sign = 1 if direction == "lower" else -1
+    found: list[Found] = []
+    for group in groups.values():
+        values = sorted(sign * v for one in group if (v := one.row.value) is not None and one.row.exact)
+        place: dict[float, int] = {}
+        for at, value in enumerate(values, 1):
+            place.setdefault(value, at)
+        for at, row in group:
+            has_rank = row.value is not None and row.exact
+            rank = place[sign * row.value] if has_rank and row.value is not None else None
+            found.append(Found(at, msgspec.structs.replace(row, rank=rank)))
+    return found
+
+
+def ordered(rows: Iterable[Found], order: Order, direction: str | None, limit: int | None) -> list[Row]:
+    """The rows of each bucket in this order, at most `limit` of each; the oldest bucket first."""
+    is_rising = order is Order.VALUE or (order is Order.RANK and direction == "lower")
+    sign = 1 if is_rising else -1
+
+    def key(row: Row) -> tuple[bool, float, str, str, str]:
+        place = (row.list, row.code, row.dim or "")
+        if order is Order.CODE:
+            return False, 0.0, *place
+        return row.value is None, 0.0 if row.value is None else sign * row.value, *place
+
+    by_span: dict[int, list[Row]] = {}
+    for at, row in rows:
+        by_span.setdefault(at, []).append(row)
+    return [row for at in sorted(by_span) for row in sorted(by_span[at], key=key)[:limit]]
+
+
+def counts_of(rows: Iterable[Row]) -> dict[str, int]:
+    """How many there are of each status, of every one."""
+    counted = Counter(row.status for row in rows)
+    return {status.value: counted[status] for status in Status}
+
+
+def table_sheet(name: str, kpi: str, rows: Iterable[Row], languages: Sequence[str]) -> Sheet:
+    """The rows as a flat table."""
+    columns = (
+        *(Column("kpi"), Column("area"), Column("code"), Column("list"), Column("kind"), *name_columns(languages)),
+        *(Column("dim"), *BUCKET_COLUMNS, Column("rank", Kind.WHOLE)),
+        *(Column("target", Kind.NUMBER), Column("attainment", Kind.NUMBER), Column("gap", Kind.NUMBER)),
+        *(Column("status"), Column("reason")),
+    )
+    return Sheet(name, columns, [_cells(kpi, row, languages) for row in rows])
+
+
+def _cells(kpi: str, row: Row, languages: Sequence[str]) -> tuple[Cell, ...]:
+    return (
+        *(kpi, row.area, row.code, row.list, row.kind, *names_cells(row.names, languages)),
+        *(row.dim, *bucket_cells(row), row.rank),
+        *(row.target, row.attainment, row.gap, row.status.value, row.reason.value),
+    )
