@@ -319,7 +319,9 @@ async def read_figures(
         found: Cells = {}
         for zone, some in _by_zone(site.areas, ids).items():
             intervals = _intervals(spans, reach, days, zone)
-            held = await _read(reader, bases, some, intervals, zone, by, where)
+            # What is true last of several intervals cannot be told from what each of them comes to.
+            is_each_alone = set(spans) <= set(intervals)
+            held = await _read(reader, bases, some, intervals, zone, by, where, is_each_alone=is_each_alone)
             found |= _over_spans(held, spans, intervals, reach, days, zone)
         cells |= {Part(base.id, reach, days): found for base in bases}
     return Figures(site, kpis, spans, by, cells, closed)
@@ -478,15 +480,17 @@ async def _read(
     zone: ZoneInfo,
     by: str | None,
     where: Mapping[str, str],
+    *,
+    is_each_alone: bool,
 ) -> Cells:
-    """What is stored of these bases in these areas of one zone, by interval."""
+    """What is stored of these bases in these areas of one zone, by interval. `is_each_alone`: each span is one."""
     by_tier: dict[Tier, list[_Piece]] = {}
     for at, interval in enumerate(intervals):
         for piece in pieces(interval.start_s, interval.end_s, zone):
             by_tier.setdefault(piece.tier, []).append(_Piece(piece.start_s, piece.end_s, at))
 
     pieces_of = Counter(piece.interval for some in by_tier.values() for piece in some)
-    whole = all(n == 1 for n in pieces_of.values())
+    whole = is_each_alone and all(n == 1 for n in pieces_of.values())
 
     def question(base: Base) -> tuple[str, int, list[int], list[str]]:
         wanted = {base.dimensions.index(name) + 1: value for name, value in where.items() if name in base.dimensions}

@@ -203,6 +203,17 @@ async def test_spans_may_overlap_in_any_order(stream: Writer) -> None:
         assert found["feedback_received", THREE, None, at].now.n == n
 
 
+async def test_of_overlapping_spans_each_has_what_was_true_last_in_it(stream: Writer) -> None:
+    said = [("01", 0, 9), ("01", 3, 4), ("02", 1, 5), ("02", 4, 1)]
+    await stream.commit(
+        [Sample(kpi="load", area=area, time_s=NOON_S + 3600 * hour, value=value) for area, hour, value in said]
+    )
+    asked = [TODAY, Span(NOON_S, NOON_S + 7200), Span(NOON_S + 7200, NOON_S + 5 * 3600), Span(NOON_S, TODAY.end_s)]
+    found = await read(stream, ["load"], [ROOT, ONE], asked)
+    assert [found["load", ROOT, None, at].now.value for at in range(4)] == [5, 14, 5, 5]
+    assert [found["load", ONE, None, at].now.value for at in range(4)] == [4, 9, 4, 4]
+
+
 async def test_what_is_corrected_keeps_what_was_first_reported(stream: Writer) -> None:
     kpis = ["feedback_received", "response_ms", "response_max", "load", "cameras_active", "cameras_silent"]
 
