@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from deploy.migrate import migrate_schema
+from schemas.distinct import estimate
 from schemas.errors import DependencyUnavailable
 from schemas.sketch import bin_of, merge_bins
 from schemas.window import TIERS, Tier
@@ -338,6 +339,65 @@ class TestTimescaleWriter(WriterContract):
             await commit(state, at, at + len(part), part, unique=False)
             at += len(part)
         assert await state.buckets() == passing_truth(arrivals)
+
+    async def test_different_ones_are_counted_over_batches_and_written_only_when_new(self, state: _Timescale) -> None:
+        await state.writer.position(LANE, TOPIC_ID)
+
+        def seen(*cameras: str) -> list[Arrival]:
+            return [arrival(raw(id=f"{number}", data={"camera": one})) for number, one in enumerate(cameras)]
+
+        async def rows() -> list[tuple[Any, ...]]:
+            found = await state.connection.fetch(
+                "SELECT sketch, n, xmin::text FROM kpi_minute WHERE kpi = 'cameras' AND area = '0101'"
+            )
+            return [tuple(row) for row in found]
+
+        await commit(state, 0, 3, seen("a", "b", "a"), unique=False)
+        ((sketch, n, written),) = await rows()
+        assert (estimate([sketch]), n) == (2, 0)
+        # Nothing new: the row is left alone.
+        await commit(state, 3, 5, seen("b", "a"), unique=False)
+        assert await rows() == [(sketch, 0, written)]
+        await commit(state, 5, 7, seen("b", "c"), unique=False)
+        ((sketch, _, _),) = await rows()
+        assert estimate([sketch]) == 3
+        # Another worker knows of nothing, and reads what there is.
+        async with opened(state.writer._url) as (other, _):
+            await other.commit(lane_batch(LANE, Position(TOPIC_ID, 7), 9, seen("a", "d"), unique=False))
+        ((sketch, _, _),) = await rows()
+        assert estimate([sketch]) == 4
+
+    async def test_what_a_transaction_did_not_commit_is_not_known(self, state: _Timescale) -> None:
+        await state.writer.position(LANE, TOPIC_ID)
+        seen = [arrival(raw(data={"camera": "a"}))]
+        blocked = asyncio.create_task(commit(state, 0, 1, seen, unique=False))
+        async with state.connection.transaction():
+            await state.connection.execute("LOCK kpi_day IN EXCLUSIVE MODE")
+            await asyncio.sleep(0.2)
+            blocked.cancel()
+            await asyncio.gather(blocked, return_exceptions=True)
+        await commit(state, 0, 1, seen, unique=False)
+        assert await state.buckets() == passing_truth(seen)
+
+    async def test_a_period_is_closed_by_its_first_report(self, state: _Timescale) -> None:
+        await state.writer.position(LANE, TOPIC_ID)
+
+        async def held_() -> list[tuple[Any, ...]]:
+            rows = await state.connection.fetch(
+                "SELECT n, total, first_n, first_total, corrected_at IS NULL FROM kpi_day WHERE kpi = 'staff'"
+            )
+            return list({tuple(row) for row in rows})
+
+        def report(id_: str, value: float, **given: Any) -> Arrival:
+            return arrival(raw("ioc.indicator.observed.v1", id=id_, data={"value": value}, **given))
+
+        await commit(state, 0, 1, [report("1", 0.1)])
+        assert await held_() == [(1, 100_000, None, None, True)]
+        await commit(state, 1, 2, [report("2", 1e15, time="2025-07-01T08:00:10+07:00")])
+        assert await held_() == [(2, 10**21, 1, 100_000, False)]
+        # What is withdrawn was reported first all the same.
+        await commit(state, 2, 4, [report("3", 0.0, withdraws="1"), report("4", 0.0, withdraws="2")])
+        assert await held_() == [(0, 0, 1, 100_000, False)]
 
     async def test_old_changes_are_swept_a_bounded_number_at_a_time(self, state: _Timescale) -> None:
         await state.connection.executemany(

@@ -1,0 +1,202 @@
+"""Does the catalogue change at recorded positions, and is every event counted and taken away by one version?"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from deploy.migrate import migrate_schema
+from schemas.errors import DependencyUnavailable
+from schemas.event import EVENT_TYPES
+from schemas.site import Pack, parse_site
+from schemas.topics import Dedupe
+from streams.lane import Counting
+from streams.store import sites
+from streams.store.timescale import TimescaleWriter
+from streams.store.writer import Lane, LaneBatch, Position, PositionMoved
+from streams.versions import RegisteredPack, Versions, compiled
+from tests.streams.memory import MemoryLog
+from tests.streams.world import LOGGED_MS, PACK, arrival, batch, raw
+
+TOPIC_ID = UUID(int=1)
+LANE = Lane("t", 2)
+RECEIVED = "ioc.feedback.received.v1"
+CLOSED = "ioc.feedback.closed.v1"
+ALL_TYPES = frozenset(EVENT_TYPES.values())
+
+NARROWER: Pack = PACK | {
+    "kpis.toml": PACK["kpis.toml"].replace(
+        'where = { channel = "phone" }', 'where = { channel = "phone", category = "road" }'
+    )
+}
+"""The same ids: by phone counts only what concerns roads."""
+
+
+class Centre:
+    """A database with version 1, and workers that may not have heard of later ones."""
+
+    def __init__(self, database_url: str, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+        self.url = database_url
+        self.connection = connection
+        self.log = MemoryLog()
+        self.log.ids[LANE.topic] = TOPIC_ID
+        self.writers: list[TimescaleWriter] = []
+
+    def writer(self, number: int, pack: Pack) -> tuple[TimescaleWriter, Versions]:
+        """A worker's, that has heard of this version."""
+        versions = Versions(compiled(number, parse_site(pack)))
+        self.writers.append(TimescaleWriter(self.url, "group", versions))
+        return self.writers[-1], versions
+
+    def worker(self, number: int, pack: Pack) -> Counting:
+        """One that counts the lane."""
+        writer, versions = self.writer(number, pack)
+        return Counting(
+            LANE,
+            dedupe=Dedupe.FOREVER,
+            types=ALL_TYPES,
+            versions=versions,
+            writer=writer,
+            log=self.log,
+            wall_clock_s=lambda: 0.0,
+        )
+
+    async def count(self, worker: Counting, *values: bytes) -> None:
+        """Puts records on the log, and counts them."""
+        stored = self.log.records.get(LANE, [])
+        made = batch(values, len(stored), *LANE)
+        self.log.append(LANE, made.records)
+        await worker.count(made)
+
+    async def by_phone(self) -> int:
+        """What the KPI says of the whole province."""
+        return await self.connection.fetchval(
+            "SELECT coalesce(sum(n), 0)::bigint FROM kpi_day WHERE kpi = 'received_by_phone' AND area = '00'"
+        )
+
+    async def switches(self) -> list[tuple[Any, ...]]:
+        """Which version counts from which offset on."""
+        rows = await self.connection.fetch(
+            "SELECT topic, partition, version, next_offset, topic_id FROM site_switch ORDER BY version"
+        )
+        return [tuple(row) for row in rows]
+
+
+@asynccontextmanager
+async def opened(database_url: str) -> AsyncIterator[Centre]:
+    """A centre over empty tables."""
+    await migrate_schema(database_url)
+    connection = await asyncpg.connect(database_url)
+    centre = Centre(database_url, connection)
+    try:
+        yield centre
+    finally:
+        for writer in centre.writers:
+            await writer.close()
+        await connection.close()
+
+
+@pytest.fixture
+async def centre(database_url: str) -> AsyncIterator[Centre]:
+    """One whose first pack is registered."""
+    async with opened(database_url) as centre:
+        assert await sites.register_site(centre.connection, PACK) == 1
+        yield centre
+
+
+def by_phone(id_: str, category: str = "noise", **given: Any) -> bytes:
+    """A report."""
+    return raw(RECEIVED, id=id_, data={"channel": "phone", "category": category}, **given)
+
+
+async def test_packs_are_numbered_as_they_come(database_url: str) -> None:
+    async with opened(database_url) as centre:
+        writer, _ = centre.writer(0, PACK)
+        assert await writer.newest_site() is None
+        # A worker begins with its own pack where there is none, and with the newest where there is one.
+        assert await sites.begin(database_url, PACK) == RegisteredPack(1, PACK)
+        assert await sites.begin(database_url, NARROWER) == RegisteredPack(1, PACK)
+        assert [await writer.register_site(pack) for pack in (PACK, NARROWER, NARROWER, PACK)] == [1, 2, 2, 3]
+        assert await writer.newest_site() == RegisteredPack(3, PACK)
+        assert await writer.site(2) == RegisteredPack(2, NARROWER)
+        # Two that find the same change at once make one version of it.
+        other, _ = centre.writer(0, PACK)
+        numbers = await asyncio.gather(*(one.register_site(NARROWER) for one in (writer, other) * 3))
+        assert set(numbers) == {4}
+        assert (await writer.newest_site() or RegisteredPack(0, {})).version == 4
+
+
+async def test_a_database_that_is_away_is_said_so() -> None:
+    with pytest.raises(DependencyUnavailable, match="database is away"):
+        await sites.begin("postgresql://ioc@127.0.0.1:9/none", PACK)
+
+
+async def test_a_lane_switches_at_a_recorded_offset_and_never_back(centre: Centre) -> None:
+    worker = centre.worker(1, PACK)
+    await centre.count(worker, by_phone("1"), by_phone("2"), by_phone("3", "road"))
+    assert await centre.by_phone() == 3
+    assert await centre.switches() == [(*LANE, 1, 0, TOPIC_ID)]
+    assert await sites.register_site(centre.connection, NARROWER) == 2
+    newer = centre.worker(2, NARROWER)
+    await centre.count(newer, by_phone("4"), by_phone("5", "road"))
+    assert await centre.by_phone() == 4
+    assert await centre.switches() == [(*LANE, 1, 0, TOPIC_ID), (*LANE, 2, 3, TOPIC_ID)]
+    # Who has not heard of version 2 reads it when it finds the lane moved.
+    await centre.count(worker, by_phone("6"), by_phone("7", "road"))
+    assert await centre.by_phone() == 5
+    assert await centre.switches() == [(*LANE, 1, 0, TOPIC_ID), (*LANE, 2, 3, TOPIC_ID)]
+    rows = await centre.connection.fetch('SELECT site_version, "offset" FROM event ORDER BY "offset"')
+    assert [tuple(row) for row in rows] == [(1, 0), (1, 1), (1, 2), (2, 3), (2, 4), (2, 5), (2, 6)]
+
+
+async def test_an_older_version_does_not_move_a_lane(centre: Centre) -> None:
+    await sites.register_site(centre.connection, NARROWER)
+    await centre.count(centre.worker(2, NARROWER), by_phone("1"))
+    writer, versions = centre.writer(1, PACK)
+    stale = LaneBatch(
+        lane=LANE,
+        expected=Position(TOPIC_ID, 1),
+        reached=Position(TOPIC_ID, 2, 0.0, 1),
+        arrivals=[arrival(by_phone("2"))],
+        version=versions.newest,
+        unique=True,
+    )
+    with pytest.raises(PositionMoved):
+        await writer.commit(stale)
+    assert (await writer.position(LANE, TOPIC_ID))[1:] == (1, pytest.approx(LOGGED_MS / 1000, abs=1000), 2)
+
+
+async def test_an_event_is_taken_away_by_the_version_that_counted_it(centre: Centre) -> None:
+    await centre.count(centre.worker(1, PACK), by_phone("1"), by_phone("2"), by_phone("3", "road"))
+    await sites.register_site(centre.connection, NARROWER)
+    # This worker has never heard of version 1: it reads it to take away what it counted.
+    newer = centre.worker(2, NARROWER)
+    await centre.count(newer, by_phone("4", supersedes="1"), by_phone("5", "road", supersedes="2"))
+    assert await centre.by_phone() == 2
+    await centre.count(newer, by_phone("6", withdraws="3"), by_phone("7", withdraws="4"))
+    assert await centre.by_phone() == 1
+
+
+async def test_idle_lanes_are_noted_where_they_still_stand(centre: Centre) -> None:
+    worker = centre.worker(1, PACK)
+    await centre.count(worker, by_phone("1"))
+    writer = centre.writers[0]
+    other = Lane("t", 3)
+    await writer.position(other, TOPIC_ID)
+    looked_at = datetime(2025, 7, 1, 2, 0, tzinfo=UTC)
+
+    async def noted() -> dict[int, datetime | None]:
+        rows = await centre.connection.fetch("SELECT partition, caught_up_at FROM position")
+        return {row["partition"]: row["caught_up_at"] for row in rows}
+
+    # The first has moved on since it was looked at.
+    await writer.note_caught_up({LANE: 0, other: 0}, looked_at)
+    assert await noted() == {2: None, 3: looked_at}
+    later = looked_at + timedelta(minutes=1)
+    await writer.note_caught_up({LANE: 1}, later)
+    assert await noted() == {2: later, 3: looked_at}
