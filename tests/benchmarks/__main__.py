@@ -20,12 +20,17 @@ from rich.console import Console
 from rich.table import Table
 
 from deploy.settings import Settings
-from tests.benchmarks import fold, ingest, latency, start_up
+from streams.core.dedupe import IDS_MAX
+from tests.benchmarks import fold, ingest, latency, query, start_up
 from tests.benchmarks.services import Services, services
 
 EVENTS, EVENTS_QUICK = 2_000_000, 500_000
 STOCK_EVENTS, STOCK_EVENTS_QUICK = 200_000, 50_000
+GROWTH_EVENTS = 500_000
+KPIS, COMMUNES = (1, 10, 40), (200, 1000, 3321)
+DEDUPE_IDS, DEDUPE_IDS_QUICK = (1_000_000, 2_500_000, IDS_MAX), (IDS_MAX,)
 REPETITIONS = 3
+NOT_QUICK = {"up", "growth"}
 RESULTS = Path(".bench/latest.json")
 
 Figures = dict[str, list[float]]
@@ -43,17 +48,20 @@ class Ratio(Struct, frozen=True, kw_only=True):
 RATIOS = (
     Ratio(name="fold_x_stock", of="fold_events_s", to="faust_stock_events_s", goal=10),
     Ratio(name="fold_x_raw", of="fold_events_s", to="aiokafka_raw_events_s", goal=0.5),
+    Ratio(name="fold_catalogue_x_stock", of="fold_catalogue_events_s", to="faust_stock_catalogue_events_s", goal=8),
     Ratio(name="fold_x_quix", of="fold_events_s", to="quix_window_events_s", goal=0),
     Ratio(name="ingest_x_bare", of="ingest_events_s", to="ingest_bare_events_s", goal=0.6),
     Ratio(name="ingest_single_x_bare", of="ingest_requests_s", to="ingest_bare_requests_s", goal=0),
 )
-LIMITS = {"latency_board_p50_s": 0.06, "latency_board_p99_s": 0.25, "up_warm_s": 15.0}
+LIMITS = {"query_p95_s": 0.1, "latency_board_p50_s": 0.06, "latency_board_p99_s": 0.25, "up_warm_s": 15.0}
 
 
 async def folds(place: Services, *, quick: bool) -> Figures:
     """The fold beside its rivals, in turns, so that what else the machine does falls on all alike."""
     full = await fold.prepare(place, EVENTS_QUICK if quick else EVENTS)
     short = await fold.prepare(place, STOCK_EVENTS_QUICK if quick else STOCK_EVENTS)
+    mixed = await fold.prepare(place, EVENTS_QUICK if quick else EVENTS, "reference")
+    short_mixed = await fold.prepare(place, STOCK_EVENTS_QUICK, "reference")
     figures: Figures = {}
 
     def note(name: str, run: fold.Run) -> None:
@@ -65,10 +73,30 @@ async def folds(place: Services, *, quick: bool) -> Figures:
         note("fold_events_s", run)
         figures.setdefault("fold_rss_mb", []).append(run.rss_bytes / 2**20)
         note("faust_stock_events_s", await asyncio.to_thread(fold.rival, "stock", place, short))
+        run = await fold.ours(place, mixed, 1)
+        note("fold_catalogue_events_s", run)
+        figures.setdefault("fold_catalogue_rss_mb", []).append(run.rss_bytes / 2**20)
+        stock = await asyncio.to_thread(fold.rival, "stock_catalogue", place, short_mixed)
+        note("faust_stock_catalogue_events_s", stock)
         if not quick:
             note("quix_window_events_s", await asyncio.to_thread(fold.rival, "quix", place, short))
             note("fold_2_workers_events_s", await fold.ours(place, full, 2))
             note("fold_4_workers_events_s", await fold.ours(place, full, 4))
+    for ids in DEDUPE_IDS_QUICK if quick else DEDUPE_IDS:
+        name = "fold_dedupe_rss_mb" if ids == IDS_MAX else f"fold_dedupe_rss_mb_{ids // 1000}k_ids"
+        figures[name] = [await asyncio.to_thread(fold.dedupe_rss_bytes, place, ids) / 2**20]
+    return figures
+
+
+async def growth(place: Services) -> Figures:
+    """How the fold's speed falls with the number of KPIs, and with that of areas."""
+    figures: Figures = {}
+    for kpis in KPIS:
+        log = await fold.prepare(place, GROWTH_EVENTS, str(kpis))
+        figures[f"fold_{kpis}_kpis_events_s"] = [(await fold.ours(place, log, 1)).events_s]
+    for communes in COMMUNES:
+        log = await fold.prepare(place, GROWTH_EVENTS, f"one@{communes}")
+        figures[f"fold_{communes}_communes_events_s"] = [(await fold.ours(place, log, 1)).events_s]
     return figures
 
 
@@ -76,13 +104,15 @@ async def measure(place: Services, *, quick: bool, only: set[str], say: Callable
     """All figures, or those of the named groups."""
     groups = {
         "fold": lambda: folds(place, quick=quick),
+        "growth": lambda: growth(place),
         "ingest": lambda: ingest.measure(place, quick=quick),
         "latency": lambda: latency.measure(place, quick=quick),
+        "query": lambda: query.measure(place, quick=quick),
         "up": lambda: start_up.measure(place),
     }
     figures: Figures = {}
     for name, group in groups.items():
-        if (only and name not in only) or (quick and name == "up"):
+        if (only and name not in only) or (quick and name in NOT_QUICK and name not in only):
             continue
         started_s = time.monotonic()
         figures |= await group()
@@ -124,8 +154,10 @@ def _number(value: float) -> str:
 def main() -> None:
     """Runs the benchmarks."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fold, ingest and latency only, in under a minute")
-    parser.add_argument("--only", action="append", default=[], choices=["fold", "ingest", "latency", "up"])
+    parser.add_argument("--quick", action="store_true", help="fewer runs and events, in some minutes")
+    parser.add_argument(
+        "--only", action="append", default=[], choices=["fold", "growth", "ingest", "latency", "query", "up"]
+    )
     arguments = parser.parse_args()
     say = Console(stderr=True).print
     with services(Settings.from_env(os.environ)) as place:

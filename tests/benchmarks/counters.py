@@ -1,7 +1,8 @@
 """One process of a fold benchmark: which counter, from which topic, until how many events?
 
     python -m tests.benchmarks.counters raw|stock|stock_catalogue|quix KAFKA TOPIC_PREFIX EVENTS
-    python -m tests.benchmarks.counters ours KAFKA TOPIC_PREFIX DATABASE_URL GROUP WORKER CATALOGUE
+    python -m tests.benchmarks.counters ours KAFKA TOPIC_PREFIX DATABASE_URL GROUP WORKER WORKLOAD
+    python -m tests.benchmarks.counters dedupe IDS
 
 The rivals print one line of JSON: events, seconds from the first event to the last, peak RSS in bytes.
 """
@@ -13,7 +14,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import uvloop
 
@@ -24,7 +26,7 @@ from schemas.kpi import Base, Measure
 from schemas.sketch import bin_of
 from schemas.topics import CASES, DETECTIONS, METRICS
 from schemas.window import MINUTE_S, day_start, hour_start
-from tests.benchmarks.workload import PARTITIONS, pack, site
+from tests.benchmarks.workload import PARTITIONS, START_S, pack, site
 
 Totals = dict[tuple[str, str, int], list[float]]
 
@@ -202,7 +204,7 @@ def quix(bootstrap: str, prefix: str, meter: Meter) -> None:
     app.run()
 
 
-def ours(bootstrap: str, prefix: str, database_url: str, group: str, worker: str, catalogue: str) -> None:
+def ours(bootstrap: str, prefix: str, database_url: str, group: str, worker: str, workload: str) -> None:
     """The centre's own worker, as `ioc run streams` runs it, on the benchmark's site."""
     from deploy.worker import run_worker
     from streams.agents import StreamsConfig
@@ -211,7 +213,7 @@ def ours(bootstrap: str, prefix: str, database_url: str, group: str, worker: str
         StreamsConfig(
             kafka=bootstrap,
             database_url=database_url,
-            current_pack=lambda: pack(catalogue),
+            current_pack=lambda: pack(workload),
             worker=worker,
             topic_prefix=prefix,
             group=group,
@@ -219,9 +221,40 @@ def ours(bootstrap: str, prefix: str, database_url: str, group: str, worker: str
     )
 
 
+def dedupe(ids: int) -> None:
+    """Remembers ids as a lane does, over the horizon, and prints what that costs."""
+    from streams.core.dedupe import HORIZON_MS, SeenIds
+
+    before = _rss_bytes()
+    lanes = [SeenIds() for _ in range(PARTITIONS)]
+    step = 10_000
+    for start in range(0, ids, step):
+        logged_ms = START_S * 1000 + start * HORIZON_MS // ids
+        lanes[start // step % PARTITIONS].remember(
+            [_Remembered(hash(("//cameras/1", f"{number:012}")), logged_ms) for number in range(start, start + step)]  # pyright: ignore[reportArgumentType]
+        )
+    assert sum(map(len, lanes)) == ids
+    print(json.dumps({"rss": _rss_bytes() - before}), flush=True)
+
+
+class _Remembered(NamedTuple):
+    """As much of an arrival as dedupe looks at."""
+
+    identity: int
+    logged_ms: int
+
+
+def _rss_bytes() -> int:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
 def main(argv: list[str]) -> None:
     """Runs the counter that the first argument names."""
     kind, *rest = argv
+    if kind == "dedupe":
+        dedupe(int(rest[0]))
+        return
     if kind == "ours":
         ours(*rest)
         return

@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from deploy.migrate import ensure_topics, migrate_schema
 from tests.benchmarks.services import Services
-from tests.benchmarks.workload import ROOT, fill
+from tests.benchmarks.workload import ROOT, Workload, fill
 
 WAIT_S = 300.0
 POLL_S = 0.01
@@ -43,15 +43,16 @@ class Log(Struct, frozen=True, kw_only=True):
 
     prefix: str
     events: int
-    catalogue: str
+    workload: str
 
 
-async def prepare(services: Services, events: int, catalogue: str = "one") -> Log:
+async def prepare(services: Services, events: int, workload: str = "one") -> Log:
     """Writes a log of its own with so many events: detections alone, or the mixture for the reference catalogue."""
-    log = Log(prefix=f"bench-{catalogue}-{events}.", events=events, catalogue=catalogue)
+    prefix = f"bench-{workload.replace('@', '-')}-{events}."
+    log = Log(prefix=prefix, events=events, workload=workload)
     await migrate_schema(services.database_url)
     if await ensure_topics(services.kafka, log.prefix):
-        await fill(services.kafka, log.prefix, events, catalogue)
+        await fill(services.kafka, log.prefix, events, workload)
     return log
 
 
@@ -74,7 +75,7 @@ async def ours(services: Services, log: Log, workers: int) -> Run:
         )
         group = f"bench-{uuid.uuid4().hex[:8]}"
         for worker in range(workers):
-            arguments = ["ours", services.kafka, log.prefix, services.database_url, group, str(worker), log.catalogue]
+            arguments = ["ours", services.kafka, log.prefix, services.database_url, group, str(worker), log.workload]
             processes.append(_start(arguments, services.folder / f"ours-{workers}-{worker}.log"))
         first, started_s = 0, 0.0
         deadline_s = time.monotonic() + WAIT_S
@@ -100,12 +101,20 @@ async def ours(services: Services, log: Log, workers: int) -> Run:
 
 async def _check(connection: "asyncpg.Connection[asyncpg.Record]", log: Log) -> None:
     """Raises RuntimeError unless every detection was counted once."""
-    detections = log.events if log.catalogue != "reference" else sum(n % 100 < 65 for n in range(log.events))
+    kpis = Workload.parse(log.workload).kpis
+    detections = log.events if kpis != "reference" else sum(n % 100 < 65 for n in range(log.events))
     counted = await connection.fetchval(
         "SELECT sum(n) FROM kpi_minute WHERE kpi LIKE 'camera.detections%' AND area = $1", ROOT
     )
-    if counted != detections * (int(log.catalogue) if log.catalogue.isdigit() else 1):
+    if counted != detections * (int(kpis) if kpis.isdigit() else 1):
         raise RuntimeError(f"{counted} detections are in the KPI, {detections} on the log")
+
+
+def dedupe_rss_bytes(services: Services, ids: int) -> int:
+    """What remembering so many ids costs a worker."""
+    with _process(["dedupe", str(ids)], services.folder / "dedupe.log") as process:
+        output, _ = process.communicate(timeout=WAIT_S)
+    return int(json.loads(output.splitlines()[-1])["rss"])
 
 
 def _start(arguments: list[str], log: Path) -> subprocess.Popen[bytes]:

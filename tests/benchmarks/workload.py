@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib.resources import files
+from typing import NamedTuple
 
 from aiokafka import AIOKafkaProducer
 
@@ -52,39 +53,53 @@ dimensions = ["kind"]
 """
 
 
-def _areas() -> str:
+def _areas(communes: int) -> str:
     """A country of four levels."""
     rows = ["code,parent,kind,name_vi,name_en", f"{ROOT},,country,Nước,Country"]
     rows += [f"P{n},{ROOT},province,Tỉnh {n},Province {n}" for n in range(4)]
     rows += [f"D{n:02},P{n % 4},district,Huyện {n},District {n}" for n in range(40)]
-    rows += [f"{n:05},D{n % 40:02},commune,Xã {n},Commune {n}" for n in range(AREAS)]
+    rows += [f"{n:05},D{n % 40:02},commune,Xã {n},Commune {n}" for n in range(communes)]
     return "\n".join(rows) + "\n"
 
 
-def pack(catalogue: str) -> Pack:
-    """The site pack with one KPI (`one`), the reference catalogue (`reference`), or so many copies of the one."""
-    if catalogue == "one":
-        kpis = _ONE_KPI
-    elif catalogue == "reference":
-        kpis = (files("deploy") / "sites" / "vietnam" / "kpis.toml").read_text(encoding="utf-8")
+class Workload(NamedTuple):
+    """What is counted: `kpis` is `one`, `reference` or a number of copies of the one, in so many `communes`."""
+
+    kpis: str
+    communes: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Workload":
+        """Reads `one`, `reference`, `10` or `one@2000`."""
+        kpis, _, communes = text.partition("@")
+        return cls(kpis, int(communes or AREAS))
+
+
+def pack(workload: str) -> Pack:
+    """The site pack of a workload."""
+    kpis, communes = Workload.parse(workload)
+    if kpis == "one":
+        text = _ONE_KPI
+    elif kpis == "reference":
+        text = (files("deploy") / "sites" / "vietnam" / "kpis.toml").read_text(encoding="utf-8")
     else:
-        kpis = "".join(_ONE_KPI.replace("camera.detections", f"camera.detections.{n}") for n in range(int(catalogue)))
-    return {"site.toml": _SITE_TOML, "areas.csv": _areas(), "kpis.toml": kpis}
+        text = "".join(_ONE_KPI.replace("camera.detections", f"camera.detections.{n}") for n in range(int(kpis)))
+    return {"site.toml": _SITE_TOML, "areas.csv": _areas(communes), "kpis.toml": text}
 
 
 @cache
-def site(catalogue: str = "one") -> Site:
+def site(workload: str = "one") -> Site:
     """The pack, parsed."""
-    return parse_site(pack(catalogue))
+    return parse_site(pack(workload))
 
 
-def detection(number: int) -> bytes:
+def detection(number: int, communes: int = AREAS) -> bytes:
     """The value of event `number` on the log: what `ingest` writes for a camera."""
     camera = number % PARTITIONS
     time = datetime.fromtimestamp(START_S + number / EVENTS_PER_SECOND, UTC).isoformat(timespec="milliseconds")
     return (
         f'{{"specversion":"1.0","type":"ioc.camera.detection.v1","id":"{number:012}","source":"//cameras/{camera}",'
-        f'"time":"{time}","area":"{number // PARTITIONS % AREAS:05}",'
+        f'"time":"{time}","area":"{number // PARTITIONS % communes:05}",'
         f'"data":{{"camera":"camera-{camera}","kind":"{KINDS[number % 3]}","count":{1 + number % 3},"score":0.87}},'
         f'"receivedat":"{time}","arealist":"bench"}}'
     ).encode()
@@ -126,18 +141,20 @@ def mixed(number: int) -> tuple[str, bytes, bytes]:
     )
 
 
-async def fill(bootstrap: str, prefix: str, events: int, catalogue: str) -> None:
+async def fill(bootstrap: str, prefix: str, events: int, workload: str) -> None:
     """Writes events 0 … events-1 to their topics, the partition being the number's remainder."""
 
+    kpis, communes = Workload.parse(workload)
+
     def only_detections(number: int) -> tuple[str, bytes, bytes]:
-        return DETECTIONS.name, f"//cameras/{number % PARTITIONS}".encode(), detection(number)
+        return DETECTIONS.name, f"//cameras/{number % PARTITIONS}".encode(), detection(number, communes)
 
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", max_batch_size=BATCH_BYTES)
     await producer.start()
     try:
         for partition in range(PARTITIONS):
             numbers = range(partition, events, PARTITIONS)
-            await _fill(producer, prefix, partition, numbers, mixed if catalogue == "reference" else only_detections)
+            await _fill(producer, prefix, partition, numbers, mixed if kpis == "reference" else only_detections)
     finally:
         await producer.stop()
 
