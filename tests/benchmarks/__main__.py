@@ -155,9 +155,8 @@ def main() -> None:
     """Runs the benchmarks."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer runs and events, in some minutes")
-    parser.add_argument(
-        "--only", action="append", default=[], choices=["fold", "growth", "ingest", "latency", "query", "up"]
-    )
+    groups = ["fold", "growth", "ingest", "latency", "query", "up"]
+    parser.add_argument("--only", action="append", default=[], choices=groups)
     arguments = parser.parse_args()
     say = Console(stderr=True).print
     with services(Settings.from_env(os.environ)) as place:

@@ -158,7 +158,7 @@ async def _ask(services: Services, site: Site, requests: int) -> dict[str, list[
     port = ports.free_port()
     command = [sys.executable, "-m", "tests.benchmarks.web", services.kafka, services.database_url, "query."]
     with (services.folder / "query-web.log").open("ab") as log:
-        process = subprocess.Popen([*command, str(port), "vietnam"], stdout=log, stderr=log)
+        process = subprocess.Popen([*command, str(port), "vietnam"], stdout=log, stderr=log)  # noqa: ASYNC220
     try:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=WAIT_S) as client:
             await _until_ready(client)
