@@ -521,11 +521,15 @@ class Running(msgspec.Struct, frozen=True):
 
 @asynccontextmanager
 async def dashboard(
-    database_url: str, port: int = 0, current_site: Callable[[], Site] = site, **bounds: Any
+    database_url: str,
+    port: int = 0,
+    current_site: Callable[[], Site] = site,
+    now: Callable[[], datetime] = utc_now,
+    **bounds: Any,
 ) -> AsyncGenerator[Running]:
     """The dashboard on a port of its own, with the server options that it asks for."""
     app = create_app(
-        DashboardConfig(database_url=database_url, current_site=current_site, now=utc_now, bounds=Bounds(**bounds))
+        DashboardConfig(database_url=database_url, current_site=current_site, now=now, bounds=Bounds(**bounds))
     )
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1, **SERVER_OPTIONS))
     listener = socket.socket()
