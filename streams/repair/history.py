@@ -6,7 +6,7 @@ decides which ones had come before.
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Any, NamedTuple, TypeAlias
@@ -94,7 +94,12 @@ async def connected(places: Places, lock: int = REPAIR) -> AsyncGenerator[Connec
         connection: Connection = await asyncpg.connect(
             places.database_url,
             timeout=CONNECT_TIMEOUT_S,
-            server_settings={"application_name": "ioc repair", "jit": "off"},
+            # The server notices within seconds that a command was killed, and frees what it held.
+            server_settings={
+                "application_name": "ioc repair",
+                "jit": "off",
+                "client_connection_check_interval": "2s",
+            },
         )
     except (OSError, TimeoutError, asyncpg.PostgresError) as error:
         raise DependencyUnavailable("database", str(error) or type(error).__name__) from error
@@ -103,6 +108,9 @@ async def connected(places: Places, lock: int = REPAIR) -> AsyncGenerator[Connec
             raise OperatorError("Another command like this is under way.", "Wait until it has ended.")
         yield connection
     finally:
+        # In order where that is possible, so that whoever comes next finds the lock free.
+        with suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            await connection.close(timeout=CONNECT_TIMEOUT_S)
         connection.terminate()
 
 
@@ -323,7 +331,7 @@ class Trail:
             fresh = self._seen.fresh(arrivals)
             self._seen.remember(arrivals)
             self.next_offset = records[-1].offset + 1
-            yield fresh
+            yield [arrival for arrival in fresh if not arrival.event.exercise]
 
     async def _read(self, records: Sequence[Record]) -> list[Arrival]:
         arrivals = self._version.reader.read(*self.lane, records, self._types).arrivals

@@ -19,6 +19,7 @@ from schemas.distinct import estimate
 from schemas.errors import OperatorError
 from schemas.event import EVENT_TYPES, IndicatorObserved
 from schemas.kpi import Base, Measure
+from schemas.sketch import encode_bins, merge_bins
 from schemas.statements import for_tier, parse_statements
 from schemas.topics import Dedupe
 from schemas.window import TIERS, Tier, bucket_end, bucket_start
@@ -264,6 +265,9 @@ class _Rebuild:
                 await self._connection.execute(for_tier(REBUILD["put_new"], tier))
             if not self._wanted.kpi_ids:
                 await self._connection.execute(REBUILD["adopt_events"], self._version.number, self._kept_types)
+            await self._connection.execute(
+                REBUILD["merge_again"], [base.id for base in self._bases], moment(self._extent.start_s)
+            )
             await self._connection.execute(SQL["note_change"], RELOAD)
         fence_s = time.monotonic() - begun_s
         return Rebuilt(events=self._events, left_out=self._left_out, fence_s=fence_s, floor=self._floor)
@@ -361,17 +365,25 @@ class _Rebuild:
 
     async def _judge_sketches(self) -> None:
         """Finds out which sketches have seen equally many, though their bytes differ."""
-        if not any(base.measure is Measure.DISTINCT for base in self._bases):
+        measures = {base.id: base.measure for base in self._bases}
+        if not {Measure.DISTINCT, Measure.PERCENTILE} & set(measures.values()):
             return
         for tier in TIERS:
             judged = [
                 (
                     *(row["kpi"], row["area"], row["bucket"], row["dim"], row["old_digest"], row["new_digest"]),
-                    estimate(row["old_sketches"]) == estimate(row["new_sketches"]),
+                    _are_alike(measures[row["kpi"]], row["old_sketches"], row["new_sketches"]),
                 )
                 for row in await self._connection.fetch(for_tier(REBUILD["read_unlike"], tier))
             ]
             await self._connection.executemany(for_tier(REBUILD["judge"], tier), judged)
+
+
+def _are_alike(measure: Measure, some: Sequence[bytes], others: Sequence[bytes]) -> bool:
+    """Whether sketches of a bucket's rows say the same, however they are divided among the rows."""
+    if measure is Measure.PERCENTILE:
+        return encode_bins(merge_bins(some)) == encode_bins(merge_bins(others))
+    return estimate(some) == estimate(others)
 
 
 def _only(folded: Folded, keys: Mapping[Tier, set[Key]]) -> Folded:

@@ -128,6 +128,7 @@ WITH both_sides AS (
     SELECT kpi, area, bucket, dim, bin, n, total, low, high, sketch, false, first_n FROM old_kpi_tier
 ), summed AS (
     SELECT kpi, area, bucket, dim, bin, count(first_n) > 0 AS has_first,
+           bool_or(NOT is_new AND (n <> 0 OR sketch IS NOT NULL OR first_n IS NOT NULL)) AS was_there,
            coalesce(sum(n) FILTER (WHERE is_new), 0) AS new_n,
            coalesce(sum(n) FILTER (WHERE NOT is_new), 0) AS old_n,
            CASE WHEN bin > -2147483648 THEN coalesce(sum(total) FILTER (WHERE is_new), 0)
@@ -142,7 +143,7 @@ WITH both_sides AS (
            md5(string_agg(sketch, ''::bytea ORDER BY sketch) FILTER (WHERE NOT is_new)) AS old_digest
     FROM both_sides GROUP BY kpi, area, bucket, dim, bin
 ), changed AS (
-    SELECT s.kpi, s.area, s.bucket, s.dim, s.bin, d.differs
+    SELECT s.kpi, s.area, s.bucket, s.dim, s.bin, s.was_there, d.differs
     FROM summed AS s
     LEFT JOIN judged_kpi_tier AS j USING (kpi, area, bucket, dim, old_digest, new_digest)
     CROSS JOIN LATERAL (
@@ -170,8 +171,9 @@ LEFT JOIN changed USING (kpi, area, bucket, dim, bin)
 LEFT JOIN repaired_shard AS s USING (kpi, shard, zone)
 CROSS JOIN LATERAL (
     -- The first report of a period closes its bucket; where there was none, nothing was closed.
-    SELECT changed.differs IS NOT NULL AND CASE WHEN i.is_reported THEN old.n IS NOT NULL AND s.kpi IS NOT NULL
-                                                ELSE coalesce(bucket < s.kpi_tier_closed, false) END AS keeps
+    -- Only buckets that have closed are merged into shard -1.
+    SELECT changed.differs IS NOT NULL AND CASE WHEN i.is_reported THEN changed.was_there
+                                                ELSE coalesce(bucket < s.kpi_tier_closed, shard = -1) END AS keeps
 ) AS k
 WHERE keeps OR new.n <> 0 OR new.sketch IS NOT NULL;
 
@@ -180,3 +182,7 @@ WHERE keeps OR new.n <> 0 OR new.sketch IS NOT NULL;
 UPDATE event AS e SET site_version = $1
 FROM repaired_area AS a
 WHERE e.type = ANY($2::text[]) AND e.area = a.area AND e.window_time >= a.kpi_day_from AND e.site_version < $1;
+
+-- merge_again --
+-- Lets the rows of these bases be merged again from a moment on.
+UPDATE compaction SET compacted_until = least(compacted_until, $2) WHERE kpi = ANY($1::text[]);
