@@ -180,8 +180,8 @@ class Fold:
             on_time, behind = self._split(streamed)
             floors = self._floors(streamed[0].logged_ms / 1000)
             self._roll_up(self._leaves(on_time), floors, open_, touched)
-            for watermark_s, group in behind.items():
-                self._roll_up(self._leaves(group), floors, open_, touched, watermark_s, late)
+            for closed_s, group in behind.items():
+                self._roll_up(self._leaves(group), floors, open_, touched, closed_s, late)
         if observed:
             self._roll_up(self._leaves(observed), _DAYS_ONLY, reported, touched)
         return Folded(cells=open_, late=late, reported=reported, touched=touched)
@@ -210,7 +210,7 @@ class Fold:
         return Folded(cells=cells, late=closed, reported=no_cells(), touched=added.touched), anew
 
     def _split(self, arrivals: Sequence[Arrival]) -> tuple[Sequence[Arrival], dict[float, list[Arrival]]]:
-        """Those whose minute was open when they came, and the others by the watermark that they met."""
+        """Those whose minute was open when they came, and the others by the moment up to which buckets had closed."""
         grace_s = self._closing.grace_s
         # Watermarks do not go back, so one comparison settles a batch in which nothing is late.
         if min(arrival.time_s for arrival in arrivals) + grace_s > arrivals[-1].watermark_s:
@@ -218,11 +218,13 @@ class Fold:
         on_time: list[Arrival] = []
         behind: dict[float, list[Arrival]] = {}
         for arrival in arrivals:
-            minute_end_s = (int(arrival.time_s // MINUTE_S) + 1) * MINUTE_S
-            if minute_end_s + grace_s > arrival.watermark_s:
+            # Buckets begin and end with whole minutes, so that few moments differ, though every event may meet a
+            # watermark of its own.
+            closed_s = (arrival.watermark_s - grace_s) // MINUTE_S * MINUTE_S
+            if arrival.time_s >= closed_s:
                 on_time.append(arrival)
             else:
-                behind.setdefault(arrival.watermark_s, []).append(arrival)
+                behind.setdefault(closed_s, []).append(arrival)
         return on_time, behind
 
     def _floors(self, now_s: float) -> Mapping[Tier, float]:
@@ -254,10 +256,12 @@ class Fold:
         floors: Mapping[Tier, float],
         on_time: dict[Tier, Cells],
         touched: dict[tuple[str, int], set[AreaId]],
-        watermark_s: float = float("-inf"),
+        closed_s: float = float("-inf"),
         late: dict[Tier, Cells] | None = None,
     ) -> None:
-        """Adds leaf cells, their ancestors, their hours and days to `on_time`, or to `late` where closed."""
+        """Adds leaf cells, their ancestors, their hours and days to `on_time`, or to `late` where they have ended by
+        `closed_s`.
+        """
         direct: dict[tuple[str, int], set[AreaId]] = {}
         for kpi, area, _dim, _bin, minute_s in leaves:
             direct.setdefault((kpi, minute_s), set()).add(area)
@@ -265,10 +269,9 @@ class Fold:
             reached = touched.setdefault(at, set())
             for area in areas:
                 reached.update(self._areas.touched_by(area))
-        grace_s = self._closing.grace_s
 
         def into(tier: Tier, start_s: int, zone: ZoneInfo) -> Cells:
-            closed = late is not None and bucket_end(start_s, tier, zone) + grace_s <= watermark_s
+            closed = late is not None and bucket_end(start_s, tier, zone) <= closed_s
             return late[tier] if late is not None and closed else on_time[tier]
 
         starts: dict[tuple[str, int], list[tuple[Cells, int]]] = {}
