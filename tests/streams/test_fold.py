@@ -17,7 +17,7 @@ from schemas.sketch import ALPHA, quantile
 from schemas.window import TIERS, Tier
 from streams.core.batch import Arrival
 from streams.core.fold import Fold, Folded, added_up, sources_seen, touched_json
-from streams.versions import compiled
+from streams.versions import Version, compiled
 from tests.streams import held, naive
 from tests.streams.memory import Rows
 from tests.streams.world import (
@@ -124,9 +124,15 @@ def test_what_is_taken_away_leaves_the_rest(arrivals: list[Arrival], number: int
     assert unknown <= held.of_folds([FOLD(gone)]).keys()
 
 
-def lane(log: Sequence[Logged]) -> list[Arrival]:
+IMPATIENT = compiled(
+    0, parse_site(PACK | {"site.toml": PACK["site.toml"] + "\nclosing = { grace_s = 45, idle_s = 100 }"})
+)
+"""By whole minutes neither in its grace nor in when it stops to wait."""
+
+
+def lane(log: Sequence[Logged], version: Version = VERSION) -> list[Arrival]:
     """A partition's arrivals, each with the watermark that it met."""
-    reading = VERSION.reader.read("t", 0, records_of(log))
+    reading = version.reader.read("t", 0, records_of(log))
     assert not reading.dead
     return reading.arrivals
 
@@ -143,17 +149,19 @@ def plain_log(count: int, seed: int) -> list[Logged]:
     return list(found.values())
 
 
-@given(st.integers(0, 10**6), st.data())
+@given(st.integers(0, 10**6), st.sampled_from([VERSION, IMPATIENT]), st.data())
 @settings(max_examples=40)
-def test_what_buckets_close_with_does_not_depend_on_where_batches_end(seed: int, data: st.DataObject) -> None:
+def test_what_buckets_close_with_does_not_depend_on_where_batches_end(
+    seed: int, version: Version, data: st.DataObject
+) -> None:
     log = plain_log(40, seed)
-    arrivals = lane(log)
+    arrivals = lane(log, version)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(arrivals)), max_size=6)))
     rows = Rows()
     for begin, end in pairwise([0, *cuts, len(arrivals)]):
-        rows.add(VERSION.fold(arrivals[begin:end]), shard=0)
+        rows.add(version.fold(arrivals[begin:end]), shard=0)
     assert held.of_cells(rows.cells) == by_hand(arrivals)
-    assert held.of_cells(rows.first) == held.of_amounts(naive.first_reported(moments_of(log), SITE))
+    assert held.of_cells(rows.first) == held.of_amounts(naive.first_reported(moments_of(log), version.site))
 
 
 def one(type_: str = RECEIVED, **given_: Any) -> Folded:

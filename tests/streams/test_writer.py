@@ -16,7 +16,7 @@ from schemas.distinct import estimate
 from schemas.errors import DependencyUnavailable
 from schemas.sketch import bin_of, merge_bins
 from schemas.window import TIERS, Tier
-from streams.core.batch import Arrival
+from streams.core.batch import Arrival, closing_cuts, parts
 from streams.core.fold import Folded
 from streams.store.group import GroupCommit
 from streams.store.timescale import TimescaleWriter
@@ -24,7 +24,19 @@ from streams.store.writer import Lane, LaneBatch, Outcome, Position, PositionMov
 from streams.versions import Version, Versions
 from tests.streams import held, naive
 from tests.streams.memory import MemoryWriter
-from tests.streams.world import LOGGED_MS, PASSING, SITE, VERSION, arrival, arrivals_of, raw, some_events
+from tests.streams.world import (
+    LOGGED_MS,
+    PASSING,
+    SITE,
+    VERSION,
+    arrival,
+    arrivals_of,
+    moments_of,
+    raw,
+    records_of,
+    some_events,
+    some_log,
+)
 
 TOPIC_ID = UUID(int=1)
 OTHER_ID = UUID(int=2)
@@ -177,6 +189,26 @@ class WriterContract:
         await state.writer.position(LANE, TOPIC_ID)
         assert await commit(state, 0, 7, []) == Outcome(counted=0, duplicates=0)
         assert await state.writer.position(LANE, TOPIC_ID) == Position(TOPIC_ID, 7)
+
+    async def test_corrections_and_what_buckets_closed_with(self, state: State) -> None:
+        position = await state.writer.position(LANE, TOPIC_ID)
+        log = some_log(50, seed=4)
+        arrivals = VERSION.reader.read(*LANE, records_of(log)).arrivals
+        cuts = closing_cuts(arrivals, SITE.header.closing.grace_s)
+        taken = 0
+        for part, following in parts(arrivals, days_max=30, apart=cuts):
+            reached = Position(TOPIC_ID, 50, 9e9) if following is None else Position(TOPIC_ID, following.offset)
+            batch = LaneBatch(
+                lane=LANE, expected=position, reached=reached, arrivals=part, version=VERSION, unique=True
+            )
+            taken += (await state.writer.commit(batch)).counted
+            position = reached
+        # Drills, and what was corrected, are taken in; resends are not.
+        assert taken == len({(one.event.source, one.event.id) for one in arrivals}) < len(arrivals)
+        assert await state.buckets() == truth(arrivals)
+        assert await state.first() == held.of_amounts(naive.first_reported(moments_of(log), SITE))
+        assert await state.first() != await state.buckets()
+        assert await state.writer.position(LANE, TOPIC_ID) == Position(TOPIC_ID, 50, 9e9)
 
     async def test_a_fold_that_fails_changes_nothing(self, state: State) -> None:
         await state.writer.position(LANE, TOPIC_ID)
