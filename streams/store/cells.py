@@ -22,6 +22,9 @@ Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record] | asyncpg.Connectio
 Place = tuple[Tier, int, Key]
 """A bucket's row: its tier, shard and key."""
 
+MERGED_SHARD = -1
+"""The shard of rows that were merged once their bucket had closed for all partitions."""
+
 Items = set[str] | dict[int, int]
 """What a sketch takes in: different values, or the counts of a histogram by its bins."""
 

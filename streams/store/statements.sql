@@ -97,13 +97,15 @@ WHERE type = $1 AND window_time >= $2 AND window_time < $3;
 SELECT kpi, topic, partition, next_offset, stop_offset, site_version FROM backfill;
 
 -- read_sketches --
--- The sketches that these buckets hold, of which each partition has its own row.
+-- The sketches that these buckets hold, of which each partition has its own row. The rows are held until commit: were one
+-- merged away meanwhile, what is read here would be written back besides.
 SELECT a.ordinal, k.sketch
 FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::integer[])
     WITH ORDINALITY AS a (kpi, area, bucket, dim, shard, ordinal)
 JOIN kpi_tier AS k ON (k.kpi, k.area, k.bucket, k.dim, k.bin, k.shard)
     = (a.kpi, a.area, to_timestamp(a.bucket), a.dim, 0, a.shard)
-WHERE k.sketch IS NOT NULL;
+WHERE k.sketch IS NOT NULL
+FOR UPDATE OF k;
 
 -- note_changes --
 -- Notes who was heard, and writes the row of the change feed. A source's event time may go back; what is kept is the
