@@ -29,6 +29,7 @@ from streams.health import Health, State, beat, serve
 from streams.lane import Counting
 from streams.lanes import Lanes
 from streams.log import KafkaLog
+from streams.maintenance.caretaker import look_after
 from streams.store import sites
 from streams.store.group import GroupCommit
 from streams.store.timescale import TimescaleWriter
@@ -193,6 +194,7 @@ class Worker:
         self._background = [
             asyncio.create_task(beat(self.health, self._writer)),
             asyncio.create_task(self._watch()),
+            asyncio.create_task(look_after(self._writer, self._versions, time.time)),
         ]
         for task in self._background:
             task.add_done_callback(self._background_ended)
