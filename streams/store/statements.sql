@@ -147,13 +147,20 @@ SET n = kept.n + excluded.n,
 
 -- correct --
 -- Adds cells to buckets of a tier that have closed. What a bucket held then is kept once, before its first correction.
--- With $13 the cells are reports of a period, which close with the first: a bucket without one is not corrected.
+-- With $13 the cells are reports of a period, which close with the first: a bucket without one, in whatever row, is not
+-- corrected.
 INSERT INTO kpi_tier AS kept (kpi, area, bucket, dim, bin, shard, n, total, low, high, sketch,
                               first_n, first_total, corrected_at)
 SELECT kpi, area, bucket, dim, bin, shard, n, total, low, high, sketch,
-       CASE WHEN $13 THEN NULL ELSE 0 END, CASE WHEN $13 THEN NULL ELSE 0 END,
-       CASE WHEN $13 THEN NULL ELSE clock_timestamp() END
-FROM given WHERE of_tier = 'kpi_tier'
+       CASE WHEN is_first THEN NULL ELSE 0 END, CASE WHEN is_first THEN NULL ELSE 0 END,
+       CASE WHEN is_first THEN NULL ELSE clock_timestamp() END
+FROM (
+    SELECT g.*, $13 AND NOT EXISTS (
+        SELECT FROM kpi_tier AS k
+        WHERE (k.kpi, k.area, k.bucket, k.dim, k.bin) = (g.kpi, g.area, g.bucket, g.dim, g.bin) AND k.shard <> g.shard
+    ) AS is_first
+    FROM given AS g WHERE of_tier = 'kpi_tier'
+) AS closed
 ON CONFLICT (kpi, area, bucket, dim, bin, shard) DO UPDATE
 SET first_total = CASE WHEN kept.first_n IS NULL THEN kept.total ELSE kept.first_total END,
     first_low = CASE WHEN kept.first_n IS NULL THEN kept.low ELSE kept.first_low END,

@@ -73,8 +73,8 @@ class Rows:
                 self.close((tier, key, shard))
                 self.put((tier, key, shard), cell)
             for key, cell in folded.reported[tier].items():
-                # The first report is what its bucket closes with.
-                if (tier, key, shard) in self.now:
+                # The first report is what its bucket closes with, whatever row it lies in.
+                if any(place[:2] == (tier, key) for place in self.now):
                     self.close((tier, key, shard))
                 self.put((tier, key, shard), cell)
 

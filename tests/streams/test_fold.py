@@ -338,14 +338,17 @@ class TestClosing:
         assert {key[0] for key in anew[Tier.MINUTE]} == {"longest", "shortest"}
         assert taken.cells[Tier.MINUTE] == {}
 
-    def test_a_report_is_retracted_from_a_bucket_that_has_closed(self) -> None:
+    def test_what_counts_reports_is_not_corrected_by_the_next_one(self) -> None:
         pack = PACK | {"kpis.toml": PACK["kpis.toml"] + REPORTS}
         fold = compiled(1, parse_site(pack)).fold
         (report,) = [arrival(raw(OBSERVED))]
-        assert {key[0] for key in fold([report]).reported[Tier.DAY]} == {"staff", "sum_of_staff"}
-        taken, _ = fold.retract([report])
-        assert {key[0]: cell[:2] for key, cell in taken.late[Tier.DAY].items()} == {"sum_of_staff": [-1, -7 * MICRO]}
-        assert taken.reported == taken.cells == {tier: {} for tier in TIERS}
+        folded = fold([report])
+        assert {key[0] for key in folded.reported[Tier.DAY]} == {"staff"}
+        assert {key[0] for key in folded.cells[Tier.DAY]} == {"sum_of_staff"}
+        taken, anew = fold.retract([report])
+        assert {key[0]: cell[:2] for key, cell in taken.cells[Tier.DAY].items()} == {"sum_of_staff": [-1, -7 * MICRO]}
+        assert {key[0] for key in anew[Tier.DAY]} == {"staff"}
+        assert taken.reported == taken.late == {tier: {} for tier in TIERS}
 
 
 def test_who_was_heard() -> None:

@@ -69,6 +69,11 @@ def reports(*ids: str) -> list[Arrival]:
     return [arrival(raw(RECEIVED, id=id_)) for id_ in ids]
 
 
+def observed(id_: str, value: float, **given: Any) -> Arrival:
+    """A report of a period."""
+    return arrival(raw("ioc.indicator.observed.v1", id=id_, data={"value": value}, **given))
+
+
 def truth(arrivals: Sequence[Arrival]) -> held.Buckets:
     """What these must have added, where all of them are kept."""
     return held.of_amounts(naive.amounts(naive.countable(one.event for one in arrivals), SITE))
@@ -411,25 +416,34 @@ class TestTimescaleWriter(WriterContract):
         await commit(state, 0, 1, seen, unique=False)
         assert await state.buckets() == passing_truth(seen)
 
+    @staticmethod
+    async def staff(state: _Timescale) -> list[tuple[Any, ...]]:
+        """The different rows that one report leaves."""
+        rows = await state.connection.fetch(
+            "SELECT n, total, first_n, first_total, corrected_at IS NULL FROM kpi_day WHERE kpi = 'staff'"
+        )
+        return sorted({tuple(row) for row in rows})
+
     async def test_a_period_is_closed_by_its_first_report(self, state: _Timescale) -> None:
         await state.writer.position(LANE, TOPIC_ID)
+        await commit(state, 0, 1, [observed("1", 0.1)])
+        assert await self.staff(state) == [(1, 100_000, None, None, True)]
+        await commit(state, 1, 2, [observed("2", 1e15, time="2025-07-01T08:00:10+07:00")])
+        assert await self.staff(state) == [(2, 10**21, 1, 100_000, False)]
+        # Also where the row has been merged into another one meanwhile.
+        await state.connection.execute("UPDATE kpi_day SET shard = -1")
+        await commit(state, 2, 3, [observed("3", 5.0, time="2025-07-01T08:00:20+07:00")])
+        assert await self.staff(state) == [(1, 5_000_000, 0, 0, False), (2, 10**21, 1, 100_000, False)]
+        firsts = [one for bucket, one in (await state.first()).items() if bucket[1] == "staff"]
+        assert [(one.n, one.total) for one in firsts] == [(1, 100_000)] * 3
 
-        async def held_() -> list[tuple[Any, ...]]:
-            rows = await state.connection.fetch(
-                "SELECT n, total, first_n, first_total, corrected_at IS NULL FROM kpi_day WHERE kpi = 'staff'"
-            )
-            return list({tuple(row) for row in rows})
-
-        def report(id_: str, value: float, **given: Any) -> Arrival:
-            return arrival(raw("ioc.indicator.observed.v1", id=id_, data={"value": value}, **given))
-
-        await commit(state, 0, 1, [report("1", 0.1)])
-        assert await held_() == [(1, 100_000, None, None, True)]
-        await commit(state, 1, 2, [report("2", 1e15, time="2025-07-01T08:00:10+07:00")])
-        assert await held_() == [(2, 10**21, 1, 100_000, False)]
-        # What is withdrawn was reported first all the same.
-        await commit(state, 2, 4, [report("3", 0.0, withdraws="1"), report("4", 0.0, withdraws="2")])
-        assert await held_() == [(0, 0, 1, 100_000, False)]
+    async def test_what_is_withdrawn_was_reported_first_all_the_same(self, state: _Timescale) -> None:
+        await state.writer.position(LANE, TOPIC_ID)
+        await commit(state, 0, 1, [observed("1", 0.1)])
+        await commit(state, 1, 2, [observed("2", 0.2, supersedes="1")])
+        assert await self.staff(state) == [(1, 200_000, 1, 100_000, False)]
+        await commit(state, 2, 4, [observed("3", 0.0, withdraws="1"), observed("4", 0.0, withdraws="2")])
+        assert await self.staff(state) == [(0, 0, 1, 100_000, False)]
 
     async def test_old_changes_are_swept_a_bounded_number_at_a_time(self, state: _Timescale) -> None:
         await state.connection.executemany(
