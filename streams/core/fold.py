@@ -183,7 +183,11 @@ class Fold:
             for closed_s, group in behind.items():
                 self._roll_up(self._leaves(group), floors, open_, touched, closed_s, late)
         if observed:
-            self._roll_up(self._leaves(observed), _DAYS_ONLY, reported, touched)
+            leaves = self._leaves(observed)
+            # What counts reports, and not what they say, is not corrected by the next one.
+            counts = {key: cell for key, cell in leaves.items() if key[3] != LATEST_BIN}
+            self._roll_up(counts, _DAYS_ONLY, open_, touched)
+            self._roll_up({key: leaves[key] for key in leaves.keys() - counts.keys()}, _DAYS_ONLY, reported, touched)
         return Folded(cells=open_, late=late, reported=reported, touched=touched)
 
     def retract(self, arrivals: Sequence[Arrival]) -> tuple[Folded, dict[Tier, set[Key]]]:
@@ -193,9 +197,8 @@ class Fold:
         """
         added = self(arrivals)
         anew: dict[Tier, set[Key]] = {tier: set() for tier in TIERS}
-        negative: list[dict[Tier, Cells]] = []
-        for part in added.parts:
-            kept = no_cells()
+        negative = no_cells(), no_cells(), no_cells()
+        for part, kept in zip(added.parts, negative, strict=True):
             for tier, cells in part.items():
                 for key, cell in cells.items():
                     if self._measures[key[0]] in ADDITIVE:
@@ -203,11 +206,8 @@ class Fold:
                         kept[tier][key] = [-cell[0], -cell[1], None, None, bins]
                     else:
                         anew[tier].add(key)
-            negative.append(kept)
         cells, late, reported = negative
-        # A report closes its bucket: to take it away is a correction, also where the bucket has no row yet.
-        closed = {tier: late[tier] | reported[tier] for tier in TIERS}
-        return Folded(cells=cells, late=closed, reported=no_cells(), touched=added.touched), anew
+        return Folded(cells=cells, late=late, reported=reported, touched=added.touched), anew
 
     def _split(self, arrivals: Sequence[Arrival]) -> tuple[Sequence[Arrival], dict[float, list[Arrival]]]:
         """Those whose minute was open when they came, and the others by the moment up to which buckets had closed."""
