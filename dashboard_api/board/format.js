@@ -9,13 +9,14 @@ const HOUR_S = 3600;
 const DAY_S = 86400;
 
 /** How people write what UCUM writes otherwise. @type {Record<string, string>} */
-const WRITTEN = { "1": "", By: "B", "[mi_i]/h": "mph", Cel: "°C", "m/s": "m/s", "km/h": "km/h", "ug/m3": "µg/m³" };
+const WRITTEN = { "1": "", By: "B", "[mi_i]/h": "mph", Cel: "°C", "m/s": "m/s", "km/h": "km/h", "ug/m3": "µg/m³", "[ppth]": "‰" };
 
 /**
- * A KPI's number without its unit. A share of 1 is written in percent.
+ * A KPI's number without its unit; a share of 1 is written in percent. A time of minutes or more comes with its unit.
  * @param {number} value @param {Kpi} kpi @param {string} locale
  */
 export function formatValue(value, kpi, locale) {
+  if (isLongTime(value, kpi)) return formatDuration(value, locale);
   const shown = isShare(kpi) ? value * 100 : value;
   const size = Math.abs(shown);
   const digits = Number.isInteger(shown) || size >= 1000 ? 0 : size >= 100 ? 1 : size >= 1 ? 1 : 3;
@@ -30,10 +31,27 @@ export function formatCount(value, locale) {
   return new Intl.NumberFormat(locale, { maximumFractionDigits: 0 }).format(value);
 }
 
-/** The unit as people write it: UCUM's `1` is none, and `{report}` is an annotation. @param {Kpi} kpi */
-export function formatUnit(kpi) {
+/**
+ * The unit as people write it: UCUM's `1` is none, and `{report}` is an annotation.
+ * @param {number} value @param {Kpi} kpi
+ */
+export function formatUnit(value, kpi) {
+  if (isLongTime(value, kpi)) return "";
   if (isShare(kpi)) return "%";
   return WRITTEN[kpi.unit] ?? kpi.unit.replace(/^\{(.*)\}$/, "$1");
+}
+
+/** Whether seconds would be too many to read. @param {number} value @param {Kpi} kpi */
+function isLongTime(value, kpi) {
+  return kpi.unit === "s" && Math.abs(value) >= 2 * MINUTE_S;
+}
+
+/** A time in minutes, hours or days, to one decimal. @param {number} seconds @param {string} locale */
+function formatDuration(seconds, locale) {
+  const size = Math.abs(seconds);
+  const [width, unit] = size < 2 * HOUR_S ? [MINUTE_S, "minute"] : size < 2 * DAY_S ? [HOUR_S, "hour"] : [DAY_S, "day"];
+  const options = { style: /** @type {const} */ ("unit"), unit, unitDisplay: /** @type {const} */ ("short"), maximumFractionDigits: 1 };
+  return new Intl.NumberFormat(locale, options).format(seconds / width);
 }
 
 /** Whether the value is a part of 1. @param {Kpi} kpi */

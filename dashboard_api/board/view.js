@@ -81,7 +81,7 @@ function showTile(tile, kpi, model, scene, nowMs) {
   const number = formatValue(value, kpi, t.locale);
   if (part("number").textContent !== number && tile.dataset.state && tile.dataset.state !== "loading") flash(tile);
   setText(part("number"), number);
-  setText(part("unit"), formatUnit(kpi));
+  setText(part("unit"), formatUnit(value, kpi));
   setText(part("detail"), detailText(kpi, shown, t));
   setText(part("bounds"), boundsText(kpi, shown, t));
   tile.dataset.exact = String(shown.exact ?? true);
