@@ -122,12 +122,13 @@ DELETE FROM public.kpi_tier AS k USING repaired_kpi AS i WHERE k.kpi = i.kpi;
 -- Puts the rows counted anew in the place of those taken out. What a closed bucket held when it closed is never counted
 -- anew: where the bucket has changed, then or now, every row of it keeps that, and `corrected_at` says since when.
 WITH both_sides AS (
-    SELECT kpi, area, bucket, dim, bin, n, total, low, high, sketch, true AS is_new, NULL::bigint AS first_n
+    SELECT kpi, area, bucket, dim, bin, n, total, low, high, sketch, true AS is_new, NULL::bigint AS first_n,
+           false AS is_merged
     FROM pg_temp.kpi_tier
     UNION ALL
-    SELECT kpi, area, bucket, dim, bin, n, total, low, high, sketch, false, first_n FROM old_kpi_tier
+    SELECT kpi, area, bucket, dim, bin, n, total, low, high, sketch, false, first_n, shard = -1 FROM old_kpi_tier
 ), summed AS (
-    SELECT kpi, area, bucket, dim, bin, count(first_n) > 0 AS has_first,
+    SELECT kpi, area, bucket, dim, bin, count(first_n) > 0 AS has_first, bool_or(is_merged) AS was_merged,
            bool_or(NOT is_new AND (n <> 0 OR sketch IS NOT NULL OR first_n IS NOT NULL)) AS was_there,
            coalesce(sum(n) FILTER (WHERE is_new), 0) AS new_n,
            coalesce(sum(n) FILTER (WHERE NOT is_new), 0) AS old_n,
@@ -143,7 +144,7 @@ WITH both_sides AS (
            md5(string_agg(sketch, ''::bytea ORDER BY sketch) FILTER (WHERE NOT is_new)) AS old_digest
     FROM both_sides GROUP BY kpi, area, bucket, dim, bin
 ), changed AS (
-    SELECT s.kpi, s.area, s.bucket, s.dim, s.bin, s.was_there, d.differs
+    SELECT s.kpi, s.area, s.bucket, s.dim, s.bin, s.was_there, s.was_merged, d.differs
     FROM summed AS s
     LEFT JOIN judged_kpi_tier AS j USING (kpi, area, bucket, dim, old_digest, new_digest)
     CROSS JOIN LATERAL (
@@ -171,9 +172,10 @@ LEFT JOIN changed USING (kpi, area, bucket, dim, bin)
 LEFT JOIN repaired_shard AS s USING (kpi, shard, zone)
 CROSS JOIN LATERAL (
     -- The first report of a period closes its bucket; where there was none, nothing was closed.
-    -- Only buckets that have closed are merged into shard -1.
-    SELECT changed.differs IS NOT NULL AND CASE WHEN i.is_reported THEN changed.was_there
-                                                ELSE coalesce(bucket < s.kpi_tier_closed, shard = -1) END AS keeps
+    -- Only buckets that have closed are merged into shard -1, which then holds what all partitions' rows closed with.
+    SELECT changed.differs IS NOT NULL
+        AND CASE WHEN i.is_reported THEN changed.was_there
+                 ELSE changed.was_merged OR coalesce(bucket < s.kpi_tier_closed, false) END AS keeps
 ) AS k
 WHERE keeps OR new.n <> 0 OR new.sketch IS NOT NULL;
 

@@ -131,9 +131,12 @@ class Hall:
         assert found
         return {key: held for key, held in found.items() if held[0] or held[4]}
 
-    async def corrected(self) -> int:
-        """How many rows say that they were corrected."""
-        return await self.connection.fetchval("SELECT count(*) FROM kpi_minute WHERE corrected_at IS NOT NULL")
+    async def corrected(self) -> set[tuple[Any, ...]]:
+        """The minutes that say that they were corrected."""
+        rows = await self.connection.fetch(
+            "SELECT DISTINCT kpi, area, bucket, dim FROM kpi_minute WHERE corrected_at IS NOT NULL"
+        )
+        return {tuple(row) for row in rows}
 
     def command(self, folder: Path, *arguments: str, **environ: str) -> dict[str, Any]:
         """What starts an `ioc` command of this centre as a process of its own."""
@@ -180,7 +183,9 @@ async def opened(kafka: str, database_url: str, prefix: str, pack: Pack) -> Asyn
     await hall.take_up(pack)
     hall.connection = await asyncpg.connect(database_url)
     hall._consumer = AIOKafkaConsumer(bootstrap_servers=kafka, enable_auto_commit=False, fetch_max_wait_ms=20)
-    hall._producer = AIOKafkaProducer(bootstrap_servers=kafka, acks="all", enable_idempotence=True, linger_ms=5)
+    hall._producer = AIOKafkaProducer(
+        bootstrap_servers=kafka, acks="all", enable_idempotence=True, linger_ms=5, max_request_size=2 * 1024 * 1024
+    )
     log = KafkaLog(kafka, prefix + DEAD.name)
     writer = TimescaleWriter(database_url, GROUP, hall._versions)
     by_name = {prefix + topic.name: topic for topic in INPUTS}

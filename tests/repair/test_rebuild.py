@@ -24,7 +24,11 @@ from tests.streams.world import PACK, some_events
 WAIT_S = 60.0
 
 # A bucket stays open for half a day, so that of events of three days some come in time and some late.
-SLOW = dict(PACK) | {"site.toml": PACK["site.toml"] + "\nclosing = { grace_s = 43200 }"}
+SLOW = dict(PACK) | {"site.toml": PACK["site.toml"] + "\nclosing = { grace_s = 43200, idle_s = 8640000 }"}
+
+
+UNCORRECTED = {"objects", "scores", "cameras", "response", "slowest", "fastest", "load"}
+"""What detections and metrics feed."""
 
 
 def begin() -> datetime:
@@ -85,12 +89,13 @@ async def test_what_was_reported_first_is_kept_where_a_rebuild_corrects(hall: Ha
 
 async def test_buckets_before_the_first_day_are_left_alone(hall: Hall) -> None:
     before = await hall.values()
-    await hall.connection.execute("UPDATE kpi_hour SET n = n + 5 WHERE kpi = 'received'")
+    await hall.connection.execute("UPDATE kpi_hour SET n = n + 5 WHERE kpi = 'received' AND n > 0")
     await again(hall, 1, "received")
-    zone = hall.site.areas.zone(hall.site.areas.root.id)
+    root = hall.site.areas.root.id
+    zone = hall.site.areas.zone(root)
     day = datetime.fromtimestamp(time.time() - 86_400, zone).replace(hour=0, minute=0, second=0, microsecond=0)
     found = await hall.values()
-    hours = {key: value for key, value in found.items() if key[:3] == ("hour", "received", hall.site.areas.root.id)}
+    hours = {key: value for key, value in found.items() if key[:3] == ("hour", "received", root) and key in before}
     assert {key[3] < day.timestamp() for key in hours} == {True, False}
     for key, value in hours.items():
         assert (value == before[key]) == (key[3] >= day.timestamp())
@@ -113,7 +118,10 @@ async def test_events_keep_coming(hall: Hall, other_database_url: str) -> None:
     async with opened(hall.kafka, other_database_url, hall.prefix, SLOW) as right:
         await right.count()
         assert await hall.values() == await right.values()
-        assert await hall.values(first=True) == await right.values(first=True)
+        # What corrections found when they came is a matter of which lane was faster; elsewhere the log alone decides.
+        firsts = [await one.values(first=True) for one in (hall, right)]
+        kept, expected = ({key: held for key, held in one.items() if key[1] in UNCORRECTED} for one in firsts)
+        assert kept == expected
 
 
 async def test_killed_before_the_swap_nothing_has_changed(hall: Hall, tmp_path: Path) -> None:
@@ -140,7 +148,7 @@ async def test_killed_before_the_swap_nothing_has_changed(hall: Hall, tmp_path: 
     assert await hall.values() == before
 
 
-async def test_what_the_log_holds_no_more_is_refused_and_named(hall: Hall) -> None:
+async def test_what_cannot_be_is_refused_and_named(hall: Hall) -> None:
     topic = hall.prefix + DETECTIONS.name
     admin = AIOKafkaAdminClient(bootstrap_servers=hall.kafka)
     await admin.start()
@@ -155,9 +163,6 @@ async def test_what_the_log_holds_no_more_is_refused_and_named(hall: Hall) -> No
         await again(hall)
     await again(hall, 5, "received", "satisfied", "agencies", "staff")
     assert await hall.values() == before
-
-
-async def test_a_name_that_is_not_there(hall: Hall) -> None:
     with pytest.raises(OperatorError, match="Did you mean 'received'"):
         await again(hall, 5, "recieved")
 
