@@ -161,3 +161,8 @@ def some_content(rng: random.Random, measure: Measure) -> tuple[object, ...]:
             return 0, 0, None, None, sketch_of(str(rng.randrange(9)) for _ in range(rng.randrange(1, 5)))
         case _:
             return n, total, None, None, None
+
+
+def idle_begin() -> datetime:
+    """Three days before now, so that no event of the next three is from the future."""
+    return datetime.now(UTC) - timedelta(days=3, minutes=5)
