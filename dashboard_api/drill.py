@@ -27,7 +27,7 @@ from schemas.site import Site
 from schemas.topics import INPUTS, Dedupe, Topic
 
 CHUNK = 1_000
-"""Events read at once."""
+"""Events read at once; of a small page first only as many as it takes when most of them count."""
 
 SCAN_MAX = 10_000
 """Events looked at for one page. At it the page ends early, and `next` goes on from there."""
@@ -246,25 +246,26 @@ class _Asked:
     async def page(self, reader: Reader, before: Cursor | None, limit: int) -> Page:
         items: list[Behind] = []
         cursor, scanned = before or self._newest, 0
+        # One more than the page holds tells whether there is a next one.
+        chunk = min(CHUNK, limit + 1)
         while scanned < SCAN_MAX:
-            rows = await self._read(reader, cursor)
+            rows = await self._read(reader, cursor, chunk)
             for row in rows:
                 scanned += 1
                 if (one := self._candidate(row)) is not None:
                     if len(items) == limit:
-                        # There is one more, so there is a next page.
                         return Page(items, _place(items[-1]), scanned)
                     items.append(one.event)
-            if len(rows) < CHUNK:
+            if len(rows) < chunk:
                 return Page(items, None, scanned)
-            cursor = _row_place(rows[-1])
+            cursor, chunk = _row_place(rows[-1]), CHUNK
         return Page(items, cursor, scanned)
 
     async def all(self, reader: Reader, kpi: Kpi) -> tuple[list[_Candidate], int]:
         found: list[_Candidate] = []
         cursor, scanned = self._newest, 0
         while True:
-            rows = await self._read(reader, cursor)
+            rows = await self._read(reader, cursor, CHUNK)
             scanned += len(rows)
             found += [one for row in rows if (one := self._candidate(row)) is not None]
             if len(rows) < CHUNK:
@@ -277,7 +278,7 @@ class _Asked:
                 raise Refused("area", RefusalReason.TOO_MANY, detail, fix)
             cursor = _row_place(rows[-1])
 
-    async def _read(self, reader: Reader, cursor: Cursor) -> Sequence[Any]:
+    async def _read(self, reader: Reader, cursor: Cursor, chunk: int) -> Sequence[Any]:
         return await reader.fetch(
             _SQL["read_behind"],
             list(self._spans),
@@ -285,7 +286,7 @@ class _Asked:
             [datetime.fromtimestamp(span.end_s, UTC) for span in self._spans.values()],
             self._listed,
             *cursor,
-            CHUNK,
+            chunk,
         )
 
     # asyncpg's records have no column types.

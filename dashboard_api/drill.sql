@@ -2,8 +2,8 @@
 
 -- read_behind --
 -- Events that count, the newest first: of each type ($1) those that belong to [start ($2), stop ($3)) and lie in one of
--- these areas ($4; null: in any), below the cursor ($5, $6, $7), at most $8. Each type is read along its index, so the
--- work is bounded by what lies in the span, and a page ends it.
+-- these areas ($4; null: in any), below the cursor ($5, $6, $7), at most $8. Each type is read along an index of its own
+-- from the newest, or where few areas are asked for along theirs; so a page costs what it shows.
 SELECT found.source, found.id, found.type, found.subject, found.time, found.window_time, found.area, found.body
 FROM unnest($1::text[], $2::timestamptz[], $3::timestamptz[]) AS asked (type, start, stop)
 CROSS JOIN LATERAL (

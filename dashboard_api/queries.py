@@ -330,6 +330,7 @@ def query_routes(config: DashboardConfig, database: Database) -> APIRouter:
         when = _when(query, None, config.now())
         zone = site.areas.zone(of)
         [span] = when.spans(zone)
+        checked(site, when, [of])
         roles = roles_of(site, kpi, of, span, query.part)
         async with one_moment(site, "drill") as moment:
             figures = await read_figures(

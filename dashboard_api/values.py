@@ -307,11 +307,12 @@ async def read_figures(
 ) -> Figures:
     """All that is stored for these KPIs, areas and spans, in a few queries. See `read_values`."""
     ids: set[AreaId] = set()
+    taken_apart: set[AreaId] = set()
     for area in areas:
         cover = site.areas.cover(area)
-        ids.update(cover.whole, cover.partial, cover.apart)
-        for apart in cover.apart:
-            ids.update(child.id for child in site.areas.children(apart))
+        ids.update(cover.whole, cover.partial)
+        taken_apart.update(cover.apart)
+    ids.update(taken_apart, (child.id for id_ in taken_apart for child in site.areas.children(id_)))
     parts = {part for kpi in kpis for part in parts_of(site.kpis, kpi)}
     cells: dict[Part, Cells] = {}
     for reach, days in sorted({(part.reach, part.days) for part in parts}):
