@@ -68,11 +68,14 @@ class _Dead(Struct, frozen=True):
     others: list[Place] = []
 
 
+_NOTHING = msgspec.Raw()
+
+
 class _Line(Struct, frozen=True, omit_defaults=True):
     """A line of an exported file."""
 
     dead: _Dead
-    event: msgspec.Raw | None = None
+    event: msgspec.Raw = _NOTHING
     text: str | None = None
 
 
@@ -187,7 +190,7 @@ def _from_file(file: Path) -> list[_Candidate]:
             raise OperatorError(
                 f"{file}: line {number}: {error}.", 'Each line is {"dead": …, "event": …}, as --export wrote it.'
             ) from error
-        event = bytes(line.event) if line.event is not None else (line.text or "").encode()
+        event = bytes(line.event) or (line.text or "").encode()
         places = [(line.dead.partition, line.dead.offset), *line.dead.others]
         found.append(_Candidate(event, places, f"{file.name}: line {number}"))
     return found

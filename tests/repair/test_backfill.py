@@ -127,6 +127,10 @@ async def test_killed_in_the_middle_it_goes_on(hall: Hall, other_database_url: s
     await hall.count()
     with pytest.raises(OperatorError, match="`ioc backfill`"):
         await rebuild(hall.places, Wanted(kpi_ids=["longest"], from_s=time.time()), lambda _d, _t: None, time.time())
+    command = hall.command(tmp_path, "backfill", "longest")
+    run = await asyncio.create_subprocess_exec(*command.pop("args"), **command, stdout=asyncio.subprocess.PIPE)
+    said, _ = await run.communicate()
+    assert said.startswith(b"longest: complete from the beginning (")
     for kpi_id in NEW:
         await fill(hall, kpi_id)
     await check(hall, other_database_url)

@@ -144,7 +144,10 @@ async def test_killed_before_the_swap_nothing_has_changed(hall: Hall, tmp_path: 
         process.communicate()
         await guard.close()
     assert await hall.values() == before
-    await again(hall)
+    command = hall.command(tmp_path, "rebuild", "--from", begin().isoformat())
+    run = await asyncio.create_subprocess_exec(*command.pop("args"), **command, stdout=asyncio.subprocess.PIPE)
+    said, _ = await run.communicate()
+    assert said.startswith(b"Rebuilt from the days of 20")
     assert await hall.values() == before
 
 
