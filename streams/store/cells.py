@@ -1,7 +1,8 @@
 """How do a fold's cells become rows?
 
 Histograms and sketches do not add up in SQL: a bucket's own row is read, merged here and written back. Nobody else
-writes that row, for each partition has rows of its own and its position is held.
+writes that row, for each partition has rows of its own and its position is held; and the row is held from the reading
+on, so that it is not merged away (`streams.maintenance`) in between.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
