@@ -48,7 +48,8 @@ from dashboard_api.tables import (
     ordered,
     period_of_text,
     ranked,
-    read_rows,
+    read_all,
+    rows_of,
     table_sheet,
     when_of,
 )
@@ -200,9 +201,10 @@ def query_routes(config: DashboardConfig, database: Database) -> APIRouter:
         check_size(len(areas) * len(own), bounds)
         checked(site, when, [area.id for area in areas])
         async with one_moment(site, "table") as moment:
-            found = await read_rows(
-                moment.reader, site, kpi, areas, when, by=query.by, where=where, closed=moment.closed, bounds=bounds
+            reads = await read_all(
+                moment.reader, site, kpi, areas, when, by=query.by, where=where, closed=moment.closed
             )
+        found = await rows_of(site, kpi, reads, where, bounds)
         answer = TableView(
             **_about(kpi),
             direction=kpi.direction,
@@ -238,9 +240,11 @@ def query_routes(config: DashboardConfig, database: Database) -> APIRouter:
         areas = [site.areas[of], *areas_of(site, "children", of, end)]
         checked(site, when, [area.id for area in areas])
         async with one_moment(site, "attainment") as moment:
-            first, *below = await read_rows(
-                moment.reader, site, kpi, areas, when, by=None, where={}, closed=moment.closed, bounds=bounds
-            )
+            reads = await read_all(moment.reader, site, kpi, areas, when, by=None, where={}, closed=moment.closed)
+        found = await rows_of(site, kpi, reads, {}, bounds)
+        # The area itself is there once, wherever its zone has put it.
+        [first] = [one for one in found if one.row.area == of]
+        below = [one for one in found if one.row.area != of]
         rows = ordered(ranked(below, kpi.direction), Order.RANK, kpi.direction, None)
         answer = AttainmentView(
             **_about(kpi),

@@ -1,5 +1,6 @@
 """How do areas, or the values of a dimension, stand to each other and to their targets?"""
 
+import asyncio
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -19,7 +20,7 @@ from dashboard_api.refusal import RefusalReason, Refused
 from dashboard_api.reported import Reported
 from dashboard_api.spans import Span, Step, spans
 from dashboard_api.subscription import area_of
-from dashboard_api.values import read_figures
+from dashboard_api.values import Figures, read_figures
 from schemas.area import Area
 from schemas.errors import OperatorError
 from schemas.event import AreaId
@@ -189,7 +190,16 @@ class Found(NamedTuple):
     row: Row
 
 
-async def read_rows(
+class Read(NamedTuple):
+    """What was read of some areas of one zone, over these spans."""
+
+    zone: ZoneInfo
+    areas: Sequence[AreaId]
+    spans: Sequence[Span]
+    figures: Figures
+
+
+async def read_all(
     reader: Reader,
     site: Site,
     kpi: Kpi,
@@ -199,22 +209,42 @@ async def read_rows(
     by: str | None,
     where: Mapping[str, str],
     closed: Closing,
-    bounds: Bounds,
-) -> list[Found]:
-    """The rows of these areas, area by area. Raises Refused when there are too many."""
-    rows: list[Found] = []
+) -> list[Read]:
+    """All that is stored for a table of these areas."""
+    found: list[Read] = []
     for zone, some in by_zone(site, [area.id for area in areas]).items():
         asked = when.spans(zone)
         figures = await read_figures(reader, site, [kpi.id], some, asked, by=by, where=where, closed=closed)
-        groups = {area: figures.groups(kpi.id, area) for area in some}
-        check_size(len(rows) + sum(map(len, groups.values())) * len(asked), bounds)
-        # Which target holds is found once for each area and day, not for each dimension value.
-        goals = [_Goals(site, kpi, span, zone) for span in asked]
-        for area in some:
-            for group in groups[area]:
-                for at, span in enumerate(asked):
-                    value = figures.reported(kpi.id, area, group, at)
-                    rows.append(Found(at, _row(site, area, group, goals[at], span, value, zone, where)))
+        found.append(Read(zone, some, asked, figures))
+    return found
+
+
+async def rows_of(
+    site: Site, kpi: Kpi, reads: Sequence[Read], where: Mapping[str, str], bounds: Bounds
+) -> list[Found]:
+    """The rows, area by area. Raises Refused when there are too many."""
+    groups = [{area: read.figures.groups(kpi.id, area) for area in read.areas} for read in reads]
+    check_size(
+        sum(sum(map(len, some.values())) * len(read.spans) for some, read in zip(groups, reads, strict=True)), bounds
+    )
+    # Thousands of rows take a while to put together, and other requests and the live feed are waiting.
+    return await asyncio.to_thread(_put_together, site, kpi, reads, groups, where)
+
+
+def _put_together(
+    site: Site,
+    kpi: Kpi,
+    reads: Sequence[Read],
+    groups: Sequence[Mapping[AreaId, Sequence[str | None]]],
+    where: Mapping[str, str],
+) -> list[Found]:
+    rows: list[Found] = []
+    for read, some in zip(reads, groups, strict=True):
+        goals = [_Goals(site, kpi, span, read.zone) for span in read.spans]
+        for area, group in [(id_, dim) for id_ in read.areas for dim in some[id_]]:
+            for at, span in enumerate(read.spans):
+                value = read.figures.reported(kpi.id, area, group, at)
+                rows.append(Found(at, _row(site, area, group, goals[at], span, value, read.zone, where)))
     return rows
 
 

@@ -332,3 +332,16 @@ async def test_openapi_describes_every_answer() -> None:
         assert responses["200"]["content"]["application/json"]["schema"]["$ref"].endswith(f"/{answer}")
         assert {"text/csv", "application/vnd.apache.parquet"} <= set(responses["200"]["content"])
         assert answer in described
+
+
+async def test_more_rows_than_an_answer_holds_are_refused(tables: str, stream: Writer) -> None:
+    await stream.commit([*reports("01", 1, "road\x1fapp"), *reports("01", 1, "waste\x1fapp")])
+    async with dashboard(tables, now=lambda: NOW, values_max=3) as running:
+        held = await get(running, "kpis/feedback_received/table", period="2026-03")
+        assert (held.status_code, held.json()["total"]) == (200, 3)
+        for params in (
+            {"areas": "00,01", "by": "category", "period": "2026-03"},
+            {"from": "2026-03-29T00:00:00+07:00", "to": "2026-03-31T00:00:00+07:00", "step": "day"},
+        ):
+            problem = (await get(running, "kpis/feedback_received/table", **params)).json()
+            assert (problem["status"], problem["field"], problem["reason"]) == (422, "areas", "too_many")
