@@ -6,11 +6,11 @@ import socket
 from deploy.memory import keep_freed_memory
 from deploy.settings import Settings
 from deploy.site_folder import SiteFolder
-from streams.agents import StreamsConfig, Worker
+from streams.agents import SESSION_TIMEOUT_S, StreamsConfig, Worker
 
 
-def streams(settings: Settings) -> None:
-    """Runs one worker until a signal comes."""
+def streams(settings: Settings, session_timeout_s: float = SESSION_TIMEOUT_S) -> None:
+    """Runs one worker until a signal comes. See StreamsConfig for `session_timeout_s`."""
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     kafka, database_url = settings.addresses()
     site_folder = SiteFolder(settings.site)
@@ -22,6 +22,7 @@ def streams(settings: Settings) -> None:
         worker=f"{socket.gethostname()}/{settings.worker}",
         topic_prefix=settings.topic_prefix,
         metrics_port=settings.metrics_port,
+        session_timeout_s=session_timeout_s,
     )
     run_worker(config)
 

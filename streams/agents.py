@@ -47,7 +47,7 @@ BATCHES_QUEUED_MAX = 4
 """Batches that wait for an agent. At the bound Faust stops fetching the partition."""
 
 SESSION_TIMEOUT_S = 10.0
-"""A worker that is silent for longer loses its partitions to the others."""
+"""After so long a silence a worker's partitions go to the others."""
 
 POLL_INTERVAL_MAX_S = 24 * 60 * 60.0
 """A database that is away for hours must not cost the worker its place in the group."""
@@ -70,7 +70,7 @@ class StreamsConfig(Struct, frozen=True, kw_only=True):
     """What a worker needs to know. `kafka` is host:port, several with commas between.
 
     `current_pack` gives the site pack as it stands now, checked; a worker counts by the newest one that any of them
-    has registered.
+    has registered. A worker that is silent for longer than `session_timeout_s` loses its partitions to the others.
     """
 
     kafka: str
@@ -81,6 +81,7 @@ class StreamsConfig(Struct, frozen=True, kw_only=True):
     group: str = "ioc-streams"
     metrics_host: str = "127.0.0.1"
     metrics_port: int = 0
+    session_timeout_s: float = SESSION_TIMEOUT_S
 
 
 class Worker:
@@ -173,8 +174,8 @@ class Worker:
             consumer_max_fetch_size=FETCH_BYTES_MAX,
             stream_buffer_maxsize=BATCHES_QUEUED_MAX,
             stream_wait_empty=False,
-            broker_session_timeout=SESSION_TIMEOUT_S,
-            broker_heartbeat_interval=SESSION_TIMEOUT_S / 4,
+            broker_session_timeout=self.config.session_timeout_s,
+            broker_heartbeat_interval=self.config.session_timeout_s / 4,
             broker_max_poll_interval=POLL_INTERVAL_MAX_S,
         )
         for name, topic in self._topics.items():
