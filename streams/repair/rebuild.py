@@ -238,6 +238,8 @@ class _Rebuild:
             if fresh <= NEAR and behind <= NEAR:
                 break
         advance(done, done)
+        for tier in TIERS:
+            await self._connection.execute(for_tier(REBUILD["analyze"], tier))
         await self._judge_sketches()
 
     async def swap(self) -> Rebuilt:
@@ -259,10 +261,8 @@ class _Rebuild:
             else:
                 await self._judge_sketches()
                 await self._note_closed(stand)
-                for tier in TIERS:
-                    await self._connection.execute(for_tier(REBUILD["take_old"], tier))
             for tier in TIERS:
-                await self._connection.execute(for_tier(REBUILD["put_new"], tier))
+                await self._exchange(tier)
             if not self._wanted.kpi_ids:
                 await self._connection.execute(REBUILD["adopt_events"], self._version.number, self._kept_types)
             await self._connection.execute(
@@ -271,6 +271,18 @@ class _Rebuild:
             await self._connection.execute(SQL["note_change"], RELOAD)
         fence_s = time.monotonic() - begun_s
         return Rebuilt(events=self._events, left_out=self._left_out, fence_s=fence_s, floor=self._floor)
+
+    async def _exchange(self, tier: Tier) -> None:
+        """Puts what was counted anew in the place of what is something else. The rest stays untouched."""
+        earliest = moment(self._extent.start_s)
+        await self._connection.execute(for_tier(REBUILD["find_changed"], tier), earliest)
+        changed = await self._connection.fetchrow(for_tier(REBUILD["read_changed"], tier))
+        assert changed is not None
+        if changed["first"] is None:
+            return
+        await self._connection.execute(for_tier(REBUILD["analyze"], tier))
+        await self._connection.execute(for_tier(REBUILD["take_old"], tier), changed["first"], changed["last"])
+        await self._connection.execute(for_tier(REBUILD["put_new"], tier))
 
     async def _drop_old(self, stand: Mapping[Lane, Standpoint]) -> None:
         """Drops all that is stored, and notes that what came so far is counted by this version."""
@@ -374,7 +386,9 @@ class _Rebuild:
                     *(row["kpi"], row["area"], row["bucket"], row["dim"], row["old_digest"], row["new_digest"]),
                     _are_alike(measures[row["kpi"]], row["old_sketches"], row["new_sketches"]),
                 )
-                for row in await self._connection.fetch(for_tier(REBUILD["read_unlike"], tier))
+                for row in await self._connection.fetch(
+                    for_tier(REBUILD["read_unlike"], tier), moment(self._extent.start_s)
+                )
             ]
             await self._connection.executemany(for_tier(REBUILD["judge"], tier), judged)
 

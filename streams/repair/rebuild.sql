@@ -22,6 +22,10 @@ CREATE TEMP TABLE fresh_event (ordinal bigint PRIMARY KEY, source text NOT NULL,
 -- The cells counted anew, those that they replace, and which sketches that differ have seen equally many.
 CREATE TEMP TABLE kpi_tier (LIKE public.kpi_tier INCLUDING ALL);
 CREATE TEMP TABLE old_kpi_tier (LIKE public.kpi_tier INCLUDING ALL);
+CREATE TEMP TABLE changed_kpi_tier (
+    kpi text, area text, bucket timestamptz, dim text, bin integer, was_there boolean,
+    PRIMARY KEY (kpi, area, bucket, dim, bin)
+);
 CREATE TEMP TABLE judged_kpi_tier (
     kpi text, area text, bucket timestamptz, dim text, old_digest text, new_digest text, is_alike boolean NOT NULL,
     PRIMARY KEY (kpi, area, bucket, dim, old_digest, new_digest)
@@ -85,7 +89,7 @@ WITH old AS (
     SELECT k.kpi, k.area, k.bucket, k.dim, array_agg(k.sketch) AS sketches,
            md5(string_agg(k.sketch, ''::bytea ORDER BY k.sketch)) AS digest
     FROM public.kpi_tier AS k JOIN repaired_kpi AS i USING (kpi) JOIN repaired_area AS a USING (area)
-    WHERE k.bucket >= a.kpi_tier_from AND k.sketch IS NOT NULL
+    WHERE k.bucket >= a.kpi_tier_from AND k.bucket >= $1 AND k.sketch IS NOT NULL
     GROUP BY k.kpi, k.area, k.bucket, k.dim
 ), new AS (
     SELECT kpi, area, bucket, dim, array_agg(sketch) AS sketches,
@@ -105,30 +109,17 @@ WHERE old.digest <> new.digest AND NOT EXISTS (
 -- judge --
 INSERT INTO judged_kpi_tier VALUES ($1, $2, $3, $4, $5, $6, $7);
 
--- take_old --
--- Takes the live rows out of their table.
-WITH gone AS (
-    DELETE FROM public.kpi_tier AS k USING repaired_kpi AS i, repaired_area AS a
-    WHERE k.kpi = i.kpi AND k.area = a.area AND k.bucket >= a.kpi_tier_from
-    RETURNING k.*
-)
-INSERT INTO old_kpi_tier SELECT * FROM gone;
-
--- drop_old --
--- Forgets all that is stored of the indicators.
-DELETE FROM public.kpi_tier AS k USING repaired_kpi AS i WHERE k.kpi = i.kpi;
-
--- put_new --
--- Puts the rows counted anew in the place of those taken out. What a closed bucket held when it closed is never counted
--- anew: where the bucket has changed, then or now, every row of it keeps that, and `corrected_at` says since when.
+-- find_changed --
+-- Notes the buckets that hold something else than was counted anew. $1 is the earliest of them.
 WITH both_sides AS (
-    SELECT kpi, area, bucket, dim, bin, n, total, low, high, sketch, true AS is_new, NULL::bigint AS first_n,
-           false AS is_merged
+    SELECT kpi, area, bucket, dim, bin, n, total, low, high, sketch, true AS is_new, NULL::bigint AS first_n
     FROM pg_temp.kpi_tier
     UNION ALL
-    SELECT kpi, area, bucket, dim, bin, n, total, low, high, sketch, false, first_n, shard = -1 FROM old_kpi_tier
+    SELECT kpi, area, k.bucket, k.dim, k.bin, k.n, k.total, k.low, k.high, k.sketch, false, k.first_n
+    FROM public.kpi_tier AS k JOIN repaired_kpi AS i USING (kpi) JOIN repaired_area AS a USING (area)
+    WHERE k.bucket >= a.kpi_tier_from AND k.bucket >= $1
 ), summed AS (
-    SELECT kpi, area, bucket, dim, bin, count(first_n) > 0 AS has_first, bool_or(is_merged) AS was_merged,
+    SELECT kpi, area, bucket, dim, bin,
            bool_or(NOT is_new AND (n <> 0 OR sketch IS NOT NULL OR first_n IS NOT NULL)) AS was_there,
            coalesce(sum(n) FILTER (WHERE is_new), 0) AS new_n,
            coalesce(sum(n) FILTER (WHERE NOT is_new), 0) AS old_n,
@@ -143,15 +134,40 @@ WITH both_sides AS (
            md5(string_agg(sketch, ''::bytea ORDER BY sketch) FILTER (WHERE is_new)) AS new_digest,
            md5(string_agg(sketch, ''::bytea ORDER BY sketch) FILTER (WHERE NOT is_new)) AS old_digest
     FROM both_sides GROUP BY kpi, area, bucket, dim, bin
-), changed AS (
-    SELECT s.kpi, s.area, s.bucket, s.dim, s.bin, s.was_there, s.was_merged, d.differs
-    FROM summed AS s
-    LEFT JOIN judged_kpi_tier AS j USING (kpi, area, bucket, dim, old_digest, new_digest)
-    CROSS JOIN LATERAL (
-        SELECT (s.new_n, s.new_total, s.new_low, s.new_high) IS DISTINCT FROM (s.old_n, s.old_total, s.old_low, s.old_high)
-            OR (s.new_digest IS DISTINCT FROM s.old_digest AND NOT coalesce(j.is_alike, false)) AS differs
-    ) AS d
-    WHERE s.has_first OR d.differs
+)
+INSERT INTO changed_kpi_tier
+SELECT kpi, area, bucket, dim, bin, was_there
+FROM summed LEFT JOIN judged_kpi_tier AS j USING (kpi, area, bucket, dim, old_digest, new_digest)
+WHERE (new_n, new_total, new_low, new_high) IS DISTINCT FROM (old_n, old_total, old_low, old_high)
+    OR (new_digest IS DISTINCT FROM old_digest AND NOT coalesce(j.is_alike, false));
+
+-- read_changed --
+-- The first and the last of the buckets that have changed; null where none has.
+SELECT min(bucket) AS first, max(bucket) AS last FROM changed_kpi_tier;
+
+-- take_old --
+-- Takes the live rows of changed buckets, which start in [$1, $2], out of their table.
+WITH gone AS (
+    DELETE FROM public.kpi_tier AS k USING changed_kpi_tier AS c
+    WHERE (k.kpi, k.area, k.bucket, k.dim, k.bin) = (c.kpi, c.area, c.bucket, c.dim, c.bin)
+        AND k.bucket >= $1 AND k.bucket <= $2
+    RETURNING k.*
+)
+INSERT INTO old_kpi_tier SELECT * FROM gone;
+
+-- analyze --
+-- Nobody else tells the planner about temporary tables.
+ANALYZE pg_temp.kpi_tier, judged_kpi_tier, changed_kpi_tier, repaired_kpi, repaired_area, repaired_shard;
+
+-- drop_old --
+-- Forgets all that is stored of the indicators.
+DELETE FROM public.kpi_tier AS k USING repaired_kpi AS i WHERE k.kpi = i.kpi;
+
+-- put_new --
+-- Puts the rows counted anew in the place of those taken out. What a closed bucket held when it closed is never counted
+-- anew: every row keeps it, and `corrected_at` says since when it is something else.
+WITH new AS (
+    SELECT k.* FROM pg_temp.kpi_tier AS k JOIN changed_kpi_tier AS c USING (kpi, area, bucket, dim, bin)
 )
 INSERT INTO public.kpi_tier (kpi, area, bucket, dim, bin, shard, n, total, low, high, sketch,
                              first_n, first_total, first_low, first_high, first_sketch, corrected_at)
@@ -162,20 +178,18 @@ SELECT kpi, area, bucket, dim, bin, shard,
        CASE WHEN keeps THEN CASE WHEN old.first_n IS NULL THEN old.low ELSE old.first_low END END,
        CASE WHEN keeps THEN CASE WHEN old.first_n IS NULL THEN old.high ELSE old.first_high END END,
        CASE WHEN keeps THEN CASE WHEN old.first_n IS NULL THEN old.sketch ELSE old.first_sketch END END,
-       CASE WHEN keeps THEN CASE WHEN changed.differs THEN clock_timestamp()
-                                 ELSE coalesce(old.corrected_at, clock_timestamp()) END END
-FROM pg_temp.kpi_tier AS new
+       CASE WHEN keeps THEN clock_timestamp() END
+FROM new
 FULL JOIN old_kpi_tier AS old USING (kpi, area, bucket, dim, bin, shard)
+JOIN changed_kpi_tier AS c USING (kpi, area, bucket, dim, bin)
 JOIN repaired_kpi AS i USING (kpi)
 JOIN repaired_area AS a USING (area)
-LEFT JOIN changed USING (kpi, area, bucket, dim, bin)
 LEFT JOIN repaired_shard AS s USING (kpi, shard, zone)
 CROSS JOIN LATERAL (
-    -- The first report of a period closes its bucket; where there was none, nothing was closed.
-    -- Only buckets that have closed are merged into shard -1, which then holds what all partitions' rows closed with.
-    SELECT changed.differs IS NOT NULL
-        AND CASE WHEN i.is_reported THEN changed.was_there
-                 ELSE changed.was_merged OR coalesce(bucket < s.kpi_tier_closed, false) END AS keeps
+    -- The first report of a period closes its bucket; where there was none, nothing was closed. Only buckets that have
+    -- closed are merged into shard -1.
+    SELECT CASE WHEN i.is_reported THEN c.was_there
+                ELSE coalesce(bucket < s.kpi_tier_closed, shard = -1) END AS keeps
 ) AS k
 WHERE keeps OR new.n <> 0 OR new.sketch IS NOT NULL;
 

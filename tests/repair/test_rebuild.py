@@ -58,6 +58,9 @@ async def again(hall: Hall, days: float = 5, *kpi_ids: str) -> Rebuilt:
 async def test_the_same_log_gives_the_same_values(hall: Hall) -> None:
     before = (await hall.values(), await hall.values(first=True), await hall.corrected())
     assert before[0] != before[1], "some were corrected after they closed"
+    # Some rows were merged since, as those of closed buckets are.
+    for tier in ("minute", "hour", "day"):
+        await hall.connection.execute(f"UPDATE kpi_{tier} SET shard = -1 WHERE shard = 5")
     rebuilt = await again(hall)
     assert rebuilt.events > 150
     assert (await hall.values(), await hall.values(first=True), await hall.corrected()) == before
