@@ -139,7 +139,7 @@ def to_csv(sheet: Sheet) -> bytes:
 
 def to_parquet(sheet: Sheet) -> bytes:
     """Typed columns, times as UTC timestamps of microseconds."""
-    # Only who asks for it pays for it: the library takes a quarter of a second and 60 MB.
+    # Only who asks for it pays for it: the library takes a third of a second and 50 MB.
     import polars
 
     kinds: Mapping[Kind, Any] = {
