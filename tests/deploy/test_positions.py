@@ -94,7 +94,7 @@ class World:
         """A worker as the supervisor starts one."""
         child = Child(
             "worker",
-            [sys.executable, "-m", "deploy.cli", "run", "streams"],
+            [sys.executable, "-m", "tests.faults.worker_process"],
             environ={"PATH": os.defpath, "HOME": str(self.folder), "PYTHONPATH": str(ROOT), **self.environ},
             cwd=ROOT,
             log=self.folder / f"worker-{len(self.children)}.log",
@@ -321,8 +321,8 @@ async def test_a_new_epoch_is_never_one_that_was_there_and_shows_a_loaded_dump(w
     foreign = "1000000000000"
     await world.connection.execute("INSERT INTO change (xid, touched) VALUES ($1::text::xid8, '{}')", foreign)
     await world.connection.execute(
-        """INSERT INTO event (source, id, type, time, received_at, area, area_list, body, xid)
-        VALUES ('s', '1', 't', now(), now(), 'a', 'l', '{}', $1::text::xid8)""",
+        """INSERT INTO event (source, id, type, time, window_time, received_at, area, area_list, body, xid)
+        VALUES ('s', '1', 't', now(), now(), now(), 'a', 'l', '{}', $1::text::xid8)""",
         foreign,
     )
     assert await world.positions(new_epoch=True)

@@ -25,11 +25,10 @@ from deploy.local.postgres import LocalPostgres
 from deploy.migrate import ensure_topics, migrate_schema
 from deploy.site import load_site
 from schemas.topics import DEAD, INPUTS
+from tests.faults.site import PACK, write_pack
 from tests.faults.truth import Truth
 
 ROOT = Path(__file__).parents[2]
-SITE_FOLDER = ROOT / "deploy" / "sites" / "boston"
-SITE = load_site(SITE_FOLDER)
 
 WAIT_S = 120.0
 """Far longer than anything takes on a machine that is busy with other tests."""
@@ -65,42 +64,40 @@ async def start(service: LocalKafka | LocalPostgres) -> None:
 
 
 class Centre:
-    """Topics, a database and workers of one test."""
+    """Topics, tables and processes of one test."""
 
-    def __init__(self, services: Services, name: str, folder: Path) -> None:
-        """`name` keeps tests apart on the same services."""
-        self.services = services
-        self.kafka = services.kafka
-        self.postgres = services.postgres
-        self.prefix = f"{name}."
-        self.database = name
+    def __init__(self, kafka: str, database_url: str, prefix: str, folder: Path, site_folder: Path) -> None:
+        """`prefix` keeps the topics of tests on one broker apart; the database is the test's own."""
+        self.kafka_address = kafka
+        self.database_url = database_url
+        self.prefix = prefix
         self.folder = folder
-        self.truth = Truth(SITE)
+        self.site_folder = site_folder
+        self.truth = Truth(load_site(site_folder))
         self.children: list[Child] = []
 
-    @property
-    def database_url(self) -> str:
-        """The test's own database."""
-        return self.postgres.url(self.database)
-
     async def create(self) -> None:
-        """Makes the database, the tables and the topics."""
-        await asyncio.to_thread(self.postgres.sql, f"CREATE DATABASE {self.database}")
-        connection = await asyncpg.connect(self.database_url)
-        try:
-            await connection.execute("CREATE EXTENSION IF NOT EXISTS timescaledb")
-        finally:
-            await connection.close()
+        """Makes the tables and the topics."""
         await migrate_schema(self.database_url)
-        await ensure_topics(self.kafka.address, self.prefix)
+        await ensure_topics(self.kafka_address, self.prefix)
 
-    def start_worker(self, number: int) -> Child:
+    def start_worker(self, number: int, metrics_port: int | None = None) -> Child:
         """A worker process, as the supervisor starts one. It may not be ready yet."""
         return self._spawn(
             f"worker-{number}",
-            ["-m", "deploy.cli", "run", "streams"],
-            {"IOC_WORKER": str(number), "IOC_METRICS_PORT": str(ports.free_port())},
+            ["-m", "tests.faults.worker_process"],
+            {"IOC_WORKER": str(number), "IOC_METRICS_PORT": str(metrics_port or ports.free_port())},
         )
+
+    @contextmanager
+    def web(self) -> Iterator[str]:
+        """The web process, for as long as the block lasts: ingest and dashboard. Gives its address."""
+        port = ports.free_port()
+        child = self._spawn("web", ["-m", "deploy.cli", "run", "web"], {"IOC_PORT": str(port)})
+        try:
+            yield f"http://{ports.LOOPBACK}:{port}"
+        finally:
+            child.kill()
 
     @contextmanager
     def ingest(self) -> Iterator[str]:
@@ -146,7 +143,7 @@ class Centre:
 
     async def acknowledged(self) -> dict[TopicPartition, int]:
         """What the consumer group has committed."""
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.kafka.address)
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.kafka_address)
         await admin.start()
         try:
             found = await admin.list_consumer_group_offsets(GROUP)
@@ -157,10 +154,11 @@ class Centre:
 
     async def settle(self) -> None:
         """Waits until everything on the log is counted, then compares all tables with the truth."""
-        await until(self._caught_up, "everything on the log is counted", self)
+        await until(self.caught_up, "everything on the log is counted", self)
         await self.truth.check(self.database_url)
 
-    async def _caught_up(self) -> bool:
+    async def caught_up(self) -> bool:
+        """Whether all positions have passed everything on the log."""
         return await self.lag() == 0
 
     async def dead_letters(self) -> list[ConsumerRecord]:
@@ -179,7 +177,7 @@ class Centre:
     @asynccontextmanager
     async def consumer(self) -> AsyncIterator[AIOKafkaConsumer]:
         """A consumer without a group."""
-        consumer = AIOKafkaConsumer(bootstrap_servers=self.kafka.address, enable_auto_commit=False)
+        consumer = AIOKafkaConsumer(bootstrap_servers=self.kafka_address, enable_auto_commit=False)
         await consumer.start()
         try:
             yield consumer
@@ -190,7 +188,7 @@ class Centre:
     async def producer(self) -> AsyncIterator[AIOKafkaProducer]:
         """An idempotent producer."""
         producer = AIOKafkaProducer(
-            bootstrap_servers=self.kafka.address, acks="all", enable_idempotence=True, linger_ms=2
+            bootstrap_servers=self.kafka_address, acks="all", enable_idempotence=True, linger_ms=2
         )
         await producer.start()
         try:
@@ -214,7 +212,7 @@ class Centre:
 
     async def recreate_topic(self, name: str) -> None:
         """Deletes a topic and makes it anew, empty."""
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.kafka.address)
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.kafka_address)
         await admin.start()
         try:
             await admin.delete_topics([name])
@@ -225,7 +223,7 @@ class Centre:
             await until(gone, f"{name} is deleted", self)
         finally:
             await admin.close()
-        await ensure_topics(self.kafka.address, self.prefix)
+        await ensure_topics(self.kafka_address, self.prefix)
 
     def _spawn(self, name: str, arguments: Sequence[str], environ: dict[str, str]) -> Child:
         child = Child(
@@ -236,9 +234,9 @@ class Centre:
                 "HOME": str(self.folder),
                 "PYTHONPATH": str(ROOT),
                 "LC_ALL": "C.UTF-8",
-                "IOC_KAFKA": self.kafka.address,
+                "IOC_KAFKA": self.kafka_address,
                 "IOC_DATABASE_URL": self.database_url,
-                "IOC_SITE": str(SITE_FOLDER),
+                "IOC_SITE": str(self.site_folder),
                 "IOC_TOPIC_PREFIX": self.prefix,
                 "IOC_DATA": str(self.folder / "data"),
                 **environ,
@@ -248,6 +246,29 @@ class Centre:
         )
         self.children.append(child)
         return child
+
+
+class HurtCentre(Centre):
+    """A centre whose services the test may hurt."""
+
+    def __init__(self, services: Services, name: str, folder: Path) -> None:
+        """`name` keeps tests apart on the same services. The site is `tests.faults.site`."""
+        site_folder = write_pack(PACK, folder / "site")
+        super().__init__(services.kafka.address, services.postgres.url(name), f"{name}.", folder, site_folder)
+        self.services = services
+        self.kafka = services.kafka
+        self.postgres = services.postgres
+        self._database = name
+
+    async def create(self) -> None:
+        """Makes the database too."""
+        await asyncio.to_thread(self.postgres.sql, f"CREATE DATABASE {self._database}")
+        connection = await asyncpg.connect(self.database_url)
+        try:
+            await connection.execute("CREATE EXTENSION IF NOT EXISTS timescaledb")
+        finally:
+            await connection.close()
+        await super().create()
 
 
 async def until(condition: Callable[[], Awaitable[_T]], what: str, centre: Centre, wait_s: float = WAIT_S) -> _T:

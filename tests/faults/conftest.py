@@ -11,7 +11,7 @@ from deploy.local.errors import OperatorError
 from deploy.local.kafka import LocalKafka
 from deploy.local.postgres import LocalPostgres
 from tests.conftest import ROOT, unavailable
-from tests.faults.centre import Centre, Services
+from tests.faults.centre import HurtCentre, Services
 
 
 @pytest.fixture(scope="session")
@@ -32,10 +32,10 @@ def hurt_services(cache_dir: Path) -> Iterator[Services]:
 
 
 @pytest.fixture
-async def centre(hurt_services: Services, tmp_path: Path) -> AsyncIterator[Centre]:
+async def centre(hurt_services: Services, tmp_path: Path) -> AsyncIterator[HurtCentre]:
     """Topics and a database of the test's own; its workers are killed at the end."""
     hurt_services.heal()
-    centre = Centre(hurt_services, f"f{uuid.uuid4().hex[:8]}", tmp_path)
+    centre = HurtCentre(hurt_services, f"f{uuid.uuid4().hex[:8]}", tmp_path)
     try:
         await centre.create()
         yield centre

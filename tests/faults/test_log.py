@@ -16,12 +16,12 @@ from deploy.local.kafka import LocalKafka
 from schemas import codec
 from schemas.topics import CASES, DETECTIONS
 from streams.agents import EXIT_HALTED
-from tests.faults.centre import Centre, Services, ended, start, until
+from tests.faults.centre import HurtCentre, Services, ended, start, until
 from tests.faults.test_worker import more_is_counted
 from tests.faults.traffic import events, traffic
 
 
-async def halted(centre: Centre, worker: Child, reason: str) -> None:
+async def halted(centre: HurtCentre, worker: Child, reason: str) -> None:
     """Waits until a worker has stopped, and has said why: in its log, with its code and to the boards."""
     assert await ended(worker, centre) == EXIT_HALTED
     assert any(f"HALTED {reason}" in line for line in worker.log.read_text().splitlines())
@@ -33,7 +33,7 @@ async def halted(centre: Centre, worker: Child, reason: str) -> None:
     assert row["detail"].startswith(f"{reason}: ")
 
 
-async def counted_some(centre: Centre) -> Child:
+async def counted_some(centre: HurtCentre) -> Child:
     """A worker that has counted everything there is."""
     worker = centre.start_worker(0)
     async with traffic(centre) as sending:
@@ -43,7 +43,7 @@ async def counted_some(centre: Centre) -> Child:
 
 
 @pytest.mark.parametrize("filled", [pytest.param("empty", marks=pytest.mark.soak), "refilled beyond the position"])
-async def test_a_topic_is_made_anew_under_a_running_worker(centre: Centre, filled: str) -> None:
+async def test_a_topic_is_made_anew_under_a_running_worker(centre: HurtCentre, filled: str) -> None:
     worker = await counted_some(centre)
     name = centre.prefix + DETECTIONS.name
     await centre.recreate_topic(name)
@@ -57,7 +57,7 @@ async def test_a_topic_is_made_anew_under_a_running_worker(centre: Centre, fille
 @pytest.mark.parametrize(
     "chunks", [pytest.param(1, id="refilled below", marks=pytest.mark.soak), pytest.param(40, id="refilled beyond")]
 )
-async def test_a_topic_is_made_anew_while_no_worker_runs(centre: Centre, chunks: int) -> None:
+async def test_a_topic_is_made_anew_while_no_worker_runs(centre: HurtCentre, chunks: int) -> None:
     worker = await counted_some(centre)
     worker.stop(10)
     await centre.recreate_topic(centre.prefix + DETECTIONS.name)
@@ -66,7 +66,7 @@ async def test_a_topic_is_made_anew_while_no_worker_runs(centre: Centre, chunks:
     await centre.truth.check(centre.database_url)
 
 
-async def refill(centre: Centre, chunks: int) -> None:
+async def refill(centre: HurtCentre, chunks: int) -> None:
     """Puts other detections on the topic, which are no part of the truth."""
     rng = random.Random(99)
     async with centre.producer() as producer:
@@ -80,7 +80,7 @@ async def refill(centre: Centre, chunks: int) -> None:
             )
 
 
-async def test_retention_takes_what_was_not_counted(centre: Centre) -> None:
+async def test_retention_takes_what_was_not_counted(centre: HurtCentre) -> None:
     worker = await counted_some(centre)
     worker.stop(10)
     async with traffic(centre, seed=2) as sending:
@@ -97,12 +97,12 @@ async def test_retention_takes_what_was_not_counted(centre: Centre) -> None:
 
 
 @pytest.fixture
-async def own_kafka(hurt_services: Services, cache_dir: Path, tmp_path: Path) -> AsyncIterator[Centre]:
+async def own_kafka(hurt_services: Services, cache_dir: Path, tmp_path: Path) -> AsyncIterator[HurtCentre]:
     """A centre with a broker whose folder the test may replace."""
     hurt_services.heal()
     kafka = LocalKafka(tmp_path / "kafka", cache_dir)
     await start(kafka)
-    centre = Centre(Services(kafka, hurt_services.postgres), f"own{random.randrange(10**9)}", tmp_path)
+    centre = HurtCentre(Services(kafka, hurt_services.postgres), f"own{random.randrange(10**9)}", tmp_path)
     try:
         await centre.create()
         yield centre
@@ -111,7 +111,7 @@ async def own_kafka(hurt_services: Services, cache_dir: Path, tmp_path: Path) ->
         kafka.kill()
 
 
-async def test_the_log_is_cut_by_a_broker_that_lost_its_disk(own_kafka: Centre, tmp_path: Path) -> None:
+async def test_the_log_is_cut_by_a_broker_that_lost_its_disk(own_kafka: HurtCentre, tmp_path: Path) -> None:
     centre = own_kafka
     worker = await counted_some(centre)
     worker.stop(10)
@@ -132,7 +132,7 @@ async def test_the_log_is_cut_by_a_broker_that_lost_its_disk(own_kafka: Centre, 
     await centre.truth.check(centre.database_url)
 
 
-async def test_what_cannot_be_read_is_buried_and_the_rest_counts(centre: Centre) -> None:
+async def test_what_cannot_be_read_is_buried_and_the_rest_counts(centre: HurtCentre) -> None:
     good = events(60, "good", random.Random(3))
     cases = [raw for raw in good if b"feedback" in raw]
     bad: list[tuple[bytes | None, str]] = [
@@ -161,7 +161,7 @@ async def test_what_cannot_be_read_is_buried_and_the_rest_counts(centre: Centre)
                 offsets[sent.offset] = (value, reason)
     centre.truth.accept(map(codec.decode, cases))
     centre.start_worker(0)
-    await until(centre._caught_up, "everything on the log is passed", centre)
+    await until(centre.caught_up, "everything on the log is passed", centre)
     await centre.truth.check(centre.database_url)
     letters = await centre.dead_letters()
     assert len(letters) == len(bad)
@@ -174,7 +174,7 @@ async def test_what_cannot_be_read_is_buried_and_the_rest_counts(centre: Centre)
         assert headers["key"].startswith(b"key-")
 
 
-async def test_resends_across_restarts_count_once(centre: Centre) -> None:
+async def test_resends_across_restarts_count_once(centre: HurtCentre) -> None:
     """Cases are known for ever by the database; detections and metrics by the log's tail, read at every take-over."""
     async with traffic(centre) as sending:
         worker = centre.start_worker(0)

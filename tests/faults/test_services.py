@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.faults.centre import Centre, start, until
+from tests.faults.centre import HurtCentre, start, until
 from tests.faults.test_worker import more_is_counted
 from tests.faults.traffic import through_ingest, traffic
 
@@ -14,7 +14,7 @@ ACKNOWLEDGED_EVERY_S = 3.0
 """A worker tells Kafka its place every 2.8 s; what it had to tell it has told after two of these."""
 
 
-async def away(centre: Centre, seconds: float) -> None:
+async def away(centre: HurtCentre, seconds: float) -> None:
     """The database is killed and comes back; in between nothing is acknowledged."""
     centre.start_worker(0)
     centre.start_worker(1)
@@ -43,18 +43,18 @@ async def away(centre: Centre, seconds: float) -> None:
     assert len(centre.running()) == 3
 
 
-async def test_the_database_is_away_for_12_s(centre: Centre) -> None:
+async def test_the_database_is_away_for_12_s(centre: HurtCentre) -> None:
     await away(centre, 12)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("seconds", [60, 300])
-async def test_the_database_is_away_for_long(centre: Centre, seconds: int) -> None:
+async def test_the_database_is_away_for_long(centre: HurtCentre, seconds: int) -> None:
     await away(centre, seconds)
 
 
-async def kill_postgres(centre: Centre, kills: int) -> None:
+async def kill_postgres(centre: HurtCentre, kills: int) -> None:
     """Kills the database server in the midst of transactions, and starts it at once."""
     centre.start_worker(0)
     centre.start_worker(1)
@@ -68,11 +68,11 @@ async def kill_postgres(centre: Centre, kills: int) -> None:
     assert len(centre.running()) == 2
 
 
-async def test_the_database_is_killed(centre: Centre) -> None:
+async def test_the_database_is_killed(centre: HurtCentre) -> None:
     await kill_postgres(centre, kills=3)
 
 
-async def kill_kafka(centre: Centre, kills: int) -> None:
+async def kill_kafka(centre: HurtCentre, kills: int) -> None:
     """Kills the broker in the midst of requests and fetches; senders go through the real gateway."""
     centre.start_worker(0)
     centre.start_worker(1)
@@ -95,18 +95,18 @@ async def kill_kafka(centre: Centre, kills: int) -> None:
         assert len(centre.running()) == 3
 
 
-async def test_kafka_is_killed(centre: Centre) -> None:
+async def test_kafka_is_killed(centre: HurtCentre) -> None:
     await kill_kafka(centre, kills=1)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(900)
-async def test_kafka_is_killed_again_and_again(centre: Centre) -> None:
+async def test_kafka_is_killed_again_and_again(centre: HurtCentre) -> None:
     await kill_kafka(centre, kills=8)
 
 
 @pytest.mark.soak
-async def test_everything_is_killed_at_once(centre: Centre) -> None:
+async def test_everything_is_killed_at_once(centre: HurtCentre) -> None:
     workers = [centre.start_worker(0), centre.start_worker(1)]
     async with through_ingest(centre) as (_, sending):
         async with sending.flowing():
@@ -125,7 +125,7 @@ async def test_everything_is_killed_at_once(centre: Centre) -> None:
 
 @pytest.mark.soak
 @pytest.mark.timeout(0)
-async def test_whatever_is_killed_for_as_long_as_it_takes(centre: Centre) -> None:
+async def test_whatever_is_killed_for_as_long_as_it_takes(centre: HurtCentre) -> None:
     """MINUTES of traffic, in which a worker, the broker or the database dies every few seconds."""
     minutes = float(os.environ.get("MINUTES", "60"))
     workers = [centre.start_worker(0), centre.start_worker(1)]

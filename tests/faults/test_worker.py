@@ -8,14 +8,14 @@ import psutil
 import pytest
 
 from deploy.local.child import Child
-from tests.faults.centre import Centre, ended, freeze, thaw, until
+from tests.faults.centre import HurtCentre, ended, freeze, thaw, until
 from tests.faults.traffic import traffic
 
 STOP_WITHIN_S = 10.0
 """What a supervisor grants, and no more."""
 
 
-async def more_is_counted(centre: Centre, than: int) -> int:
+async def more_is_counted(centre: HurtCentre, than: int) -> int:
     """Waits until the positions have passed more records, and returns how many."""
 
     async def counted() -> int:
@@ -25,7 +25,7 @@ async def more_is_counted(centre: Centre, than: int) -> int:
     return await until(counted, f"more than {than} records are counted", centre)
 
 
-async def everybody_counts(centre: Centre, workers: list[Child]) -> None:
+async def everybody_counts(centre: HurtCentre, workers: list[Child]) -> None:
     """Waits until each of the workers has partitions and has counted."""
     names = [f"%/{worker.name.removeprefix('worker-')}" for worker in workers]
 
@@ -37,7 +37,7 @@ async def everybody_counts(centre: Centre, workers: list[Child]) -> None:
     await until(counting, "all workers are counting", centre)
 
 
-async def kill_workers(centre: Centre, kills: int) -> None:
+async def kill_workers(centre: HurtCentre, kills: int) -> None:
     """Kills one of two workers in turn, each time in the midst of counting, and starts it again."""
     workers = [centre.start_worker(0), centre.start_worker(1)]
     async with traffic(centre) as sending, sending.flowing():
@@ -46,15 +46,17 @@ async def kill_workers(centre: Centre, kills: int) -> None:
             counted = await more_is_counted(centre, counted)
             workers[kill % 2].kill()
             workers[kill % 2] = centre.start_worker(kill % 2)
+            await centre.truth.check_first(centre.database_url)
     await centre.settle()
     assert sending.resent > 0
+    assert centre.truth.first
 
 
-async def test_workers_are_killed(centre: Centre) -> None:
+async def test_workers_are_killed(centre: HurtCentre) -> None:
     await kill_workers(centre, kills=8)
 
 
-async def test_a_third_worker_joins_and_leaves(centre: Centre) -> None:
+async def test_a_third_worker_joins_and_leaves(centre: HurtCentre) -> None:
     workers = [centre.start_worker(0), centre.start_worker(1)]
     async with traffic(centre) as sending, sending.flowing():
         await more_is_counted(centre, 0)
@@ -67,7 +69,7 @@ async def test_a_third_worker_joins_and_leaves(centre: Centre) -> None:
     assert all(worker.exit_code() is None for worker in workers[:2])
 
 
-async def test_a_frozen_worker_comes_back_and_counts_nothing_twice(centre: Centre) -> None:
+async def test_a_frozen_worker_comes_back_and_counts_nothing_twice(centre: HurtCentre) -> None:
     zombie = centre.start_worker(0)
     async with traffic(centre) as sending:
         await sending.send(20)
@@ -88,7 +90,7 @@ async def test_a_frozen_worker_comes_back_and_counts_nothing_twice(centre: Centr
         await centre.settle()
 
 
-async def freeze_in_transaction(centre: Centre, worker: Child) -> None:
+async def freeze_in_transaction(centre: HurtCentre, worker: Child) -> None:
     """Freezes a worker while it holds a position's row: what it began must not keep the others waiting for ever."""
     process = psutil.Process(worker.pid)
     async with centre.connected() as connection:
@@ -120,7 +122,7 @@ async def freeze_in_transaction(centre: Centre, worker: Child) -> None:
         pytest.param("postgres frozen", marks=pytest.mark.soak),
     ],
 )
-async def test_a_worker_stops_in_time(centre: Centre, away: str) -> None:
+async def test_a_worker_stops_in_time(centre: HurtCentre, away: str) -> None:
     worker = centre.start_worker(0)
     async with traffic(centre) as sending:
         await sending.send(10)
@@ -156,7 +158,7 @@ async def test_a_worker_stops_in_time(centre: Centre, away: str) -> None:
         await centre.settle()
 
 
-async def test_a_worker_that_waits_for_kafka_at_its_start_stops_in_time(centre: Centre) -> None:
+async def test_a_worker_that_waits_for_kafka_at_its_start_stops_in_time(centre: HurtCentre) -> None:
     centre.kafka.kill()
     worker = centre.start_worker(0)
     await asyncio.sleep(4)

@@ -2,8 +2,8 @@
 
 import asyncio
 import contextlib
-import itertools
 import random
+from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -14,21 +14,37 @@ import msgspec
 from aiokafka import AIOKafkaProducer
 
 from schemas import codec, topics
-from tests.faults.centre import SITE, WAIT_S, Centre
+from tests.faults.centre import WAIT_S, Centre
+from tests.faults.site import SITE
+from tests.streams import world
 
-BEGIN = datetime(2025, 3, 9, 5, 30, tzinfo=UTC)  # clocks go forward in Boston an hour and a half later
-MINUTES = 180
-CHUNK = 40
+CHUNK = 42
+CHUNK_S = 15
+"""How far the log's clock goes on from one chunk to the next: fast, so that buckets close while a test runs."""
+
+BEHIND = timedelta(hours=6)
+"""How far behind the wall's clock the log's clock begins; a broker soon deletes what is older than its retention."""
+
 RESENT_SHARE = 0.1
+RESENDABLE = 40 * CHUNK
+"""The newest events, of which some are sent again: within the half hour in which high-rate ones are remembered."""
 
-_AREAS = sorted(area.code for area in SITE.areas)
+LIST = SITE.areas.list_id
+AREAS = ("0101", "0102", "02", "0202")
+TYPES = (*world.TYPES[:4], "ioc.feedback.received.v1", *world.PASSING)
+SOURCES = 3
+
+_CLOCKS_CHANGE = datetime(2025, 4, 5, 14, 30, tzinfo=UTC)
+"""Half an hour later they go back in Lord Howe."""
+
+_LATE_S = (0, 0, 0, 0, -1, -40, -150, -600, -4200, -90_000, 600)
 
 
 class Sender(Protocol):
     """Gets events accepted, however long it takes."""
 
-    async def send(self, raws: Sequence[bytes]) -> None:
-        """Returns when all of them are accepted."""
+    async def send(self, raws: Sequence[bytes], logged: datetime) -> None:
+        """Returns when all of them are accepted. `logged` is the log's clock, where the sender may set it."""
         ...
 
 
@@ -39,14 +55,15 @@ class LogSender:
         self._producer = producer
         self._prefix = prefix
 
-    async def send(self, raws: Sequence[bytes]) -> None:
+    async def send(self, raws: Sequence[bytes], logged: datetime) -> None:
         """See Sender."""
         sent: list[asyncio.Future[Any]] = []
+        logged_ms = int(logged.timestamp() * 1000)
         for raw in raws:
             event = codec.decode(raw)
-            sealed = codec.seal(raw, datetime.now(UTC), SITE.areas.list_id)
             name = self._prefix + topics.topic_of(event).name
-            sent.append(await self._producer.send(name, key=topics.key_of(event), value=sealed))
+            sealed = codec.seal(raw, logged, LIST)
+            sent.append(await self._producer.send(name, sealed, topics.key_of(event), timestamp_ms=logged_ms))
         await asyncio.gather(*sent)
 
 
@@ -57,14 +74,15 @@ class HttpSender:
         self._client = client
         self.refusals = 0
 
-    async def send(self, raws: Sequence[bytes]) -> None:
+    async def send(self, raws: Sequence[bytes], logged: datetime) -> None:
         """See Sender."""
+        del logged  # the gateway has a clock of its own
         headers = {"content-type": "application/cloudevents-batch+json"}
         while True:
             with contextlib.suppress(httpx.TransportError):
                 answer = await self._client.post("/v1/events", content=b"[%b]" % b",".join(raws), headers=headers)
                 if answer.status_code == 202:
-                    assert answer.json()["rejected"] == 0
+                    assert answer.json()["rejected"] == 0, answer.text
                     return
                 assert answer.status_code == 503, answer.text
             self.refusals += 1
@@ -72,38 +90,44 @@ class HttpSender:
 
 
 class Traffic:
-    """Events of all three topics without end, a share of them sent again, until it is told to stop."""
+    """Events of all topics without end until it is told to stop: some late, some drills, some sent again, some that
+    replace or take back another one, which may come later or lie on another partition.
+    """
 
-    def __init__(self, centre: Centre, sender: Sender, seed: int = 1, pause_s: float = 0.04) -> None:
+    def __init__(self, centre: Centre, sender: Sender, seed: int = 1, pause_s: float = 0.08) -> None:
         """`pause_s` lies between two chunks."""
         self._centre = centre
         self._sender = sender
         self._seed = seed
         self._rng = random.Random(seed)
         self._pause_s = pause_s
-        self._past: list[bytes] = []
+        self._past: deque[bytes] = deque(maxlen=RESENDABLE)
+        self._logged = datetime.now(UTC).replace(microsecond=0) - BEHIND
         self.sent = 0
         self.resent = 0
 
     async def send(self, chunks: int) -> None:
         """Sends so many chunks; what is accepted becomes truth."""
         for _ in range(chunks):
-            raws = events(CHUNK, f"{self._seed}-{self.sent}", self._rng)
-            if self._past:
-                again = self._rng.sample(self._past, min(len(self._past), int(CHUNK * RESENT_SHARE)))
-                self.resent += len(again)
-                # Resends keep what ordered the first: they stand behind it on the same partition.
-                raws += again
-            await self._sender.send(raws)
-            self._centre.truth.accept(map(codec.decode, raws))
+            # A replacement is as old as its chunk: of several for one event that of the last chunk counts.
+            self._logged = min(self._logged + timedelta(seconds=CHUNK_S), datetime.now(UTC).replace(microsecond=0))
+            fresh = events(CHUNK, f"{self._seed}", self._rng, self._logged, self.sent)
+            again = self._rng.sample(self._past, min(len(self._past), int(CHUNK * RESENT_SHARE)))
+            self.resent += len(again)
+            # Resends keep what ordered the first: they stand behind it on the same partition.
+            await self._send([*fresh, *again])
             self.sent += CHUNK
-            self._past += raws[:CHUNK]
+            self._past += fresh
             await asyncio.sleep(self._pause_s)
 
     async def again(self) -> None:
         """Sends everything once more."""
-        await self._sender.send(self._past)
+        await self._send(list(self._past))
         self.resent += len(self._past)
+
+    async def _send(self, raws: list[bytes]) -> None:
+        await self._sender.send(raws, self._logged)
+        self._centre.truth.accept(codec.decode(codec.seal(raw, self._logged, LIST)) for raw in raws)
 
     @asynccontextmanager
     async def flowing(self) -> AsyncIterator[None]:
@@ -125,7 +149,7 @@ class Traffic:
 
 
 @asynccontextmanager
-async def traffic(centre: Centre, seed: int = 1, pause_s: float = 0.04) -> AsyncIterator[Traffic]:
+async def traffic(centre: Centre, seed: int = 1, pause_s: float = 0.08) -> AsyncIterator[Traffic]:
     """Traffic straight onto the log."""
     async with centre.producer() as producer:
         yield Traffic(centre, LogSender(producer, centre.prefix), seed, pause_s)
@@ -133,7 +157,7 @@ async def traffic(centre: Centre, seed: int = 1, pause_s: float = 0.04) -> Async
 
 @asynccontextmanager
 async def through_ingest(
-    centre: Centre, seed: int = 1, pause_s: float = 0.04
+    centre: Centre, seed: int = 1, pause_s: float = 0.08
 ) -> AsyncIterator[tuple[HttpSender, Traffic]]:
     """Traffic through the real gateway, in a process of its own."""
     with centre.ingest() as address:
@@ -142,38 +166,41 @@ async def through_ingest(
             yield sender, Traffic(centre, sender, seed, pause_s)
 
 
-def events(count: int, name: str, rng: random.Random) -> list[bytes]:
-    """Different events of all types: cases with keys of their own, detections and metrics of few sources."""
-    return [_event(f"{name}-{number}", kind, rng) for number, kind in zip(range(count), itertools.cycle(range(5)))]
+def events(count: int, name: str, rng: random.Random, at: datetime | None = None, first: int = 0) -> list[bytes]:
+    """Different events of all types about a moment, by default now, numbered from `first` on: reports and
+    observations with keys of their own, detections and metrics of few sources. Of them no two correct the same one.
+    """
+    moment = at or datetime.now(UTC)
+    corrected: set[int] = set()
+    return [_event(name, number, rng, moment, corrected) for number in range(first, first + count)]
 
 
-def _event(id_: str, kind: int, rng: random.Random) -> bytes:
-    time = BEGIN + timedelta(milliseconds=rng.randrange(MINUTES * 60_000))
-    due_at = time + timedelta(seconds=rng.choice([-60, 0, 60]))
-    type_, source, data = (
-        ("ioc.feedback.received.v1", "hotline", {"category": rng.choice("abc"), "channel": "phone"}),
-        ("ioc.feedback.closed.v1", "hotline", {"category": "a", "agency": rng.choice("PQ"), "due_at": due_at}),
-        ("ioc.camera.incident.v1", "cameras", {"camera": "c", "kind": rng.choice("xy"), "severity": "minor"}),
-        (
-            "ioc.camera.detection.v1",
-            f"camera-{rng.randrange(40)}",
-            {"camera": "c", "kind": rng.choice(["car", "bus"]), "count": rng.randrange(1, 6)},
-        ),
-        (
-            "ioc.service.metric.v1",
-            f"host-{rng.randrange(40)}",
-            {"service": rng.choice("uv"), "metric": "cpu_utilization", "value": rng.randrange(1600) / 16},
-        ),
-    )[kind]
+def _event(name: str, number: int, rng: random.Random, moment: datetime, corrected: set[int]) -> bytes:
+    type_ = TYPES[number % len(TYPES)]
+    time = moment + timedelta(seconds=rng.choice(_LATE_S))
+    if rng.randrange(30) == 0:
+        time = _CLOCKS_CHANGE + timedelta(minutes=rng.randrange(0, 60, 5))
+    flags: dict[str, Any] = {"exercise": True} if rng.randrange(40) == 0 else {}
+    # Another one of the same type and source, within a few chunks before or the two to come.
+    target = number + len(TYPES) * SOURCES * rng.randrange(-10, 4)
+    if type_ in world.CORRECTABLE and rng.randrange(6) == 0 and target not in (number, *corrected):
+        corrected.add(target)
+        flags[rng.choice(["supersedes", "supersedes", "withdraws"])] = f"{name}-{target}"
+    data = world.some_data(type_, time, rng)
+    if "period" in data:
+        data["period"] = rng.choice([f"{moment:%Y-%m}", "2025-04-05", "2025"])
+    # Of an indicator one source reports: what it says first is then what is said first.
+    spread = {"ioc.indicator.observed.v1": 1, **dict.fromkeys(world.PASSING, 40)}.get(type_, SOURCES)
     return msgspec.json.encode(
-        {
-            "specversion": "1.0",
-            "id": id_,
-            "type": type_,
-            "source": source,
-            "subject": f"subject-{id_}",
-            "time": time,
-            "area": rng.choice(_AREAS),
-            "data": data,
-        }
+        world.attributes(
+            type_,
+            id=f"{name}-{number}",
+            source=f"{type_.split('.')[1]}-{number % spread}",
+            subject=f"subject-{name}-{number}",
+            time=time.isoformat(),
+            area=rng.choice(AREAS),
+            arealist=LIST,
+            data=data,
+            **flags,
+        )
     )
