@@ -104,6 +104,9 @@ def redrive_command(
     *,
     reason: Annotated[str | None, typer.Option(help="Only letters of this reason, as unknown_area.")] = None,
     since: Annotated[str | None, typer.Option(metavar="TIME", help="Only letters that were buried since.")] = None,
+    url: Annotated[
+        str | None, typer.Option(help="The centre; by default IOC_URL, or the one on the data folder.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Send nothing.")] = False,
     export: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write those that cannot be read, as NDJSON.")
@@ -112,6 +115,7 @@ def redrive_command(
     """Send dead letters again that can be read now; list the others. Exits with 1 when there are others."""
     from deploy.redrive import Options, redrive
     from deploy.replay.command import own_address
+    from deploy.replay.options import check_url
 
     settings = Settings.from_env(os.environ)
     if file is not None and (reason is not None or since is not None):
@@ -123,7 +127,8 @@ def redrive_command(
         export=export,
         file=file,
     )
-    address = "" if dry_run else settings.url or own_address(settings)
+    target = settings.url if url is None else check_url(url)
+    address = "" if dry_run else target or own_address(settings)
     outcome = _run(settings, lambda places: redrive(places, address, options), "The same command goes on from here.")
     done = "could be sent again" if dry_run else "sent again"
     print(f"{outcome.sent} dead letters {done}; {outcome.unreadable} cannot be read.")
