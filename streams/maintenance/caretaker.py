@@ -37,7 +37,8 @@ async def look_after(writer: TimescaleWriter, versions: Versions, wall_clock_s: 
                 await retain(connection, versions.newest.site, datetime.fromtimestamp(wall_clock_s(), UTC), told)
             await _compact_all(writer, versions)
         except DependencyUnavailable as error:
-            _log.debug("nothing was looked after: %s", error)
+            metrics.MAINTENANCE_FAILED.inc()
+            _log.warning("the tables were not looked after: %s", error)
         except Exception:
             metrics.MAINTENANCE_FAILED.inc()
             _log.exception("could not look after the tables")

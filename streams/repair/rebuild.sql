@@ -23,7 +23,7 @@ CREATE TEMP TABLE fresh_event (ordinal bigint PRIMARY KEY, source text NOT NULL,
 CREATE TEMP TABLE kpi_tier (LIKE public.kpi_tier INCLUDING ALL);
 CREATE TEMP TABLE old_kpi_tier (LIKE public.kpi_tier INCLUDING ALL);
 CREATE TEMP TABLE changed_kpi_tier (
-    kpi text, area text, bucket timestamptz, dim text, bin integer, was_there boolean,
+    kpi text, area text, bucket timestamptz, dim text, bin integer, was_there boolean, was_merged boolean,
     PRIMARY KEY (kpi, area, bucket, dim, bin)
 );
 CREATE TEMP TABLE judged_kpi_tier (
@@ -112,14 +112,15 @@ INSERT INTO judged_kpi_tier VALUES ($1, $2, $3, $4, $5, $6, $7);
 -- find_changed --
 -- Notes the buckets that hold something else than was counted anew. $1 is the earliest of them.
 WITH both_sides AS (
-    SELECT kpi, area, bucket, dim, bin, n, total, low, high, sketch, true AS is_new, NULL::bigint AS first_n
+    SELECT kpi, area, bucket, dim, bin, n, total, low, high, sketch, true AS is_new, NULL::bigint AS first_n,
+           false AS is_merged
     FROM pg_temp.kpi_tier
     UNION ALL
-    SELECT kpi, area, k.bucket, k.dim, k.bin, k.n, k.total, k.low, k.high, k.sketch, false, k.first_n
+    SELECT kpi, area, k.bucket, k.dim, k.bin, k.n, k.total, k.low, k.high, k.sketch, false, k.first_n, k.shard = -1
     FROM public.kpi_tier AS k JOIN repaired_kpi AS i USING (kpi) JOIN repaired_area AS a USING (area)
     WHERE k.bucket >= a.kpi_tier_from AND k.bucket >= $1
 ), summed AS (
-    SELECT kpi, area, bucket, dim, bin,
+    SELECT kpi, area, bucket, dim, bin, bool_or(is_merged) AS was_merged,
            bool_or(NOT is_new AND (n <> 0 OR sketch IS NOT NULL OR first_n IS NOT NULL)) AS was_there,
            coalesce(sum(n) FILTER (WHERE is_new), 0) AS new_n,
            coalesce(sum(n) FILTER (WHERE NOT is_new), 0) AS old_n,
@@ -136,7 +137,7 @@ WITH both_sides AS (
     FROM both_sides GROUP BY kpi, area, bucket, dim, bin
 )
 INSERT INTO changed_kpi_tier
-SELECT kpi, area, bucket, dim, bin, was_there
+SELECT kpi, area, bucket, dim, bin, was_there, was_merged
 FROM summed LEFT JOIN judged_kpi_tier AS j USING (kpi, area, bucket, dim, old_digest, new_digest)
 WHERE (new_n, new_total, new_low, new_high) IS DISTINCT FROM (old_n, old_total, old_low, old_high)
     OR (new_digest IS DISTINCT FROM old_digest AND NOT coalesce(j.is_alike, false));
@@ -187,9 +188,9 @@ JOIN repaired_area AS a USING (area)
 LEFT JOIN repaired_shard AS s USING (kpi, shard, zone)
 CROSS JOIN LATERAL (
     -- The first report of a period closes its bucket; where there was none, nothing was closed. Only buckets that have
-    -- closed are merged into shard -1.
+    -- closed are merged into shard -1, which then holds what the rows of all partitions closed with.
     SELECT CASE WHEN i.is_reported THEN c.was_there
-                ELSE coalesce(bucket < s.kpi_tier_closed, shard = -1) END AS keeps
+                ELSE c.was_merged OR coalesce(bucket < s.kpi_tier_closed, false) END AS keeps
 ) AS k
 WHERE keeps OR new.n <> 0 OR new.sketch IS NOT NULL;
 
