@@ -6,6 +6,7 @@ import socket
 from deploy.memory import keep_freed_memory
 from deploy.settings import Settings
 from deploy.site_folder import SiteFolder
+from schemas.site import Pack
 from streams.agents import SESSION_TIMEOUT_S, StreamsConfig, Worker
 
 
@@ -14,11 +15,16 @@ def streams(settings: Settings, session_timeout_s: float = SESSION_TIMEOUT_S) ->
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     kafka, database_url = settings.addresses()
     site_folder = SiteFolder(settings.site)
-    site_folder.watch()
+
+    def current_pack() -> Pack:
+        # A worker looks by itself, and at once where an event names an area that it does not know.
+        site_folder.look()
+        return site_folder.loaded.pack
+
     config = StreamsConfig(
         kafka=kafka,
         database_url=database_url,
-        current_pack=lambda: site_folder.loaded.pack,
+        current_pack=current_pack,
         worker=f"{socket.gethostname()}/{settings.worker}",
         topic_prefix=settings.topic_prefix,
         metrics_port=settings.metrics_port,

@@ -99,6 +99,7 @@ class Worker:
         self._kafka = KafkaLog(config.kafka, config.topic_prefix + DEAD.name)
         self._lanes = Lanes(self._open_lane, self.halt)
         self._background: list[asyncio.Task[None]] = []
+        self._following = asyncio.Lock()
         self.app = self._create_app()
 
     def run(self) -> None:
@@ -226,6 +227,7 @@ class Worker:
             writer=self._commits,
             log=self._kafka,
             wall_clock_s=time.time,
+            follow_site=self._follow_site,
         )
 
     async def _watch(self) -> None:
@@ -253,15 +255,16 @@ class Worker:
 
     async def _follow_site(self) -> None:
         """Registers this worker's site pack when it has changed, and takes up the newest that anybody registered."""
-        pack = self.config.current_pack()
-        if pack != self._pack:
-            await self._writer.register_site(pack)
-            self._pack = pack
-        newest = await self._writer.newest_site()
-        if newest is not None and newest.version > self._versions.newest.number:
-            # A whole country's map takes its time to compile, and counting goes on meanwhile.
-            self._versions.add(await asyncio.to_thread(_version, newest))
-            _log.info("site pack version %d counts from here on", newest.version)
+        async with self._following:
+            # A whole country's map takes its time to read and to compile, and counting goes on meanwhile.
+            pack = await asyncio.to_thread(self.config.current_pack)
+            if pack != self._pack:
+                await self._writer.register_site(pack)
+                self._pack = pack
+            newest = await self._writer.newest_site()
+            if newest is not None and newest.version > self._versions.newest.number:
+                self._versions.add(await asyncio.to_thread(_version, newest))
+                _log.info("site pack version %d counts from here on", newest.version)
 
     async def _note_caught_up(self) -> None:
         """Says of lanes that are idle that they are counted to their end: their silence need not be waited for."""

@@ -11,6 +11,7 @@ from schemas.errors import (
     DependencyUnavailable,
     LogTruncated,
     PositionGap,
+    Reason,
     TopicReplaced,
 )
 from schemas.event import Event
@@ -28,6 +29,9 @@ dozen: events of thousands of days in one request would exhaust the server's. Be
 
 REMEMBERED_MAX = IDS_MAX // sum(topic.partitions for topic in INPUTS if topic.dedupe is Dedupe.HORIZON)
 """Ids that taking over one lane may remember, so that taking over all of them stays within the worker's bound."""
+
+_OF_THE_MAP = frozenset({Reason.UNKNOWN_AREA, Reason.WRONG_AREA_LIST, Reason.UNKNOWN_PLACE})
+"""Why a record cannot be counted that another version of the map may know."""
 
 RETRY_FIRST_S = 0.1
 RETRY_MAX_S = 5.0
@@ -52,8 +56,12 @@ class Counting:
         writer: Writer,
         log: Log,
         wall_clock_s: Callable[[], float],
+        follow_site: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        """Reads nothing yet; `prepare` or the first batch does."""
+        """Reads nothing yet; `prepare` or the first batch does.
+
+        `follow_site` takes up the site pack as it stands now, where it may change.
+        """
         self._lane = lane
         self._dedupe = dedupe
         self._types = types
@@ -61,6 +69,7 @@ class Counting:
         self._writer = writer
         self._log = log
         self._wall_clock_s = wall_clock_s
+        self._follow_site = follow_site
         self._position: Position | None = None
         self.seen = SeenIds()
 
@@ -103,6 +112,12 @@ class Counting:
             return
         version = self._versions.newest
         reading = self._read(version, records, position.watermark_s)
+        if self._follow_site is not None and any(letter.reason in _OF_THE_MAP for letter in reading.dead):
+            # When a map is redrawn, the door may know it before this worker does.
+            await self._insist(self._follow_site)
+            if self._versions.newest is not version:
+                version = self._versions.newest
+                reading = self._read(version, records, position.watermark_s)
         if reading.dead:
             await self._bury(reading)
         counted = 0
