@@ -1,7 +1,7 @@
 """Do figures of provinces and communes stay right across 1 July 2025, when Viet Nam's map was redrawn?
 
 Reports go the whole way, ingest → Kafka → a worker → TimescaleDB: of before under old codes, of after under old and
-new ones, early and late. Where each really happened is known here: in an old commune and in a new one that have ground
+new ones, early and late. Where each really happened is known here: in an old commune and in a new one with ground
 in common by the record of the redrawing. Every figure has to be what really happened there, or what is certain with
 bounds that hold it.
 """
