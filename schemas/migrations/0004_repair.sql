@@ -6,5 +6,8 @@ ALTER TABLE backfill
     ADD COLUMN site_version integer NOT NULL DEFAULT 0,
     ADD COLUMN since        timestamptz;
 
+-- How often stored figures were counted again: what a worker remembers of them from before is void.
+ALTER TABLE feed ADD COLUMN recounts bigint NOT NULL DEFAULT 0;
+
 -- A back-fill reads kept events in the order of the log.
 CREATE INDEX event_offset ON event (topic, partition, "offset");

@@ -268,6 +268,7 @@ class _Rebuild:
             await self._connection.execute(
                 REBUILD["merge_again"], [base.id for base in self._bases], moment(self._extent.start_s)
             )
+            await self._connection.execute(SQL["note_recount"])
             await self._connection.execute(SQL["note_change"], RELOAD)
         fence_s = time.monotonic() - begun_s
         return Rebuilt(events=self._events, left_out=self._left_out, fence_s=fence_s, floor=self._floor)

@@ -67,6 +67,10 @@ ORDER BY "offset";
 SELECT source, id, area, located, window_time, partition, "offset", body FROM countable_event
 WHERE type = ANY($1::text[]) AND topic IS NULL;
 
+-- note_recount --
+-- Lets workers forget what they remember of stored figures.
+UPDATE feed SET recounts = recounts + 1;
+
 -- note_change --
 -- A row of the change feed, and a wake-up for its readers.
 WITH changed AS (INSERT INTO change (touched) VALUES ($1))

@@ -110,7 +110,7 @@ FOR UPDATE OF k;
 -- note_changes --
 -- Notes who was heard, and writes the row of the change feed. A source's event time may go back; what is kept is the
 -- newest. The feed's readers are woken at commit, once a transaction and without payload: NOTIFY takes a lock that all
--- commits share.
+-- commits share. Returns how often stored figures have been counted again.
 WITH changed AS (
     INSERT INTO change (touched) VALUES ($1)
 ), sources AS (
@@ -122,7 +122,7 @@ WITH changed AS (
     SET n = kept.n + excluded.n, time = greatest(kept.time, excluded.time),
         received_at = greatest(kept.received_at, excluded.received_at)
 )
-SELECT pg_notify('ioc_change', '');
+SELECT pg_notify('ioc_change', ''), (SELECT recounts FROM feed) AS recounts;
 
 -- given_cells --
 -- The cells of a transaction, of all tiers; `of_tier` is the name of the table. `add` and `correct` read them.

@@ -57,6 +57,7 @@ class TimescaleWriter:
         self._group = group
         self._versions = versions
         self._known = KnownItems()
+        self._known_as_of = (0, 0)
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
 
     async def close(self) -> None:
@@ -127,8 +128,9 @@ class TimescaleWriter:
                 arrivals = counted.get(batch.lane, []) if batch.unique else _real(batch.arrivals)
                 if arrivals:
                     added.append((batch.lane, without(batch.version.fold(arrivals), settlement.anew)))
-            learned = await self._add(connection, heard, unique, added, settlement)
-        self._known.learn(learned)
+            added_by = max((batch.version.number for batch in held), default=0)
+            known, learned = await self._add(connection, heard, unique, added, settlement, added_by)
+        known.learn(learned)
         taken = {lane: len(arrivals) for lane, arrivals in heard.items()}
         outcomes = {
             batch.lane: Outcome(
@@ -223,20 +225,29 @@ class TimescaleWriter:
         unique: Collection[Lane],
         added: Sequence[tuple[Lane, Folded]],
         settlement: Settlement,
-    ) -> Learned:
+        added_by: int,
+    ) -> tuple[KnownItems, Learned]:
         seen = [(lane, one) for lane, arrivals in heard.items() for one in sources_seen(arrivals)]
         folds = [folded for _, folded in (*added, *settlement.added)]
         if seen:
             events = sum(len(arrivals) for lane, arrivals in heard.items() if lane in unique)
             touched = touched_json(folds, events, [one.source for _, one in seen])
-            await connection.execute(SQL["note_changes"], touched, *_source_columns(seen))
+            row = await connection.fetchrow(SQL["note_changes"], touched, *_source_columns(seen))
+            assert row is not None
+            self._forget_items_of(row["recounts"], added_by)
         # What a correction takes away and what replaces it may lie in one row, and a statement changes a row once.
         kept: dict[int, list[Folded]] = {}
         for shard, folded in (*((lane.partition, one) for lane, one in added if lane in unique), *settlement.added):
             kept.setdefault(shard, []).append(folded)
         await write_cells(connection, [(shard, added_up(some)) for shard, some in kept.items()])
         passing = [(lane.partition, folded) for lane, folded in added if lane not in unique]
-        return await write_cells(connection, passing, self._known)
+        known = self._known
+        return known, await write_cells(connection, passing, known)
+
+    def _forget_items_of(self, recounts: int, version: int) -> None:
+        """What sketches hold is known only until they are counted again, or by another catalogue."""
+        if self._known_as_of != (recounts, version):
+            self._known, self._known_as_of = KnownItems(), (recounts, version)
 
     @asynccontextmanager
     async def connection(self) -> AsyncGenerator[PooledConnection]:

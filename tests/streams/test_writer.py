@@ -416,6 +416,16 @@ class TestTimescaleWriter(WriterContract):
         await commit(state, 0, 1, seen, unique=False)
         assert await state.buckets() == passing_truth(seen)
 
+    async def test_what_is_counted_again_is_not_known_any_more(self, state: _Timescale) -> None:
+        await state.writer.position(LANE, TOPIC_ID)
+        await commit(state, 0, 1, [arrival(raw(id="1", data={"camera": "a"}))], unique=False)
+        await state.connection.execute("UPDATE feed SET recounts = recounts + 1")
+        for tier in TIERS:
+            await state.connection.execute(f"DELETE FROM kpi_{tier.value}")
+        again = [arrival(raw(id="2", data={"camera": "a"}))]
+        await commit(state, 1, 2, again, unique=False)
+        assert await state.buckets() == passing_truth(again)
+
     @staticmethod
     async def staff(state: _Timescale) -> list[tuple[Any, ...]]:
         """The different rows that one report leaves."""
