@@ -26,6 +26,10 @@ SELECT EXISTS (
         AND classid = 0 AND objid = $1::bigint::oid AND objsubid = 1 AND granted
 );
 
+-- try_look --
+-- Whether nobody else looks for what is too old; nobody does until the transaction ends.
+SELECT pg_try_advisory_xact_lock($1);
+
 -- read_closing --
 -- For each topic the moment before which nothing is waited for any more: the least of its partitions. $1 is idle_s.
 SELECT topic, min(greatest(watermark_s, extract(epoch FROM caught_up_at)::float8 - $1)) AS watermark_s

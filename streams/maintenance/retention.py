@@ -34,6 +34,9 @@ COMPARE_TIMEOUT_S = 10 * 60.0
 AHEAD_S = DAY_S
 """Chunks are made so long before the first event that needs them: to make one takes locks, which stall a batch."""
 
+LOOKING = 0x10C0_8E7A
+"""The advisory lock of whoever compares and drops."""
+
 _COARSER: dict[Tier, tuple[Tier, float]] = {Tier.MINUTE: (Tier.HOUR, HOUR_S), Tier.HOUR: (Tier.DAY, 25 * HOUR_S)}
 """The tier that must hold it, and how long before a chunk a bucket of that may begin and still reach into it."""
 
@@ -65,12 +68,23 @@ async def retain(connection: Connection, site: Site, now: datetime, told: set[Ke
     """
     if not await is_due(connection, Timer.RETENTION):
         return
+    # To look takes a while, and must not meet another worker that drops what is looked at. This lock, unlike that of
+    # the timer's row, does not hold the change feed back.
+    async with connection.transaction():
+        if not await connection.fetchval(SQL["try_look"], LOOKING):
+            return
+        dropped, kept = await _look(connection, site, now)
+    _tell(dropped, kept, told)
+
+
+async def _look(connection: Connection, site: Site, now: datetime) -> tuple[list[Chunk], list[Kept]]:
+    """Returns what was dropped, and what stays although it is too old."""
     old = [chunk for tier in _COARSER for chunk in await _beyond(connection, tier, site.header.retention, now)]
     going, kept = await _judged(connection, site, old)
     dropped: list[Chunk] = []
     async with claimed(connection, Timer.RETENTION) as claim:
         if claim is None:
-            return
+            return [], kept
         await connection.execute(SQL["wait_briefly"], f"{LOCK_WAIT_MS}ms")
         for chunk in going:
             try:
@@ -83,7 +97,7 @@ async def retain(connection: Connection, site: Site, now: datetime, told: set[Ke
             await _make_ahead(connection, tier, now + timedelta(seconds=AHEAD_S))
         outcome = "; ".join([f"dropped {len(dropped)} chunks", *(f"kept {one.chunk}: {one.why}" for one in kept)])
         await claim.rearm(EVERY_S if len(going) < CHUNKS_MAX else 0.0, outcome)
-    _tell(dropped, kept, told)
+    return dropped, kept
 
 
 async def _beyond(connection: Connection, tier: Tier, retention: Retention, now: datetime) -> list[Chunk]:
