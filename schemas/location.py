@@ -52,7 +52,8 @@ class Locator:
     """Locates events on a site's maps. A function of the event and the site pack alone."""
 
     def __init__(self, areas: AreaTree) -> None:
-        self._by_code = {(area.list_id, area.code): Located(area.id, How.CODE, area.list_id) for area in areas}
+        self.by_code = {(area.list_id, area.code): Located(area.id, How.CODE, area.list_id) for area in areas}
+        """Where a code of a list is: all that an event on the log nearly always needs."""
         zone = areas.zone(areas.root.id)
         self._spans = [_Span(span, zone) for span in areas.spans]
         self._lists = areas.lists
@@ -63,7 +64,7 @@ class Locator:
     def __call__(self, event: Event) -> Located:
         """Raises InvalidEvent when its code or its place is not known here, and when it has neither."""
         # On the log an event always names the list of its code: this is all that nearly every event costs.
-        found = self._by_code.get((event.area_list, event.area))  # pyright: ignore[reportArgumentType, reportCallIssue]
+        found = self.by_code.get((event.area_list, event.area))  # pyright: ignore[reportArgumentType, reportCallIssue]
         if found is not None:
             return found
         if event.area_list is not None and event.area_list not in self._maps:
@@ -87,7 +88,7 @@ class Locator:
     def _by_its_code(self, event: Event, code: AreaCode) -> Located:
         if event.area_list is None:
             for list_id in (self._in_force(event.time), *self._lists):
-                if (found := self._by_code.get((list_id, code))) is not None:
+                if (found := self.by_code.get((list_id, code))) is not None:
                     return found
         where = "this site" if event.area_list is None else f"area list {event.area_list!r}"
         fix = "Use a code of the site's areas.csv."

@@ -145,17 +145,18 @@ class Reader:
         """
         arrivals: list[Arrival] = []
         dead: list[DeadLetter] = []
-        idle_ms = self._idle_s * 1000
-        locate, future_max_s = self._locate, self._future_max_s
+        locate, by_code, future_max_s = self._locate, self._locate.by_code, self._future_max_s
+        minute_end_ms = 0
         # What looks at every byte is checked once for the batch; when that fails, every record gets its own check.
         plain = is_plain([record.value or b"" for record in records])
         for record in records:
             value = record.value or b""
             logged_ms = record.timestamp
-            # By whole minutes, so that records of one minute meet one watermark.
-            idle_end_s = (logged_ms - idle_ms) // (1000 * MINUTE_S) * MINUTE_S
-            if idle_end_s > watermark_s:
-                watermark_s = float(idle_end_s)
+            if logged_ms >= minute_end_ms:
+                # By whole minutes, so that records of one minute meet one watermark.
+                idle_end_s = (logged_ms // 1000 - self._idle_s) // MINUTE_S * MINUTE_S
+                minute_end_ms = (idle_end_s + MINUTE_S + self._idle_s) * 1000
+                watermark_s = max(watermark_s, float(idle_end_s))
             try:
                 event = decode_plain(value) if plain else decode(value, SEALED_BYTES_MAX)
                 check_time(event)
@@ -172,7 +173,7 @@ class Reader:
                     or cls is IndicatorObserved
                 ):
                     check_event(event, logged_s, future_max_s)
-                located = locate(event)
+                located = by_code.get((event.area_list, event.area)) or locate(event)  # pyright: ignore[reportArgumentType, reportCallIssue]
             except InvalidEvent as error:
                 dead.append(_dead_letter(topic, partition, record, error))
                 continue
@@ -196,7 +197,7 @@ class Reader:
                     watermark_s,
                 )
             )
-            reached_s = min(time_s, logged_s)
+            reached_s = time_s if time_s < logged_s else logged_s
             if reached_s > watermark_s:
                 watermark_s = reached_s
         return Reading(arrivals, dead, watermark_s)
