@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -61,7 +61,9 @@ class World:
         self.versions = Versions(VERSION)
         self.counting = self.worker()
 
-    def worker(self, versions: Versions | None = None) -> Counting:
+    def worker(
+        self, versions: Versions | None = None, follow_site: Callable[[], Awaitable[None]] | None = None
+    ) -> Counting:
         """A worker that knows nothing yet."""
         return Counting(
             LANE,
@@ -71,6 +73,7 @@ class World:
             writer=self.writer,
             log=self.log,
             wall_clock_s=lambda: LOGGED_MS / 1000,
+            follow_site=follow_site,
         )
 
     def some_events(self, count: int, seed: int) -> list[bytes]:
@@ -451,6 +454,20 @@ class TestVersions:
         assert self.counted(world) == 2
         assert world.writer.switches == {(LANE, 1): 0, (LANE, 2): 2}
         assert world.writer.positions[LANE].site_version == 2
+
+    async def test_a_map_that_the_door_knows_already_is_taken_up_before_a_report_is_buried(self) -> None:
+        world = self.world()
+        redrawn = parse_site(PACK | {"areas.csv": PACK["areas.csv"] + "\n,0103,01,commune,Xã Năm,Commune Five,"})
+
+        async def follow_site() -> None:
+            world.versions.add(compiled(2, redrawn))
+
+        counting = world.worker(follow_site=follow_site)
+        await counting.count(world.append(self.phone("1")))
+        await counting.count(world.append([*self.phone("2", area="0103"), *self.phone("3", area="nowhere")]))
+        assert self.counted(world) == 2
+        assert world.writer.switches == {(LANE, 1): 0, (LANE, 2): 1}
+        assert [letter.offset for letter in world.log.dead] == [2]
 
     async def test_who_takes_over_counts_by_the_newer_version_that_the_lane_has_had(self) -> None:
         world = self.world()
