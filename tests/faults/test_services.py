@@ -64,6 +64,7 @@ async def kill_postgres(centre: HurtCentre, kills: int) -> None:
             counted = await more_is_counted(centre, counted)
             centre.postgres.kill()
             await start(centre.postgres)
+            await centre.truth.check_first(centre.database_url)
     await centre.settle()
     assert len(centre.running()) == 2
 
@@ -129,7 +130,8 @@ async def test_whatever_is_killed_for_as_long_as_it_takes(centre: HurtCentre) ->
     """MINUTES of traffic, in which a worker, the broker or the database dies every few seconds."""
     minutes = float(os.environ.get("MINUTES", "60"))
     workers = [centre.start_worker(0), centre.start_worker(1)]
-    async with through_ingest(centre, pause_s=0.1) as (_, sending):
+    # The naive count of all of it has to fit into memory.
+    async with through_ingest(centre, pause_s=1.0) as (_, sending):
         async with sending.flowing():
             counted = await more_is_counted(centre, 0)
             over_s = time.monotonic() + minutes * 60
@@ -147,4 +149,5 @@ async def test_whatever_is_killed_for_as_long_as_it_takes(centre: HurtCentre) ->
                         workers[turn % 2] = centre.start_worker(turn % 2)
                 turn += 1
                 counted = await more_is_counted(centre, counted)
+                await centre.truth.check_first(centre.database_url)
         await centre.settle()
