@@ -103,12 +103,13 @@ def topic_of(event: Event) -> Topic:
 def key_of(event: Event) -> bytes:
     """What orders this event. The same for a resend.
 
-    On the low-rate topics its case or dossier, and for observations the indicator, so that reports of one indicator
-    follow each other; else its source.
+    On the low-rate topics its case or dossier, or what it corrects, and for observations the indicator, so that reports
+    of one indicator follow each other; else its source.
     """
     if type(event) is IndicatorObserved:
         assert isinstance(event, IndicatorObserved)
         return f"{event.source}#{event.data.indicator}".encode()
     if _by_type[type(event)].dedupe is Dedupe.FOREVER:
-        return f"{event.source}#{event.subject or event.id}".encode()
+        about = event.subject or event.supersedes or event.withdraws or event.id
+        return f"{event.source}#{about}".encode()
     return event.source.encode()

@@ -44,6 +44,13 @@ def test_a_case_without_reference_is_its_own() -> None:
     assert topics.key_of(event("ioc.feedback.received.v1", id="r-1")) == b"s#r-1"
 
 
+def test_a_correction_without_a_case_goes_where_its_original_went() -> None:
+    original = event("ioc.feedback.received.v1", id="r-1")
+    for field in ("supersedes", "withdraws"):
+        correction = event("ioc.feedback.received.v1", id="r-2", **{field: "r-1"})
+        assert topics.key_of(correction) == topics.key_of(original)
+
+
 @pytest.mark.parametrize("type_", EVENT_TYPES)
 def test_a_resend_has_the_same_key(type_: str) -> None:
     made = event(type_, subject="Vụ 7")
