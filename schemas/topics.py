@@ -103,8 +103,8 @@ def topic_of(event: Event) -> Topic:
 def key_of(event: Event) -> bytes:
     """What orders this event. The same for a resend.
 
-    On the low-rate topics its case or dossier, or what it corrects, and for observations the indicator, so that reports
-    of one indicator follow each other; else its source.
+    On the low-rate topics its case or dossier, or what it corrects, and for observations the indicator, so that
+    reports of one indicator follow each other; else its source.
     """
     if type(event) is IndicatorObserved:
         assert isinstance(event, IndicatorObserved)
