@@ -127,7 +127,7 @@ class _Candidate(NamedTuple):
     """An event that counts, and for a part that keeps the last report of each place: of which one, and how new."""
 
     event: Behind
-    stands: dict[str, tuple[tuple[str, ...], tuple[float, float]]]
+    stands: dict[str, tuple[tuple[str, ...], tuple[float, float, float]]]
 
 
 def roles_of(site: Site, kpi: Kpi, area: AreaId, span: Span, only: str | None) -> list[Role]:
@@ -297,7 +297,7 @@ class _Asked:
         at_s = row["window_time"].timestamp()
         counted: list[Counted] = []
         dims: dict[str, str] = {}
-        stands: dict[str, tuple[tuple[str, ...], tuple[float, float]]] = {}
+        stands: dict[str, tuple[tuple[str, ...], tuple[float, float, float]]] = {}
         for role, count in self._checks:
             if row["type"] != role.base.event or not role.span.start_s <= at_s < role.span.end_s:
                 continue
@@ -309,7 +309,7 @@ class _Asked:
             if role.base.measure is Measure.LATEST:
                 stands[role.part] = (
                     (role.base.id, row["area"], *own.values()),
-                    (event.time.timestamp(), how.measured or 0.0),
+                    (at_s, event.time.timestamp(), how.measured or 0.0),
                 )
         if not counted:
             return None
@@ -330,7 +330,7 @@ class _Asked:
 def _standing(found: Iterable[_Candidate]) -> list[Behind]:
     """Without what a later report of the same place has replaced."""
     candidates = list(found)
-    last: dict[tuple[str, tuple[str, ...]], tuple[tuple[float, float], str, str]] = {}
+    last: dict[tuple[str, tuple[str, ...]], tuple[tuple[float, float, float], str, str]] = {}
     for event, stands in candidates:
         for part, (place, rank) in stands.items():
             newest = (rank, event.source, event.id)

@@ -602,8 +602,9 @@ def _latest(row: Any) -> Held:  # noqa: ANN401
 def _latest_partials(dim: str, latest: Sequence[float] | None) -> list[Partial]:
     if latest is None:
         return []
-    at, value = latest
-    return [Partial(dim=dim, bin=LATEST_BIN, n=1, total=value, high=at)]
+    # Of the pieces of an interval the one with the later bucket holds, however late another was reported again.
+    bucket_s, _, value = latest
+    return [Partial(dim=dim, bin=LATEST_BIN, n=1, total=value, high=bucket_s)]
 
 
 def _latest_across(across: Mapping[str, Across], row: Any) -> Held:  # noqa: ANN401

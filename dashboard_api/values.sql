@@ -48,17 +48,19 @@ WHERE bucket < ($4::timestamptz[])[piece]
 GROUP BY kpi, area, piece, dim
 
 -- read_latest --
--- Of each dimension value and place the row that was true last: [since when, what]. `dim` is the whole key.
+-- Of each dimension value and place the row that was true last: [start of the bucket, when it was said, what]. The later
+-- bucket wins, and only within one what was said later: a period that is reported again does not become the newest one.
+-- `dim` is the whole key.
 SELECT kpi, area, piece, whole_dim,
        CASE WHEN $7::int = 0 THEN '' ELSE split_part(whole_dim, E'\x1f', $7::int) END AS dim,
-       max(ARRAY[high, total::float8 / 1000000]) FILTER (WHERE n > 0) AS latest,
+       max(ARRAY[bucket_s, high, total::float8 / 1000000]) FILTER (WHERE n > 0) AS latest,
        max(corrected_at) AS corrected_at,
-       max(CASE WHEN first_n IS NULL THEN ARRAY[high, total::float8 / 1000000]
-                ELSE ARRAY[first_high, first_total::float8 / 1000000] END)
+       max(CASE WHEN first_n IS NULL THEN ARRAY[bucket_s, high, total::float8 / 1000000]
+                ELSE ARRAY[bucket_s, first_high, first_total::float8 / 1000000] END)
            FILTER (WHERE CASE WHEN first_n IS NULL THEN n ELSE first_n END > 0) AS first_latest
 FROM (
     SELECT kpi, area, width_bucket(bucket, $3::timestamptz[]) AS piece, bucket, dim AS whole_dim,
-           n, total, high, first_n, first_total, first_high, corrected_at
+           extract(epoch FROM bucket)::float8 AS bucket_s, n, total, high, first_n, first_total, first_high, corrected_at
     FROM kpi_tier
     WHERE kpi = ANY($1::text[]) AND area = ANY($2::text[]) AND bucket >= $5 AND bucket < $6
       AND ($8::int[] = '{}' OR NOT EXISTS (
@@ -72,21 +74,21 @@ GROUP BY kpi, area, piece, whole_dim
 -- The same for pieces that are whole intervals: of each dimension value what the places together said last, those below
 -- the area apart from what the area said of itself (`is_own`). [how many, sum, least, most]
 SELECT kpi, area, piece, dim, is_own,
-       ARRAY[count(latest), sum(latest[2]), min(latest[2]), max(latest[2])] AS across,
+       ARRAY[count(latest), sum(latest[3]), min(latest[3]), max(latest[3])] AS across,
        max(corrected_at) AS corrected_at,
-       ARRAY[count(first_latest), sum(first_latest[2]), min(first_latest[2]), max(first_latest[2])] AS first_across
+       ARRAY[count(first_latest), sum(first_latest[3]), min(first_latest[3]), max(first_latest[3])] AS first_across
 FROM (
     SELECT kpi, area, piece,
            CASE WHEN $7::int = 0 THEN '' ELSE split_part(whole_dim, E'\x1f', $7::int) END AS dim,
            split_part(whole_dim, E'\x1f', -1) = area AS is_own,
-           max(ARRAY[high, total::float8 / 1000000]) FILTER (WHERE n > 0) AS latest,
+           max(ARRAY[bucket_s, high, total::float8 / 1000000]) FILTER (WHERE n > 0) AS latest,
            max(corrected_at) AS corrected_at,
-           max(CASE WHEN first_n IS NULL THEN ARRAY[high, total::float8 / 1000000]
-                    ELSE ARRAY[first_high, first_total::float8 / 1000000] END)
+           max(CASE WHEN first_n IS NULL THEN ARRAY[bucket_s, high, total::float8 / 1000000]
+                    ELSE ARRAY[bucket_s, first_high, first_total::float8 / 1000000] END)
                FILTER (WHERE CASE WHEN first_n IS NULL THEN n ELSE first_n END > 0) AS first_latest
     FROM (
         SELECT kpi, area, width_bucket(bucket, $3::timestamptz[]) AS piece, bucket, dim AS whole_dim,
-               n, total, high, first_n, first_total, first_high, corrected_at
+               extract(epoch FROM bucket)::float8 AS bucket_s, n, total, high, first_n, first_total, first_high, corrected_at
         FROM kpi_tier
         WHERE kpi = ANY($1::text[]) AND area = ANY($2::text[]) AND bucket >= $5 AND bucket < $6
           AND ($8::int[] = '{}' OR NOT EXISTS (

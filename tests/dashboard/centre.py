@@ -239,7 +239,10 @@ def utc_now() -> datetime:
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
-    """One event as far as one base cares. `value` is what is measured, `what` what is told apart."""
+    """One event as far as one base cares. `value` is what is measured, `what` what is told apart.
+
+    `said_s` is when it was said, where that is not the moment whose bucket it belongs to.
+    """
 
     kpi: str
     area: str
@@ -247,6 +250,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     value: float = 1.0
     dim: str = ""
     what: str = ""
+    said_s: int | None = None
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -418,7 +422,8 @@ def _count(rows: dict[_Key, _Cell], base: Base, area: AreaId, bucket: datetime, 
     cell.n += 1
     match base.measure:
         case Measure.LATEST:
-            at, total = max((cell.high or 0.0, cell.total), (float(sample.time_s), total))
+            said_s = sample.time_s if sample.said_s is None else sample.said_s
+            at, total = max((cell.high or 0.0, cell.total), (float(said_s), total))
             cell.high, cell.total = at, total
         case Measure.MIN | Measure.MAX:
             cell.low = min(cell.low if cell.low is not None else sample.value, sample.value)

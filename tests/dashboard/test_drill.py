@@ -254,10 +254,12 @@ async def test_a_balance_goes_back_to_the_beginning(running: Running, tables: st
 
 
 async def test_of_reports_only_the_last_of_each_place_stands(running: Running, tables: str) -> None:
-    def observed(id_: str, day: int, area: str, value: float, of: float | None = 10, **more: Any) -> AnyEvent:
+    def observed(
+        id_: str, day: int, area: str, value: float, of: float | None = 10, period: str = "2026-03"
+    ) -> AnyEvent:
         share = {"value": value} if of is None else {"value": value, "of": of}
         time = datetime(2026, 4, day, 1, tzinfo=HANOI)
-        return happened("indicator.observed", id_, time, area, indicator="online", period="2026-03", **share, **more)
+        return happened("indicator.observed", id_, time, area, indicator="online", period=period, **share)
 
     await count(
         tables,
@@ -267,6 +269,7 @@ async def test_of_reports_only_the_last_of_each_place_stands(running: Running, t
             observed("a2", 2, "A", 6, None),
             observed("b", 1, "B", 7),
             observed("b0", 1, "B", 6),
+            observed("again", 2, "B", 3, period="2026-02"),
         ],
         NOW,
     )
@@ -278,6 +281,10 @@ async def test_of_reports_only_the_last_of_each_place_stands(running: Running, t
     assert [one["belongs_at"] for one in answer["items"]] == ["2026-02-28T17:00:00Z"] * len(answer["items"])
     pages = await every_page(running, "connected", limit=1)
     assert [one["id"] for one in pages] == ids(answer)
+    # What was said last of an earlier period does not replace what holds of the latest one.
+    quarter = await ask(running, "connected", period="2026-Q1")
+    assert set(ids(quarter, "numerator")) == {"a2", "b"}
+    assert quarter["value"]["numerator"] == 13
 
 
 async def test_areas_of_the_old_map_count_where_all_of_them_went(running: Running, tables: str) -> None:

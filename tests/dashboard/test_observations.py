@@ -1,0 +1,69 @@
+"""Does what authorities report for periods come to what was true last in each place?"""
+
+from collections.abc import AsyncGenerator
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from dashboard_api.closing import read_closing
+from dashboard_api.spans import Span
+from dashboard_api.values import read_values
+from schemas.event import AreaId
+from schemas.kpi import Value
+from schemas.site import parse_site
+from tests.dashboard.centre import AREAS_CSV, KPIS_TOML, SITE_TOML, Sample, Writer, writer
+
+HANOI = ZoneInfo("Asia/Ho_Chi_Minh")
+ROOT = AreaId("00")
+DAY_S = 24 * 3600
+
+POPULATION = """
+[[kpi]]
+id = "population"
+names = { vi = "Dân số", en = "Population" }
+unit = "1"
+measure = "latest"
+event = "ioc.indicator.observed.v1"
+value = "value"
+"""
+SITE = parse_site({"site.toml": SITE_TOML, "areas.csv": AREAS_CSV, "kpis.toml": KPIS_TOML + POPULATION})
+
+
+@pytest.fixture
+async def stream(tables: str) -> AsyncGenerator[Writer]:
+    """A writer on an empty database, of a site that is told its population."""
+    async with writer(tables) as one:
+        one.site = SITE
+        yield one
+
+
+def month_s(month: int) -> int:
+    """When a month of 2025 begins in the province."""
+    return int(datetime(2025, month, 1, tzinfo=HANOI).timestamp())
+
+
+def reported(area: str, month: int, value: float, in_month: int | None = None) -> Sample:
+    """A commune's population in a month of 2025, reported in the one after or in `in_month`."""
+    said_s = month_s(month + 1 if in_month is None else in_month) + DAY_S
+    return Sample(kpi="population", area=area, time_s=month_s(month), value=value, said_s=said_s)
+
+
+async def over(stream: Writer, *spans: Span, area: AreaId = ROOT) -> list[Value]:
+    """The population over these spans, read together."""
+    closed = await read_closing(stream.connection, stream.site)
+    found = await read_values(stream.connection, stream.site, ["population"], [area], spans, closed=closed)
+    return [found["population", area, None, at].now for at in range(len(spans))]
+
+
+async def test_the_latest_period_holds_and_not_what_was_reported_last(stream: Writer) -> None:
+    await stream.commit([reported("01", 4, 1000), reported("01", 5, 1010), reported("02", 4, 500)])
+    await stream.commit([reported("01", 4, 999, in_month=6), reported("02", 4, 501, in_month=6)])
+    quarter, april, until_noon = (
+        Span(month_s(4), end_s) for end_s in (month_s(7), month_s(5), month_s(7) + 12 * 3600)
+    )
+    for spans in ([quarter], [april], [until_noon]):
+        [alone] = await over(stream, *spans)
+        assert alone.value == (1500 if spans == [april] else 1511)
+    # Spans that are read together are put together from what lies between their ends.
+    assert [one.value for one in await over(stream, quarter, april, until_noon)] == [1511, 1500, 1511]
