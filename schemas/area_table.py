@@ -17,6 +17,9 @@ from schemas.site_file import check_zone
 AREAS_FILE = "areas.csv"
 LINEAGE_FILE = "lineage.csv"
 
+COUNT_DIGITS_MAX = 12
+"""Of a population or a number of households. A longer one is a slip."""
+
 _AREA_COLUMNS = ("code", "parent", "kind", "name_vi", "name_en")
 _LINEAGE_COLUMNS = ("old", "new", "kind")
 
@@ -81,6 +84,17 @@ def _parse_areas(text: str, list_id: str, zone_default: Zone) -> tuple[dict[Area
 def _rows(text: str, file: str, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
     """The rows by column name, each with the number of its line."""
     reader = csv.DictReader(io.StringIO(text.removeprefix("\ufeff")))
+    try:
+        yield from _whole_rows(reader, file, columns)
+    # As a field that is longer than any could be, or a carriage return by itself: the quotes do not match.
+    except csv.Error as error:
+        fix = "Mind the quotes, and end each line with a line feed."
+        raise SiteError(file, f"line {reader.line_num}", f"it is no CSV: {error}", fix) from None
+
+
+def _whole_rows(
+    reader: "csv.DictReader[str]", file: str, columns: tuple[str, ...]
+) -> Iterator[tuple[int, dict[str, str]]]:
     if missing := [c for c in columns if c not in (reader.fieldnames or ())]:
         raise SiteError(file, "line 1", f"columns are missing: {', '.join(missing)}", "Add them to the header.")
     for row in reader:
@@ -157,6 +171,9 @@ def _count(row: Mapping[str, str], column: str, where: str) -> int | None:
         return None
     if not (given.isascii() and given.isdigit()):
         raise SiteError(AREAS_FILE, where, f"{column} {given!r} is not a number", "Write it in digits alone.")
+    if len(given) > COUNT_DIGITS_MAX:
+        reason = f"{column} has {len(given)} digits"
+        raise SiteError(AREAS_FILE, where, reason, f"Write at most {COUNT_DIGITS_MAX}.")
     return int(given)
 
 

@@ -22,6 +22,8 @@ def parse_boundaries(text: str, known: Container[AreaId]) -> dict[AreaId, Bounda
     """The boundaries of a FeatureCollection by the property `id` of each feature. Raises SiteError."""
     try:
         content: Any = json.loads(text.removeprefix("\ufeff"))
+    except RecursionError:
+        raise SiteError(BOUNDARIES_FILE, "JSON", "it nests too deep", "Export it as GeoJSON, RFC 7946.") from None
     except ValueError as error:
         raise SiteError(BOUNDARIES_FILE, "JSON", str(error), "Correct the syntax.") from None
     features = _member(content, "features")

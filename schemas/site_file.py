@@ -4,7 +4,7 @@ import re
 import tomllib
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
@@ -15,6 +15,9 @@ from schemas.errors import SiteError
 from schemas.toml_lines import Path, line_of, toml_lines
 
 _T = TypeVar("_T")
+
+NESTING_MAX = 32
+"""Tables and arrays within each other. A deeper file is refused: whoever walks it would run out of stack."""
 
 _AT = re.compile(r"\(at line (\d+), column \d+\)$")
 _WHERE = re.compile(r" - at (?:`key` in )?`\$(.*)`$")
@@ -36,7 +39,8 @@ def check_zone(zone: Zone, file: str, where: str) -> None:
     """Raises SiteError for a time zone that is not known."""
     try:
         ZoneInfo(zone)
-    except (ZoneInfoNotFoundError, ValueError):
+    # The name becomes a path: it may lead to a folder, or be longer than a path can be.
+    except (ZoneInfoNotFoundError, ValueError, OSError):
         fix = "Use an IANA name, as Asia/Ho_Chi_Minh."
         raise SiteError(file, where, f"time zone {zone!r} is not known", fix) from None
 
@@ -44,12 +48,41 @@ def check_zone(zone: Zone, file: str, where: str) -> None:
 def read_toml(text: str, file: str) -> dict[str, Any]:
     """The tables of a TOML text. Raises SiteError."""
     try:
-        return tomllib.loads(text)
+        tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         reason = str(error)
         found = _AT.search(reason)
         line = int(found[1]) if found else text.count("\n") + 1
         raise SiteError(file, f"line {line}", reason, "Correct the syntax.") from error
+    except RecursionError:
+        raise _too_deep(file) from None
+    # Python refuses to read an integer of thousands of digits.
+    except ValueError as error:
+        raise SiteError(file, "the file", str(error).split(";")[0], "Shorten the number.") from None
+    if _depth(tables) > NESTING_MAX:
+        raise _too_deep(file)
+    return tables
+
+
+def _depth(tables: dict[str, Any]) -> int:
+    """How many tables and arrays stand within each other at most."""
+    depth = 0
+    level: list[object] = [tables]
+    while level:
+        depth += 1
+        level = [value for one in level for value in _within(one) if isinstance(value, dict | list)]
+    return depth
+
+
+def _within(value: object) -> Iterable[object]:
+    if isinstance(value, dict):
+        return cast("dict[str, object]", value).values()
+    return cast("list[object]", value)
+
+
+def _too_deep(file: str) -> SiteError:
+    reason = "tables and arrays nest too deep"
+    return SiteError(file, "the file", reason, f"Put at most {NESTING_MAX} of them within each other.")
 
 
 def convert_file(text: str, cls: type[_T], file: str) -> _T:

@@ -51,6 +51,63 @@ BAD = [
     ),
     pytest.param(pack(SITE.replace("Asia/Ho_Chi_Minh", "Hanoi")), "site.toml", "line 4", "'Hanoi'", id="a zone"),
     pytest.param(pack(SITE.replace("Asia/Ho_Chi_Minh", "../x")), "site.toml", "line 4", "../x", id="a zone's path"),
+    pytest.param(
+        pack(SITE.replace("Asia/Ho_Chi_Minh", "Asia")),
+        "site.toml",
+        "line 4",
+        "'Asia' is not known",
+        id="a zone's folder",
+    ),
+    pytest.param(
+        pack(SITE.replace("Asia/Ho_Chi_Minh", "x" * 5000)),
+        "site.toml",
+        "line 4",
+        "not known",
+        id="a zone without end",
+    ),
+    *(
+        pytest.param(pack(SITE + text), "site.toml", "the file", reason, id=id_)
+        for text, reason, id_ in [
+            ("x = " + "[" * 40 + "]" * 40, "nest too deep", "arrays too deep to walk"),
+            ("x = " + "[" * 9999 + "]" * 9999, "nest too deep", "arrays too deep to read"),
+            ("x = " + "{a=" * 9999 + "1" + "}" * 9999, "nest too deep", "tables too deep to read"),
+            ("future_max_s = " + "1" * 5000, "Exceeds the limit", "an integer without end"),
+        ]
+    ),
+    pytest.param(
+        pack(kpis=KPI + "target = " + "[" * 9999 + "]" * 9999),
+        "kpis.toml",
+        "the file",
+        "too deep",
+        id="a deep target",
+    ),
+    pytest.param(
+        pack(areas=AREAS.replace("Xã", "X\rã")), "areas.csv", "line 2", "no CSV: new-line", id="a carriage return"
+    ),
+    pytest.param(
+        pack(areas=AREAS.replace("Xã", '"' + "x" * 200_000)),
+        "areas.csv",
+        "line 2",
+        "field larger",
+        id="an open quote",
+    ),
+    pytest.param(
+        pack(areas=AREAS.replace("Commune\n", "Commune\r0")), "areas.csv", "line 2", "no CSV", id="a lone line end"
+    ),
+    pytest.param(
+        pack(
+            areas=AREAS.replace("name_en\n", "name_en,population\n")
+            .replace("ce\n", "ce,\n")
+            .replace("ne\n", "ne," + "9" * 5000)
+        ),
+        "areas.csv",
+        "line 3",
+        "population has 5000 digits",
+        id="more people than can be read",
+    ),
+    pytest.param(
+        pack() | {"areas.geojson": "[" * 99_999}, "areas.geojson", "JSON", "too deep", id="a boundary too deep"
+    ),
     pytest.param(pack(areas=""), "areas.csv", "line 1", "columns are missing: code", id="no areas at all"),
     pytest.param(pack(kpis="[[kpi]"), "kpis.toml", "line 1", "Expected ']]'", id="kpis.toml is no TOML"),
     pytest.param(
