@@ -13,7 +13,8 @@ import asyncpg
 from msgspec import Struct
 
 from schemas.codec import SEALED_BYTES_MAX, decode
-from schemas.event import AreaId
+from schemas.event import EVENT_TYPES, AreaId
+from schemas.kpi import Base
 from schemas.location import How
 from schemas.window import TIERS, Tier, bucket_end
 from streams.core.batch import Arrival, is_correction
@@ -60,7 +61,7 @@ async def settle_corrections(
     }
     settled = settle([one.correction for one in fresh], list(known.values()), doubtful)
     added: list[tuple[int, Folded]] = []
-    anew = _Anew({tier: {} for tier in TIERS}, {})
+    anew = _Anew({tier: {} for tier in TIERS}, set(), set())
     backfilled = await connection.fetch(SQL["read_backfilled"]) if settled.retracted else []
     for one in settled.retracted:
         row, cause = rows[one.identity], _cause(one, fresh)
@@ -89,10 +90,13 @@ async def settle_corrections(
 
 
 class _Anew(NamedTuple):
-    """Cells to find anew, each with whether its bucket had closed, and the version that says what a base means."""
+    """Cells to find anew, each with whether its bucket had closed, their bases, and the spans [start, end) of their
+    buckets in epoch seconds.
+    """
 
     keys: dict[Tier, dict[Key, bool]]
-    versions: dict[str, Version]
+    bases: set[str]
+    spans: set[tuple[int, int]]
 
     def note(self, unknown: Mapping[Tier, set[Key]], folded: Folded, version: Version) -> None:
         for tier, keys in unknown.items():
@@ -100,7 +104,8 @@ class _Anew(NamedTuple):
                 # A report closes its bucket.
                 is_closed = key in folded.late[tier] or key in folded.reported[tier]
                 self.keys[tier][key] = self.keys[tier].get(key, False) or is_closed
-                self.versions[key[0]] = version
+                self.bases.add(key[0])
+                self.spans.add((key[4], bucket_end(key[4], tier, version.site.areas.zone(key[1]))))
 
 
 async def _related(
@@ -186,39 +191,70 @@ async def _found_anew(
     backfilled: Sequence[asyncpg.Record],
     version_of: Callable[[int], Awaitable[Version]],
 ) -> list[Folded]:
-    """Empties these cells, and returns what the events that remain put into them, as far as they were counted for."""
+    """Empties these cells, and returns what the events that remain put into them, each by the version that counted
+    it: what an indicator means, what feeds it and which areas there are may change from one to the next.
+    """
     await empty_cells(connection, anew.keys)
     found: list[Folded] = []
-    for base_id, version in anew.versions.items():
-        areas, base = version.site.areas, version.site.kpis.base(base_id)
-        spans = [
-            (key[4], bucket_end(key[4], tier, areas.zone(key[1])))
-            for tier, keys in anew.keys.items()
-            for key in keys
-            if key[0] == base_id
-        ]
+    for start_s, end_s in _merged(anew.spans):
         rows = await connection.fetch(
             SQL["read_countable"],
-            base.event,
-            datetime.fromtimestamp(min(start for start, _ in spans), UTC),
-            datetime.fromtimestamp(max(end for _, end in spans), UTC),
+            list(EVENT_TYPES),
+            datetime.fromtimestamp(start_s, UTC),
+            datetime.fromtimestamp(end_s, UTC),
         )
-        # A back-fill may have some of them still before it.
-        knowing = {
-            number
-            for number in {row["site_version"] for row in rows}
-            if base_id in {one.id for one in (await version_of(number)).site.kpis.bases}
-        }
-        counted = [row for row in rows if row["site_version"] in knowing or base_id in _filled(row, backfilled)]
-        folded = Fold([base], areas)([_arrival(row, cause.arrival) for row in counted if row["area"] in areas])
-        cells, late = no_cells(), no_cells()
-        for tier, keys in anew.keys.items():
-            for key, is_closed in keys.items():
-                cell = folded.cells[tier].get(key) or folded.reported[tier].get(key)
-                if cell is not None:
-                    (late if is_closed else cells)[tier][key] = cell
-        found.append(Folded(cells=cells, late=late, reported=no_cells(), touched={}))
+        filled = [_filled(row, backfilled) for row in rows]
+        numbers = {row["site_version"] for row in rows} | {one for by_base in filled for one in by_base.values()}
+        versions = {number: await version_of(number) for number in numbers}
+        for version, bases, some in _by_definition(rows, filled, anew.bases, versions):
+            folded = Fold(bases, version.site.areas)([_arrival(row, cause.arrival) for row in some])
+            cells, late = no_cells(), no_cells()
+            for tier, keys in anew.keys.items():
+                for key, is_closed in keys.items():
+                    cell = folded.cells[tier].get(key) or folded.reported[tier].get(key)
+                    if cell is not None:
+                        (late if is_closed else cells)[tier][key] = cell
+            found.append(Folded(cells=cells, late=late, reported=no_cells(), touched={}))
     return found
+
+
+def _merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Those that overlap as one, so that no event is in two. Those that only touch stay apart, to be read singly."""
+    merged: list[tuple[int, int]] = []
+    for start, end in sorted(spans):
+        if merged and start < merged[-1][1]:
+            merged[-1] = merged[-1][0], max(merged[-1][1], end)
+        else:
+            merged.append((start, end))
+    return merged
+
+
+def _by_definition(
+    rows: Sequence[asyncpg.Record],
+    filled: Sequence[Mapping[str, int]],
+    wanted: Set[str],
+    versions: Mapping[int, Version],
+) -> Iterable[tuple[Version, list[Base], list[asyncpg.Record]]]:
+    """Kept events by the version and the bases that they were counted for, of those `wanted`.
+
+    `filled` says of each which bases a back-fill has counted it for, and by which version.
+    """
+    alike: dict[tuple[int, tuple[str, ...]], list[asyncpg.Record]] = {}
+    for row, by_base in zip(rows, filled, strict=True):
+        counted_by = int(row["site_version"] or 0)
+        for number in {counted_by, *by_base.values()}:
+            site = versions[number].site
+            # A version that does not know a base has not counted for it; a back-fill may have it still before it.
+            counted = tuple(
+                base.id
+                for base in site.kpis.fed_by(str(row["type"]))
+                if base.id in wanted and by_base.get(base.id, counted_by) == number
+            )
+            if counted and row["area"] in site.areas:
+                alike.setdefault((number, counted), []).append(row)
+    for (number, base_ids), some in alike.items():
+        version = versions[number]
+        yield version, [version.site.kpis.base(base_id) for base_id in base_ids], some
 
 
 def without(folded: Folded, keys: Mapping[Tier, set[Key]]) -> Folded:

@@ -87,9 +87,10 @@ FROM unnest($1::text[], $2::text[]) AS asked (source, id)
 JOIN event AS e ON e.source = asked.source AND (e.id = asked.id OR e.corrects = asked.id);
 
 -- read_countable --
--- The events of a type that count and belong to [$2, $3).
-SELECT source, id, area, located, window_time, site_version, topic, partition, "offset", body FROM countable_event
-WHERE type = $1 AND window_time >= $2 AND window_time < $3;
+-- The events of these types that count and belong to [$2, $3).
+SELECT source, id, type, area, located, window_time, site_version, topic, partition, "offset", body
+FROM countable_event
+WHERE type = ANY ($1::text[]) AND window_time >= $2 AND window_time < $3;
 
 -- read_backfilled --
 -- How far KPIs have been filled back, up to where, and by which version. Topic '' stands for the events of which it is not

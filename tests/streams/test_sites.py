@@ -9,6 +9,7 @@ from uuid import UUID
 
 import asyncpg
 import pytest
+from asyncpg.connection import LoggedQuery
 
 from deploy.migrate import migrate_schema
 from schemas.errors import DependencyUnavailable
@@ -180,6 +181,102 @@ async def test_an_event_is_taken_away_by_the_version_that_counted_it(centre: Cen
     assert await centre.by_phone() == 2
     await centre.count(newer, by_phone("6", withdraws="3"), by_phone("7", withdraws="4"))
     assert await centre.by_phone() == 1
+
+
+def closed(id_: str, minutes: int, *, area: str = "0101", category: str = "road", **given: Any) -> bytes:
+    """A report that took so long to handle."""
+    at = datetime(2025, 7, 1, 1, 0, tzinfo=UTC)
+    data = {"category": category, "opened_at": (at - timedelta(minutes=minutes)).isoformat()}
+    return raw(CLOSED, id=id_, area=area, time=at.isoformat(), data=data, **given)
+
+
+SLOWEST = """
+[[kpi]]
+id = "toughest"
+names = { en = "Toughest" }
+unit = "s"
+measure = "max"
+"""
+OF_ROADS = SLOWEST + f'event = "{CLOSED}"\nsince = "opened_at"\nwhere = {{ category = "road" }}\n'
+OF_ALL = SLOWEST + f'event = "{CLOSED}"\nsince = "opened_at"\n'
+OF_RATINGS = SLOWEST + 'event = "ioc.feedback.rated.v1"\nvalue = "score"\n'
+NEW_COMMUNE = "\n,0103,01,commune,Xã Mới,New Commune,"
+
+
+def slowest_by(kpi: str, areas: str = "") -> Pack:
+    """The pack with this indicator, and these areas besides."""
+    return {**PACK, "kpis.toml": PACK["kpis.toml"] + kpi, "areas.csv": PACK["areas.csv"] + areas}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "remains", "slowest"),
+    [
+        pytest.param(
+            slowest_by(OF_ROADS), slowest_by(OF_ALL), closed("2", 60, category="noise"), 3600, id="another filter"
+        ),
+        pytest.param(
+            slowest_by(OF_ROADS),
+            slowest_by(OF_ROADS, NEW_COMMUNE),
+            closed("2", 60, area="0103"),
+            3600,
+            id="an area more",
+        ),
+        pytest.param(
+            slowest_by(OF_ROADS),
+            slowest_by(OF_RATINGS),
+            raw("ioc.feedback.rated.v1", id="2", time="2025-07-01T01:00:00+00:00", data={"score": 4}),
+            4,
+            id="another type",
+        ),
+    ],
+)
+async def test_what_is_found_anew_is_counted_by_the_versions_that_counted_it(
+    database_url: str, before: Pack, after: Pack, remains: bytes, slowest: float
+) -> None:
+    async with opened(database_url) as centre:
+        await sites.register_site(centre.connection, before)
+        await centre.count(centre.worker(1, before), closed("1", 90), closed("3", 1))
+        await sites.register_site(centre.connection, after)
+        newer = centre.worker(2, after)
+        await centre.count(newer, remains)
+        await centre.count(newer, closed("4", 90, withdraws="1"))
+
+        async def highest() -> float | None:
+            return await centre.connection.fetchval(
+                "SELECT max(high) FROM kpi_day WHERE kpi = 'toughest' AND area = '00'"
+            )
+
+        # Of the two counted by the first version the other one remains, too.
+        assert await highest() == max(slowest, 60)
+        await centre.count(newer, closed("5", 1, withdraws="3"))
+        assert await highest() == slowest
+
+
+async def test_corrections_far_apart_read_their_own_days(centre: Centre) -> None:
+    """Two days a year apart are taken back at once: what lies between is not read while nobody may count."""
+    worker = centre.worker(1, PACK)
+    days = [datetime(2024, 7, 1, 1, 0, tzinfo=UTC) + timedelta(days=30 * number) for number in range(12)]
+    for at in days:
+        opened_at = (at - timedelta(minutes=5)).isoformat()
+        await centre.count(
+            worker,
+            *(raw(CLOSED, id=f"{at.date()}-{n}", time=at.isoformat(), data={"opened_at": opened_at}) for n in (1, 2)),
+        )
+    spans: list[timedelta] = []
+
+    def note(query: LoggedQuery) -> None:
+        if "countable_event" in query.query:
+            _, start, end = query.args
+            spans.append(end - start)
+
+    async with centre.writers[0].connection() as connection:
+        connection.add_query_logger(note)
+    await centre.count(
+        worker, *(raw(CLOSED, id=f"w-{at.date()}", withdraws=f"{at.date()}-1") for at in (days[0], days[-1]))
+    )
+    assert timedelta() < sum(spans, timedelta()) <= timedelta(days=4)
+    left = await centre.connection.fetchval("SELECT count(high) FROM kpi_day WHERE kpi = 'longest' AND area = '00'")
+    assert left == 12
 
 
 async def test_idle_lanes_are_noted_where_they_still_stand(centre: Centre) -> None:
