@@ -133,7 +133,7 @@ def to_csv(sheet: Sheet) -> bytes:
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow([column.name for column in sheet.columns])
-    writer.writerows([_csv_cell(cell) for cell in row] for row in sheet.rows)
+    writer.writerows([csv_cell(cell) for cell in row] for row in sheet.rows)
     return ("\ufeff" + text.getvalue()).encode()
 
 
@@ -166,7 +166,8 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "�
 """What a spreadsheet may take for the start of a formula, in both widths. Source: OWASP, CSV Injection."""
 
 
-def _csv_cell(value: Cell) -> str:
+def csv_cell(value: Cell) -> str:
+    """How a value stands in a CSV file. No text is taken for a formula."""
     match value:
         case None:
             return ""

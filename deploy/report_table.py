@@ -13,6 +13,7 @@ import msgspec
 import xlsxwriter  # pyright: ignore[reportMissingTypeStubs]
 from msgspec import Struct
 
+from dashboard_api.export import Cell, csv_cell
 from schemas.kpi import Kpi, Measure
 from schemas.report import Format
 from schemas.target import Status
@@ -106,9 +107,6 @@ def encode(table: Table, format_: Format, kinds: Mapping[str, Kind]) -> bytes:
             return _xlsx(table, kinds)
 
 
-Cell = str | float | bool | datetime | None
-
-
 class Column(NamedTuple):
     """One column. Its numbers are shown in the indicator's own kind (`is_value`), or plain."""
 
@@ -171,27 +169,15 @@ def _name(names: Mapping[str, str], language: str) -> str:
 
 
 def _csv(table: Table) -> bytes:
-    """RFC 4180: commas, points in numbers, CRLF. A byte order mark tells spreadsheets that it is UTF-8."""
+    """RFC 4180: commas, points in numbers, CRLF. A byte order mark tells spreadsheets that it is UTF-8,
+    and no name is taken for a formula.
+    """
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow([column.key for column in COLUMNS])
     for row in table.rows:
-        writer.writerow([_csv_cell(cell) for cell in _cells(table, row)])
+        writer.writerow([csv_cell(cell) for cell in _cells(table, row)])
     return ("\ufeff" + text.getvalue()).encode()
-
-
-def _csv_cell(value: Cell) -> str:
-    match value:
-        case None:
-            return ""
-        case bool():
-            return "true" if value else "false"
-        case datetime():
-            return value.isoformat()
-        case float() if value.is_integer():
-            return str(int(value))
-        case _:
-            return str(value)
 
 
 def _xlsx(table: Table, kinds: Mapping[str, Kind]) -> bytes:

@@ -4,6 +4,7 @@ The golden files lie in `reports/`; their `generated_at` is the clock that the t
 """
 
 import asyncio
+import csv
 import io
 import json
 import os
@@ -27,6 +28,7 @@ from deploy.report import areas_of, choose, encode_report, make_table, messages
 from deploy.report_schedule import CLOSE_WAIT_S, RETRY_S, Made, ReportSchedule
 from deploy.report_table import COLUMNS, Table
 from schemas.errors import OperatorError
+from schemas.event import AreaId
 from schemas.period import Period, parse_period
 from schemas.report import Report, last_due
 from schemas.site import Site, parse_site
@@ -140,6 +142,16 @@ async def test_golden(centre: Writer, format_: Any) -> None:
     if os.environ.get("IOC_WRITE_GOLDEN"):
         golden.write_bytes(made)
     assert made == golden.read_bytes()
+
+
+async def test_no_name_is_a_formula_for_a_spreadsheet(url: str) -> None:
+    named = parse_site(PACK | {"areas.csv": AREAS_CSV.replace("Phường Một", "=HYPERLINK(A1)")})
+    assert named.areas[AreaId("01")].names["vi"] == "=HYPERLINK(A1)"
+    async with writer(url) as made:
+        table = await make_table(made.connection, named, REPORT, areas_of(REPORT, named, MONTH), MONTH, NOW)
+    rows = list(csv.reader(io.StringIO(encode_report(named, table, "csv").decode("utf-8-sig"))))
+    cells = [row[3] for row in rows if row[1] == "01"]
+    assert set(cells) == {"'=HYPERLINK(A1)"}
 
 
 async def test_made_twice_it_is_the_same_but_for_the_time_of_making(centre: Writer) -> None:
