@@ -21,7 +21,7 @@ from deploy.replay.clock import SystemClock
 from deploy.replay.sender import REQUEST_TIMEOUT_S, EventSender, batches, poster
 from schemas.errors import InvalidEvent, OperatorError
 from streams.repair.history import Connection, Places, connected, dependencies, log_reader, past
-from streams.repair.letters import REDRIVE, Judge, Letter, note_redriven, read_letters
+from streams.repair.letters import REDRIVE, Judge, Letter, note_redriven, read_letters, read_redriven
 
 SHOWN_MAX = 20
 """Letters that are listed one by one; --export writes all."""
@@ -85,7 +85,7 @@ async def redrive(places: Places, address: str, options: Options) -> Outcome:
         async with connected(places, REDRIVE) as connection:
             judge = Judge((await past(connection, places)).newest.site)
             if options.file is not None:
-                candidates = _from_file(options.file)
+                candidates = await _not_sent(connection, _from_file(options.file))
             else:
                 async with log_reader(places.kafka) as log:
                     found = await read_letters(connection, log, places.topic_prefix, options.since, options.reason)
@@ -117,6 +117,15 @@ async def _send(
             taken = [place for index, one in enumerate(batch) if index not in rejections for place in one.places]
             await note_redriven(connection, taken)
     return refused
+
+
+async def _not_sent(connection: Connection, candidates: Sequence[_Candidate]) -> list[_Candidate]:
+    """Those of which no letter was sent again yet, for a file may be given twice."""
+    done = await read_redriven(connection)
+    left = [one for one in candidates if done.isdisjoint(one.places)]
+    if len(left) < len(candidates):
+        say(f"{len(candidates) - len(left)} were sent again before, and are left out.")
+    return left
 
 
 def _candidate(letters: Sequence[Letter]) -> _Candidate:

@@ -60,7 +60,7 @@ async def read_letters(
     """The letters that were not sent again yet, in order; those of one record together (a crash buries twice)."""
     lanes = [Lane(prefix + DEAD.name, partition) for partition in range(DEAD.partitions)]
     begins, ends = await log.begins(lanes), await log.ends(lanes)
-    done = {(row["partition"], row["offset"]) for row in await connection.fetch(SQL["read_redriven"])}
+    done = await read_redriven(connection)
     found: dict[str, list[Letter]] = {}
     for lane in lanes:
         start = begins[lane]
@@ -73,6 +73,11 @@ async def read_letters(
                 if is_asked_for and (letter.partition, letter.offset) not in done:
                     found.setdefault(letter.origin, []).append(letter)
     return [[await _whole(log, letters[0]), *letters[1:]] for letters in found.values()]
+
+
+async def read_redriven(connection: Connection) -> set[tuple[int, int]]:
+    """The places, partition and offset, of the letters that were sent again."""
+    return {(row["partition"], row["offset"]) for row in await connection.fetch(SQL["read_redriven"])}
 
 
 async def note_redriven(connection: Connection, letters: Sequence[tuple[int, int]]) -> None:

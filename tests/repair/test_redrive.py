@@ -108,8 +108,12 @@ async def test_what_can_be_read_now_is_sent_once(hall: Hall, address: str, tmp_p
     right["event"]["area"] = "0202"
     export.write_bytes(b"\n".join(msgspec.json.encode(line) for line in lines))
     assert await redrive(hall.places, address, Options(file=export)) == Outcome(1, 1)
-    await hall.count()
+    total = await hall.count()
+    assert total
     assert await counted(hall) == {"1", "2", "3", "4", "5", "6"}
+    # The file is given a second time: what it has sent stays sent, and what cannot be read is still named.
+    assert await redrive(hall.places, address, Options(file=export)) == Outcome(0, 1)
+    assert await hall.count() == 0
     assert await redrive(hall.places, address, Options()) == Outcome(0, 1)
 
 
