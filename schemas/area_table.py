@@ -17,6 +17,9 @@ from schemas.site_file import check_zone
 AREAS_FILE = "areas.csv"
 LINEAGE_FILE = "lineage.csv"
 
+LABEL_CHARACTERS_MAX = 128
+"""Of an id, a code or a list: what an event may name. They are in the key of every figure."""
+
 COUNT_DIGITS_MAX = 12
 """Of a population or a number of households. A longer one is a slip."""
 
@@ -48,6 +51,8 @@ def _parse_areas(text: str, list_id: str, zone_default: Zone) -> tuple[dict[Area
         code = row["code"]
         if not code:
             raise SiteError(AREAS_FILE, f"line {line}", "the code is empty", "Give every area a code.")
+        for column in ("id", "code", "list"):
+            _check_label(row.get(column, ""), column, f"line {line}")
         id_ = AreaId(row.get("id") or code)
         if id_ in rows:
             what = f"id {id_!r}" if row.get("id") else f"code {code!r}"
@@ -79,6 +84,15 @@ def _parse_areas(text: str, list_id: str, zone_default: Zone) -> tuple[dict[Area
             point=_point(row, where),
         )
     return {id_: areas[id_] for id_ in rows}, lines
+
+
+def _check_label(given: str, column: str, where: str) -> None:
+    if len(given) > LABEL_CHARACTERS_MAX:
+        reason = f"{column} has {len(given)} characters"
+        raise SiteError(AREAS_FILE, where, reason, f"Write at most {LABEL_CHARACTERS_MAX}.")
+    if not given.isprintable():
+        reason = f"{column} {given!r} holds a character that cannot be printed"
+        raise SiteError(AREAS_FILE, where, reason, "Remove it.")
 
 
 def _rows(text: str, file: str, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:

@@ -6,15 +6,15 @@ the position, the reason and the fix.
 """
 
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
 from schemas.area import AreaTree, Zone
 from schemas.area_table import AREAS_FILE, LINEAGE_FILE, parse_area_tree
 from schemas.boundary import BOUNDARIES_FILE
 from schemas.errors import SiteError
-from schemas.event import AreaCode, Label
+from schemas.event import AreaCode
 from schemas.kpi import Catalogue
 from schemas.kpi_table import KPIS_FILE, parse_kpis
 from schemas.kpi_table import mistakes as kpi_mistakes
@@ -28,28 +28,40 @@ SITE_FILE = "site.toml"
 REQUIRED_FILES = (SITE_FILE, AREAS_FILE, KPIS_FILE)
 OPTIONAL_FILES = (LINEAGE_FILE, BOUNDARIES_FILE, REPORTS_FILE)
 
+_WEEK_S = 7 * 24 * 60 * 60
+_YEAR_S = 366 * 24 * 60 * 60
+
+SiteLabel = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f-\x9f]*\Z")]
+"""A name of one line. What the pack names ends in keys and in texts that control characters take apart."""
+
+Days = Annotated[int, Meta(ge=1, le=36_500)]
+"""How long something is kept. Nothing is dropped on its own day, and a century is for ever."""
+
 
 class Source(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A sender the site expects to hear from. Silent for longer than `silent_after_s`, it is shown as stale."""
 
-    id: str
+    id: SiteLabel
     names: dict[str, str]
-    silent_after_s: int
+    silent_after_s: Annotated[int, Meta(ge=1, le=_YEAR_S)]
     simulated: bool = False
 
 
 class Closing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A bucket closes `grace_s` after the newest event time; a partition silent for `idle_s` is not waited for."""
+    """A bucket closes `grace_s` after the newest event time; a partition silent for `idle_s` is not waited for.
 
-    grace_s: int = 120
-    idle_s: int = 900
+    `grace_s` is whole minutes: who counts and who reads round to minutes, and else would do so to different ones.
+    """
+
+    grace_s: Annotated[int, Meta(ge=0, le=_WEEK_S, multiple_of=60)] = 120
+    idle_s: Annotated[int, Meta(ge=60, le=_YEAR_S)] = 900
 
 
 class Retention(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How long minutes and hours are kept, in days. Days are kept for ever."""
 
-    minute_days: int = 30
-    hour_days: int = 730
+    minute_days: Days = 30
+    hour_days: Days = 730
 
 
 class AreasFrom(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -62,16 +74,16 @@ class AreasFrom(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Header(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The content of `site.toml`. An event that claims a time `future_max_s` after its arrival is not believed."""
 
-    id: str
+    id: SiteLabel
     names: dict[str, str]
     zone: Zone
-    area_list: Label
+    area_list: SiteLabel
     areas: AreasFrom | None = None
-    languages: list[str]
+    languages: Annotated[list[SiteLabel], Meta(min_length=1)]
     source: list[Source] = []
     closing: Closing = Closing()
     retention: Retention = Retention()
-    future_max_s: int = 3600
+    future_max_s: Annotated[int, Meta(ge=0, le=_WEEK_S)] = 3600
 
 
 class Site(Struct, frozen=True, kw_only=True):

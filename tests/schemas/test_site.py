@@ -108,6 +108,36 @@ BAD = [
     pytest.param(
         pack() | {"areas.geojson": "[" * 99_999}, "areas.geojson", "JSON", "too deep", id="a boundary too deep"
     ),
+    *(
+        pytest.param(pack(SITE + text), "site.toml", position, reason, id=text)
+        for text, position, reason in [
+            ("future_max_s = -99", "line 7", "`future_max_s`: expected `int` >= 0"),
+            ("future_max_s = 604801", "line 7", "`int` <= 604800"),
+            ("[retention]\nminute_days = 0", "line 8", "`minute_days`: expected `int` >= 1"),
+            ("[retention]\nhour_days = -1", "line 8", "`hour_days`: expected `int` >= 1"),
+            ("[retention]\nhour_days = 1000000", "line 8", "`int` <= 36500"),
+            ("[closing]\ngrace_s = -100020", "line 8", "`grace_s`: expected `int` >= 0"),
+            ("[closing]\ngrace_s = 90", "line 8", "multiple of 60"),
+            ("[closing]\nidle_s = 0", "line 8", "`idle_s`: expected `int` >= 60"),
+            (f"future_max_s = {10**400}", "line 7", "`future_max_s`"),
+        ]
+    ),
+    pytest.param(
+        pack(SITE.replace('"vn-test"', '"vn\\u001ftest"')),
+        "site.toml",
+        "line 5",
+        "`area_list`",
+        id="a control character",
+    ),
+    pytest.param(pack(SITE.replace('["vi", "en"]', "[]")), "site.toml", "line 6", "`languages`", id="no language"),
+    *(
+        pytest.param(pack(areas=AREAS.replace("01,", code + ",")), "areas.csv", "line 3", reason, id=id_)
+        for code, reason, id_ in [
+            ("0" * 129, "code has 129 characters", "a code too long for a key"),
+            ("0\x1f1", "code '0\\x1f1' holds a character", "a code with a separator"),
+            ("0\x001", "code '0\\x001' holds a character", "a code with NUL"),
+        ]
+    ),
     pytest.param(pack(areas=""), "areas.csv", "line 1", "columns are missing: code", id="no areas at all"),
     pytest.param(pack(kpis="[[kpi]"), "kpis.toml", "line 1", "Expected ']]'", id="kpis.toml is no TOML"),
     pytest.param(

@@ -125,7 +125,7 @@ def test_what_is_taken_away_leaves_the_rest(arrivals: list[Arrival], number: int
 
 
 IMPATIENT = compiled(
-    0, parse_site(PACK | {"site.toml": PACK["site.toml"] + "\nclosing = { grace_s = 45, idle_s = 100 }"})
+    0, parse_site(PACK | {"site.toml": PACK["site.toml"] + "\nclosing = { grace_s = 60, idle_s = 100 }"})
 )
 """By whole minutes neither in its grace nor in when it stops to wait."""
 
