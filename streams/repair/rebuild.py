@@ -264,7 +264,9 @@ class _Rebuild:
             for tier in TIERS:
                 await self._exchange(tier)
             if not self._wanted.kpi_ids:
-                await self._connection.execute(REBUILD["adopt_events"], self._version.number, self._kept_types)
+                await self._connection.execute(
+                    REBUILD["adopt_events"], self._version.number, self._kept_types, self._areas.root.id
+                )
             await self._connection.execute(
                 REBUILD["merge_again"], [base.id for base in self._bases], moment(self._extent.start_s)
             )

@@ -195,10 +195,12 @@ CROSS JOIN LATERAL (
 WHERE keeps OR new.n <> 0 OR new.sketch IS NOT NULL;
 
 -- adopt_events --
--- The events of these types in the buckets that were counted anew were counted by this version.
+-- The events of these types in the buckets that were counted anew were counted by this version. Those in areas that it does
+-- not know it has left out, from the root area's ($3) first day on: nothing is taken away when they are withdrawn.
 UPDATE event AS e SET site_version = $1
-FROM repaired_area AS a
-WHERE e.type = ANY($2::text[]) AND e.area = a.area AND e.window_time >= a.kpi_day_from AND e.site_version < $1;
+WHERE e.type = ANY($2::text[]) AND e.site_version < $1 AND e.window_time >= (
+    SELECT kpi_day_from FROM repaired_area WHERE area IN (e.area, $3) ORDER BY area = e.area DESC LIMIT 1
+);
 
 -- merge_again --
 -- Lets the rows of these bases be merged again from a moment on.

@@ -19,7 +19,7 @@ from schemas.topics import DETECTIONS
 from streams.repair.rebuild import Rebuilt, Wanted, rebuild
 from streams.store.timescale import FENCE
 from tests.repair.hall import Hall, opened
-from tests.streams.world import PACK, some_events
+from tests.streams.world import PACK, raw, some_events
 
 WAIT_S = 60.0
 
@@ -171,6 +171,41 @@ async def test_what_cannot_be_is_refused_and_named(hall: Hall) -> None:
     assert await hall.values() == before
     with pytest.raises(OperatorError, match="Did you mean 'received'"):
         await again(hall, 5, "recieved")
+
+
+WIDE = dict(PACK) | {"areas.csv": PACK["areas.csv"] + "\n,0103,01,commune,Xã Mới,New,"}
+
+
+def report(id_: str, area: str, **more: str) -> bytes:
+    """A citizen's report by phone, or what corrects one."""
+    data = {"category": "road", "channel": "phone", "agency": "A"}
+    at = datetime.now(UTC) - timedelta(hours=1)
+    return raw("ioc.feedback.received.v1", id=id_, area=area, time=at.isoformat(), data=data, received_at=at, **more)
+
+
+async def by_phone(hall: Hall) -> dict[str, int]:
+    """What every area that still has something received by phone."""
+    rows = await hall.connection.fetch("SELECT area, n FROM kpi_day WHERE kpi = 'received_by_phone'")
+    found: dict[str, int] = {}
+    for row in rows:
+        found[row["area"]] = found.get(row["area"], 0) + row["n"]
+    return {area: n for area, n in found.items() if n}
+
+
+async def test_an_event_that_is_left_out_is_not_taken_away(kafka: str, database_url: str, topic_prefix: str) -> None:
+    async with opened(kafka, database_url, topic_prefix, WIDE) as hall:
+        await hall.send([report("1", "0103"), report("2", "0101")])
+        await hall.count()
+        assert (await by_phone(hall))["00"] == 2
+        await hall.take_up(PACK)
+        assert (await again(hall)).left_out == 1
+        assert (await by_phone(hall))["00"] == 1
+        await hall.send([report("3", "0101", withdraws="1")])
+        await hall.count()
+        assert (await by_phone(hall))["00"] == 1
+        await hall.send([report("4", "0101", withdraws="2")])
+        await hall.count()
+        assert "00" not in await by_phone(hall)
 
 
 async def _until(connection: "asyncpg.Connection[asyncpg.Record]", query: str) -> None:
