@@ -15,9 +15,10 @@ from importlib.resources import files
 import asyncpg
 from msgspec import Struct
 
+from schemas.area import AreaTree
 from schemas.distinct import estimate
 from schemas.errors import OperatorError
-from schemas.event import EVENT_TYPES, IndicatorObserved
+from schemas.event import EVENT_TYPES, AreaId, IndicatorObserved
 from schemas.kpi import Base, Measure
 from schemas.sketch import encode_bins, merge_bins
 from schemas.statements import for_tier, parse_statements
@@ -56,6 +57,9 @@ NEAR = 2_000
 
 ROUNDS_MAX = 20
 """Times that what has come meanwhile is counted before the fence is closed all the same."""
+
+MOVED_SHOWN_MAX = 5
+"""Areas that a refusal names."""
 
 TEMPORARY_BUFFERS = "64MB"
 
@@ -192,6 +196,27 @@ class _Rebuild:
                 f"{changed} was counted by another definition before.",
                 "`ioc backfill --again` counts all of it by the present one; or leave --kpi out.",
             )
+        if self._wanted.kpi_ids and (moved := await self._moved()):
+            raise OperatorError(
+                f"Since events in {', '.join(moved[:MOVED_SHOWN_MAX])} were counted the map has changed there.",
+                "Leave --kpi out, so that all follow it; or `ioc backfill --again` counts all of this one by it.",
+            )
+
+    async def _moved(self) -> list[AreaId]:
+        """The areas that had another place on the map, or none, when their events of these days were counted.
+
+        An event is taken away again by the version that has counted it for all indicators: were one of them alone
+        counted by the present map, it would be taken away where it is not.
+        """
+        rows = await self._connection.fetch(
+            REBUILD["read_counted_by"], self._version.number, self._kept_types, moment(self._extent.start_s)
+        )
+        moved: set[AreaId] = set()
+        for row in rows:
+            before = (await self._known.version(row["site_version"])).site.areas
+            if _place(before, row["area"]) != _place(self._areas, row["area"]):
+                moved.add(row["area"])
+        return sorted(moved)
 
     async def _open_trails(self) -> None:
         """Finds where to begin on the log. Raises OperatorError where it does not reach back so far."""
@@ -394,6 +419,11 @@ class _Rebuild:
                 )
             ]
             await self._connection.executemany(for_tier(REBUILD["judge"], tier), judged)
+
+
+def _place(areas: AreaTree, area: AreaId) -> list[tuple[AreaId, str]]:
+    """Where an event in this area counts: the area and those above it, each with its clock."""
+    return [(one, areas.zone(one).key) for one in areas.path(area)] if area in areas else []
 
 
 def _are_alike(measure: Measure, some: Sequence[bytes], others: Sequence[bytes]) -> bool:

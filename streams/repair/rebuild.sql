@@ -202,6 +202,11 @@ WHERE e.type = ANY($2::text[]) AND e.site_version < $1 AND e.window_time >= (
     SELECT kpi_day_from FROM repaired_area WHERE area IN (e.area, $3) ORDER BY area = e.area DESC LIMIT 1
 );
 
+-- read_counted_by --
+-- Which versions before $1 have counted events of these types from $3 on, and in which areas.
+SELECT DISTINCT site_version, area FROM event
+WHERE type = ANY($2::text[]) AND window_time >= $3 AND site_version < $1;
+
 -- merge_again --
 -- Lets the rows of these bases be merged again from a moment on.
 UPDATE compaction SET compacted_until = least(compacted_until, $2) WHERE kpi = ANY($1::text[]);

@@ -174,6 +174,7 @@ async def test_what_cannot_be_is_refused_and_named(hall: Hall) -> None:
 
 
 WIDE = dict(PACK) | {"areas.csv": PACK["areas.csv"] + "\n,0103,01,commune,Xã Mới,New,"}
+MOVED = dict(PACK) | {"areas.csv": PACK["areas.csv"].replace(",0102,01,commune", ",0102,02,commune")}
 
 
 def report(id_: str, area: str, **more: str) -> bytes:
@@ -206,6 +207,23 @@ async def test_an_event_that_is_left_out_is_not_taken_away(kafka: str, database_
         await hall.send([report("4", "0101", withdraws="2")])
         await hall.count()
         assert "00" not in await by_phone(hall)
+
+
+async def test_one_indicator_alone_does_not_follow_a_mended_map(
+    kafka: str, database_url: str, topic_prefix: str
+) -> None:
+    async with opened(kafka, database_url, topic_prefix, PACK) as hall:
+        await hall.send([report("1", "0102"), report("2", "0102")])
+        await hall.count()
+        await hall.take_up(MOVED)
+        with pytest.raises(OperatorError, match="Since events in 0102 were counted the map has changed"):
+            await again(hall, 5, "received_by_phone")
+        assert await by_phone(hall) == {"0102": 2, "01": 2, "00": 2}
+        await again(hall)
+        await again(hall, 5, "received_by_phone")
+        await hall.send([report("3", "0102", withdraws="1")])
+        await hall.count()
+        assert await by_phone(hall) == {"0102": 1, "02": 1, "00": 1}
 
 
 async def _until(connection: "asyncpg.Connection[asyncpg.Record]", query: str) -> None:
