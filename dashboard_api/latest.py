@@ -1,7 +1,8 @@
 """How does an area stand now, in all its indicators?
 
 What events stream in for has a value for the bucket that is running and for the one that closed last. What is
-reported for periods, or stands until the next report, has the value of the newest day that has one.
+reported for periods stands in each place until the place's next report, and these come together to one value. Of what
+is true until something else is measured, it is the value of the newest day that has one.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -9,12 +10,14 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Literal, NamedTuple
 
+import msgspec
 from msgspec import Struct
 
 from dashboard_api.closing import Closing
 from dashboard_api.database import Reader
 from dashboard_api.export import BUCKET_COLUMNS, Cell, Column, Kind, Sheet, bucket_cells, name_columns, names_cells
-from dashboard_api.spans import DAY_S, Span, Step, last_spans, spans
+from dashboard_api.reported import Reported
+from dashboard_api.spans import DAY_S, Span, Step, back, last_spans, spans
 from dashboard_api.statements import load_statements
 from dashboard_api.tables import Judged, judged_bucket
 from dashboard_api.touched import carries
@@ -45,7 +48,8 @@ class Freshness(StrEnum):
 
 
 class Latest(Struct, frozen=True, kw_only=True):
-    """One indicator now. `now` is the running bucket, or the newest day with a report; None: there is no report.
+    """One indicator now. `now` is the running bucket, or the newest day with a report; None: there is no report. Of
+    what is reported for periods it is of that day what each place reported last, for then or for an earlier period.
 
     `last` is the bucket that closed last; None where none of the last few has, and of what is reported. `heard_at` is
     the end of the last minute with events, or the start of the period reported for; it is stale since `stale_since`.
@@ -91,6 +95,11 @@ def is_reported(catalogue: Catalogue, kpi_id: str) -> bool:
     )
 
 
+def _is_told(catalogue: Catalogue, kpi_id: str) -> bool:
+    """Whether it is read from nothing but what each place reported last. Not every place reports on one day."""
+    return all(base.measure is Measure.LATEST and base.event == _OBSERVED for base in catalogue.bases_of(kpi_id))
+
+
 async def read_latest(
     reader: Reader, site: Site, kpis: Sequence[Kpi], area: AreaId, step: Step, now: datetime, closed: Closing
 ) -> list[Latest]:
@@ -104,9 +113,13 @@ async def read_latest(
     for kpi in kpis:
         if kpi.id not in streamed and (newest := _newest_day(site.kpis, kpi.id, heard)) is not None:
             days[kpi.id] = spans(newest, newest + 1, Step.DAY, zone)[0]
-    reported_on = sorted(set(days.values()), key=lambda span: span.start_s)
-    standing = await _figures(reader, site, list(days), area, reported_on, closed)
+    measured_on = {kpi_id: day for kpi_id, day in days.items() if not _is_told(site.kpis, kpi_id)}
+    reported_on = sorted(set(measured_on.values()), key=lambda span: span.start_s)
+    standing = await _figures(reader, site, list(measured_on), area, reported_on, closed)
     at = {span: number for number, span in enumerate(reported_on)}
+    told = await _read_told(
+        reader, site, [kpi for kpi in kpis if kpi.id in days.keys() - measured_on], area, days, closed
+    )
 
     def bucket(figures: Figures, kpi: Kpi, span: Span, number: int) -> Judged:
         return judged_bucket(site, kpi, area, span, figures.reported(kpi.id, area, None, number), zone)
@@ -114,7 +127,9 @@ async def read_latest(
     items: list[Latest] = []
     for kpi in kpis:
         last = None
-        if kpi.id in days:
+        if kpi.id in told:
+            present = judged_bucket(site, kpi, area, days[kpi.id], told[kpi.id], zone)
+        elif kpi.id in days:
             present = bucket(standing, kpi, days[kpi.id], at[days[kpi.id]])
         elif is_reported(site.kpis, kpi.id):
             present = None
@@ -125,6 +140,29 @@ async def read_latest(
             last = bucket(flowing, kpi, recent[ended[-1]], ended[-1]) if ended else None
         items.append(_item(kpi, present, last, _last_heard_s(site.kpis, kpi.id, heard), now_s))
     return items
+
+
+async def _read_told(
+    reader: Reader, site: Site, kpis: Sequence[Kpi], area: AreaId, days: Mapping[str, Span], closed: Closing
+) -> dict[str, Reported]:
+    """What each place reported last, as far as it is looked back from the newest day that any KPI has a report on."""
+    zone, end_s = site.areas.zone(area), max((days[kpi.id].end_s for kpi in kpis), default=0)
+    by_days: dict[int, list[str]] = {}
+    for kpi in kpis:
+        by_days.setdefault(-(-_lookback_s(kpi) // DAY_S), []).append(kpi.id)
+    told: dict[str, Reported] = {}
+    for back_days, ids in by_days.items():
+        figures = await _figures(reader, site, ids, area, [Span(back(end_s, back_days, zone), end_s)], closed)
+        for id_ in ids:
+            found = figures.reported(id_, area, None, 0)
+            # A correction of what has been replaced since is none of the value that stands.
+            is_corrected = found.first != found.now
+            told[id_] = found if is_corrected else msgspec.structs.replace(found, corrected_at=None)
+    return told
+
+
+def _lookback_s(kpi: Kpi) -> int:
+    return max(LOOKBACK_DAYS * DAY_S, kpi.freshness_s)
 
 
 async def _figures(
@@ -139,7 +177,7 @@ async def _read_heard(
     """When there was last something of each base that these KPIs are read from."""
     cover = site.areas.cover(area)
     bases = {base.id: base for kpi in kpis for base in site.kpis.bases_of(kpi.id)}
-    lookback_s = max(LOOKBACK_DAYS * DAY_S, *(kpi.freshness_s for kpi in kpis), 0)
+    lookback_s = max((_lookback_s(kpi) for kpi in kpis), default=0)
     rows = await reader.fetch(
         _SQL["read_newest_days"],
         list(bases),

@@ -7,7 +7,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from dashboard_api.closing import read_closing
-from dashboard_api.spans import Span
+from dashboard_api.latest import Freshness, Latest, read_latest
+from dashboard_api.spans import Span, Step
 from dashboard_api.values import read_values
 from schemas.event import AreaId
 from schemas.kpi import Value
@@ -67,3 +68,38 @@ async def test_the_latest_period_holds_and_not_what_was_reported_last(stream: Wr
         assert alone.value == (1500 if spans == [april] else 1511)
     # Spans that are read together are put together from what lies between their ends.
     assert [one.value for one in await over(stream, quarter, april, until_noon)] == [1511, 1500, 1511]
+
+
+async def latest(stream: Writer, area: AreaId = ROOT, month: int = 8) -> Latest:
+    """The population as it stands on the first of a month."""
+    closed = await read_closing(stream.connection, stream.site)
+    at = datetime.fromtimestamp(month_s(month) + DAY_S // 2, HANOI)
+    [found] = await read_latest(
+        stream.connection, stream.site, [stream.site.kpis["population"]], area, Step.DAY, at, closed
+    )
+    return found
+
+
+async def test_places_that_have_not_reported_again_stand_with_their_last_report(stream: Writer) -> None:
+    assert (await latest(stream)).now is None
+    await stream.commit([reported("01", 4, 1000), reported("02", 4, 500)])
+    # The third commune lies in another zone, so that its months begin earlier.
+    await stream.commit([reported("02", 5, 510), reported("03", 3, 40)])
+    await stream.close_until(month_s(7))
+    found = await latest(stream)
+    assert found.now is not None
+    assert (found.now.value, found.now.n, found.now.exact) == (1550, 3, True)
+    assert found.now.start == datetime.fromtimestamp(month_s(5), HANOI)
+    assert found.freshness is Freshness.STALE
+    one = await latest(stream, AreaId("01"))
+    assert one.now is not None
+    assert one.now.value == 1000
+    # What was reported wrongly, put right, and replaced since, leaves no mark on what stands.
+    await stream.commit([reported("02", 4, 499, in_month=6)], late=True)
+    again = await latest(stream)
+    assert again.now is not None
+    assert (again.now.value, again.now.corrected_at) == (1550, None)
+    await stream.commit([reported("02", 5, 511, in_month=7)], late=True)
+    put_right = await latest(stream)
+    assert put_right.now is not None
+    assert (put_right.now.value, put_right.now.corrected_at is None) == (1551, False)
