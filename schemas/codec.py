@@ -32,6 +32,8 @@ BRACKETS_LEAST = 2
 
 _FLATTEN = f"Flatten the data: at most {NESTING_MAX} objects and arrays within each other."
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+_NUL = re.compile(rb"\\+(?=u0000)")
+_SEPARATOR = re.compile(rb"\\+(?=u001[fF])")
 _AT = re.compile(r"^(?P<detail>.*?)(?: - at `(?P<path>[^`]*)`)?$", re.DOTALL)
 _MISSING = re.compile(r"missing required field `(?P<name>[^`]*)`")
 
@@ -134,8 +136,13 @@ def _check_text(
             f"Send at most {bytes_max} bytes an event; put photos and files elsewhere and link them.",
         )
     # PostgreSQL text cannot hold NUL. One backslash is found faster than the escape, and most events have none.
-    if b"\\" in text and b"\\u0000" in text and _has_nul(text):
-        raise InvalidEvent("$", Reason.NUL_CHARACTER, "a string holds the NUL character", "Remove \\u0000.")
+    if b"\\" in text:
+        if b"\\u0000" in text and _holds(_NUL, text):
+            raise InvalidEvent("$", Reason.NUL_CHARACTER, "a string holds the NUL character", "Remove \\u0000.")
+        # It separates the values of several dimensions: a word that holds it would forge those after its own.
+        if b"\\u001" in text and _holds(_SEPARATOR, text):
+            detail = "a string holds the separator U+001F"
+            raise InvalidEvent("$", Reason.INVALID_FIELD, detail, "Remove \\u001f.")
     # How deep msgspec goes depends on Python's version and on who calls. A valid event has two brackets at least, so
     # with fewer in all than this none of them can be too deep, and the depth is seldom looked at.
     brackets = text.count(b"{") + text.count(b"[")
@@ -159,9 +166,9 @@ def check_time(event: AnyEvent) -> None:
             raise InvalidEvent(field, Reason.INVALID_FIELD, detail, "Send the moment at which it happened.")
 
 
-def _has_nul(raw: bytes) -> bool:
-    """Whether `\\u0000` stands in the JSON text as an escape, not behind an escaped backslash."""
-    return any(len(m[0]) % 2 == 1 for m in re.finditer(rb"\\+(?=u0000)", raw))
+def _holds(escape: re.Pattern[bytes], raw: bytes) -> bool:
+    """Whether the escape stands in the JSON text as one, not behind an escaped backslash."""
+    return any(len(found[0]) % 2 == 1 for found in escape.finditer(raw))
 
 
 def _depth(text: bytes) -> int:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from schemas import codec
 from schemas.errors import InvalidEvent, Reason
 from schemas.event import EVENT_BYTES_MAX, EVENT_TYPES, type_of
+from schemas.kpi import DIM_SEPARATOR
 
 RECEIVED_AT = datetime(2025, 7, 1, 8, 0, 1, 250_999, tzinfo=timezone(timedelta(hours=7)))
 
@@ -80,6 +81,11 @@ BAD = [
     pytest.param(raw(x="y" * EVENT_BYTES_MAX), "$", Reason.TOO_LARGE, id="too large"),
     pytest.param(raw(source="a\x00b"), "$", Reason.NUL_CHARACTER, id="NUL"),
     pytest.param(raw(x={"y": ["\x00"]}), "$", Reason.NUL_CHARACTER, id="NUL in an attribute that is not read"),
+    pytest.param(
+        raw(data={"camera": f"c{DIM_SEPARATOR}car", "kind": "k"}), "$", Reason.INVALID_FIELD, id="two words in one"
+    ),
+    pytest.param(raw(source="§").replace("§".encode(), rb"\u001F"), "$", Reason.INVALID_FIELD, id="in capitals"),
+    pytest.param(raw(source="§").replace("§".encode(), b"\x1f"), "$", Reason.MALFORMED_JSON, id="not escaped"),
     pytest.param(raw(x="§").replace("§".encode(), b"\xff"), "$", Reason.INVALID_UTF8, id="not UTF-8 where not read"),
     pytest.param(raw(id="§").replace("§".encode(), b"\xff"), "$", Reason.INVALID_UTF8, id="not UTF-8"),
     pytest.param(raw(id=None), "id", Reason.MISSING_FIELD, id="no id"),
@@ -175,6 +181,16 @@ def test_a_nul_is_told_from_the_text_of_one(text: str) -> None:
             codec.decode(bytes_)
     else:
         codec.decode(bytes_)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [r"\u001f", r"\u001F", r"\\u001f", r"\\\u001F", r"\u001e", r"\\\\u001f"],
+    ids=["escape", "in capitals", "text", "text and escape", "another", "text twice"],
+)
+def test_a_separator_of_words_is_told_from_the_text_of_one(text: str) -> None:
+    bytes_ = raw(x="§").replace("§".encode(), text.encode())
+    assert codec.is_plain([raw(), bytes_]) is (DIM_SEPARATOR not in msgspec.json.decode(bytes_)["x"])
 
 
 def test_the_largest_event_is_taken() -> None:
