@@ -18,6 +18,10 @@ from schemas.window import MINUTE_S
 
 DAY_S = 24 * 60 * 60
 
+CORRECTIONS_MAX = 30
+"""Corrections that one part may hold. Each may make all kept events of a day be read again while nobody else may
+count, whatever day that is; beyond it a part is cut, and between parts others count."""
+
 
 class Record(Protocol):
     """A record as the Kafka client hands it over. `timestamp` is the log's, in milliseconds since the epoch."""
@@ -204,22 +208,27 @@ class Reader:
 
 
 def parts(
-    arrivals: Sequence[Arrival], days_max: int, apart: Collection[int] = ()
+    arrivals: Sequence[Arrival], days_max: int, apart: Collection[int] = (), corrections_max: int = CORRECTIONS_MAX
 ) -> Iterator[tuple[Sequence[Arrival], Arrival | None]]:
-    """Cuts arrivals where they would touch more than `days_max` days, and before those whose index is in `apart`.
+    """Cuts arrivals where they would touch more than `days_max` days or hold more than `corrections_max` corrections,
+    and before those whose index is in `apart`.
 
     Each part comes with the next part's first arrival, None after the last; without arrivals there is one part
     without any.
     """
     begin = 0
     days: set[int] = set()
+    corrections = 0
     for index, arrival in enumerate(arrivals):
         day = int(arrival.time_s // DAY_S)
-        if index > begin and ((day not in days and len(days) == days_max) or index in apart):
+        corrects = is_correction(arrival.event)
+        is_full = (day not in days and len(days) == days_max) or (corrects and corrections == corrections_max)
+        if index > begin and (is_full or index in apart):
             yield arrivals[begin:index], arrival
-            begin = index
+            begin, corrections = index, 0
             days.clear()
         days.add(day)
+        corrections += corrects
     yield arrivals[begin:] if begin else arrivals, None
 
 
@@ -228,21 +237,28 @@ def closing_cuts(arrivals: Sequence[Arrival], grace_s: int) -> set[int]:
     alone and not on where batches end.
 
     A part is settled as a whole: what one of its events takes back from another was never there. So where there are
-    corrections no bucket closes within a part, and since a report of a period closes its bucket, what may correct it
-    or is for the same period and area is in another part. Watermarks follow the log's clock, so parts are few.
+    corrections no bucket closes within a part; what came late has corrected a closed bucket, so what corrects that
+    again is in another part; and since a report of a period closes its bucket, what may correct it or is for the same
+    period and area is in another part. Watermarks follow the log's clock, so parts are few.
     """
     cuts: set[int] = set()
     corrects = any(is_correction(arrival.event) for arrival in arrivals)
     closed: float | None = None
     reported: set[tuple[str, AreaId, float]] = set()
+    late: set[tuple[str, str | None]] = set()
     for index, arrival in enumerate(arrivals):
         event = arrival.event
         if corrects:
             # Buckets begin and end with whole minutes.
             now_closed = (arrival.watermark_s - grace_s) // MINUTE_S
-            if now_closed != closed:
+            target = event.supersedes or event.withdraws
+            if now_closed != closed or (target and not event.exercise and (event.source, target) in late):
                 cuts.add(index)
+                late.clear()
             closed = now_closed
+            if arrival.time_s < now_closed * MINUTE_S and event.withdraws is None:
+                # What replaces the same event as this one takes it back, too.
+                late |= {(event.source, event.id), (event.source, event.supersedes)}
         report = None
         if isinstance(event, IndicatorObserved):
             report = (event.data.indicator, arrival.area, arrival.time_s)

@@ -187,6 +187,16 @@ def test_parts_begin_where_they_are_told_to() -> None:
     assert found == [["0", "1"], ["2"], ["3", "4", "5"]]
 
 
+def test_a_batch_of_many_corrections_goes_in_parts() -> None:
+    events = [raw(RECEIVED, id=str(n)) for n in range(7)]
+    withdrawals = [raw(RECEIVED, id=str(n), withdraws="x") for n in range(7)]
+    drill = raw(RECEIVED, id="7", withdraws="x", exercise=True)
+    values = [*events[:1], *withdrawals[1:3], *events[3:4], *withdrawals[4:6], *events[6:], drill]
+    arrivals = READER.read("t", 0, batch(values).records).arrivals
+    found = [[one.event.id for one in part] for part, _ in parts(arrivals, days_max=2, corrections_max=2)]
+    assert found == [["0", "1", "2", "3"], ["4", "5", "6", "7"]]
+
+
 class TestWatermark:
     """What closes buckets."""
 
@@ -300,3 +310,20 @@ class TestClosingCuts:
         moved = raw(OBSERVED, id="2", area="0102", supersedes="1")
         assert 1 in self.cuts([raw(OBSERVED, id="1"), moved], step_ms=0)
         assert 1 in self.cuts([raw(OBSERVED, id="1"), raw(RECEIVED, id="2", withdraws="1")], step_ms=0)
+
+    @pytest.mark.parametrize(
+        ("attributes", "found"),
+        [
+            pytest.param({"withdraws": "late"}, {0, 2}, id="what takes it back"),
+            pytest.param({"supersedes": "late"}, {0, 2}, id="what replaces it"),
+            pytest.param({"withdraws": "early"}, {0, 2}, id="what takes back what it replaces"),
+            pytest.param({"withdraws": "late", "source": "another"}, {0}, id="another source"),
+            pytest.param({"withdraws": "gone"}, {0}, id="what corrects another"),
+            pytest.param({"withdraws": "late", "exercise": True}, {0}, id="a drill"),
+        ],
+    )
+    def test_what_came_late_is_apart_from(self, attributes: dict[str, Any], found: set[int]) -> None:
+        begin_s = LOGGED_MS / 1000
+        late = at_time(begin_s - 3600, id="late", supersedes="early")
+        log = [late, at_time(begin_s, id="1"), at_time(begin_s, id="2", **attributes), at_time(begin_s, id="3")]
+        assert self.cuts(log, step_ms=0) == found

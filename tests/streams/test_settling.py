@@ -232,6 +232,17 @@ CASES = [
         id="corrected again and again: the first value is kept once",
     ),
     pytest.param(
+        [
+            logged(0, id="1", data=A),
+            logged(4, id="x"),
+            logged(4.1, id="2", at=0, data=B),
+            logged(4.2, id="3", withdraws="2"),
+        ],
+        "1 100",
+        "1 100",
+        id="came late and was taken back in the same minute",
+    ),
+    pytest.param(
         [logged(0, id="2", data=A, supersedes="1"), logged(1, id="1", at=0, data=C)],
         "1 100",
         None,
@@ -258,7 +269,9 @@ async def test_cases(centre: Centre) -> None:
         log, now, first = case.values
         for size in (1, len(log)):
             await centre.clear()
-            await centre.count(0, batches(log, 0, random.Random(1), size), centre.writer())
+            whole = [Batch("t", 0, records_of(log), len(log))]
+            cut = batches(log, 0, random.Random(1), 1) if size == 1 else whole
+            await centre.count(0, cut, centre.writer())
             assert await read(centre, "n", "high") == now, case.id
             assert await read(centre, "first_n", "first_high") == (first or "None None"), case.id
             assert await centre.buckets() == by_hand([log]), case.id
