@@ -147,7 +147,7 @@ class _Planning:
                 f"{', '.join(changed)} was counted by another definition before.",
                 "`--again` counts all of it by the present one.",
             )
-        missing = {key: at.stop for key, at in found.items() if at.standing is Standing.MISSING}
+        missing = {key: at for key, at in found.items() if at.standing is Standing.MISSING}
         forever = {base.id for base in self._bases if topics_of([base.event])[0].dedupe is Dedupe.FOREVER}
         if since is not None and forever:
             raise OperatorError(
@@ -161,15 +161,19 @@ class _Planning:
             )
         unplaced = await self._connection.fetchval(SQL["has_unplaced"], [base.event for base in self._bases])
         async with self._connection.transaction():
-            for (base_id, lane), stop in missing.items():
-                start = 0
+            for (base_id, lane), at in missing.items():
+                start, stop = at.start, at.stop
                 if base_id not in forever:
-                    start = min(stop, begins[lane])
+                    start = min(stop, max(start, begins[lane]))
                     if since is not None:
                         first_ms = int((self._first_s(since) - self._known.newest.site.header.future_max_s) * 1000)
                         start = min(stop, max(start, await self._log.offset_at(lane, first_ms, stop)))
                 await self._begin(base_id, lane, start, stop, since)
-            for base_id in forever & {base_id for base_id, _ in missing} if unplaced else ():
+            # An indicator that was only away for a while has counted those of which no place is known.
+            introduced = {base_id for base_id, _ in missing} - {
+                base_id for (base_id, _), at in missing.items() if at.start
+            }
+            for base_id in forever & introduced if unplaced else ():
                 await self._begin(base_id, UNPLACED, 0, 1, None)
         return max((at for at in (floor, since) if at is not None), default=None) if missing else None
 

@@ -26,16 +26,20 @@ class Standing(StrEnum):
     """What is stored of an indicator, of all that a lane has brought."""
 
     COMPLETE = "complete"  # all of it
-    MISSING = "missing"  # nothing from before the version that introduced it
+    MISSING = "missing"  # nothing from one stretch: before it was introduced, or while it was away
     UNFINISHED = "unfinished"  # a back-fill has begun, and has to go on
     CHANGED = "changed"  # something from before, by another meaning
 
 
 class Stands(NamedTuple):
-    """Where an indicator stands on a lane; `stop` is the offset from which on it is counted as it is meant now."""
+    """Where an indicator stands on a lane; `stop` is the offset from which on it is counted as it is meant now.
+
+    Where it is missing, it is missing from `start` on.
+    """
 
     standing: Standing
     stop: int
+    start: int = 0
 
 
 def stands(
@@ -56,9 +60,12 @@ def stands(
     if filled is not None and filled.base == base and filled.stop_offset >= stop:
         done = filled.next_offset >= filled.stop_offset
         return Stands(Standing.COMPLETE if done else Standing.UNFINISHED, filled.stop_offset)
-    if filled is not None or any(base.id in meanings[span.version] for span in spans[:first]):
+    counted = [meanings[span.version].get(base.id) for span in spans[:first]]
+    away = first - counted.index(None) if None in counted else 0
+    # It was there from the beginning, and only then away: what it counted is right, and only the gap is filled.
+    if filled is not None or counted != [base] * (first - away) + [None] * away:
         return Stands(Standing.CHANGED, stop)
-    return Stands(Standing.MISSING, stop)
+    return Stands(Standing.MISSING, stop, spans[first - away].start)
 
 
 def spans_of(switches: Sequence[Span], present: Span) -> list[Span]:

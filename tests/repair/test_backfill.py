@@ -157,6 +157,35 @@ async def test_another_definition_is_counted_again_entirely(hall: Hall, other_da
     }
 
 
+async def test_a_gap_is_filled_and_nothing_is_counted_twice(hall: Hall, other_database_url: str) -> None:
+    # As after a half-saved catalogue: gone with one pack, and there again with the next.
+    raws = some_events(60, 5, begin())
+    kpis = {"received_by_phone", "received"}
+    gone = dict(PACK) | {
+        "kpis.toml": "[[kpi]]".join(
+            part for part in FIRST["kpis.toml"].split("[[kpi]]") if not any(f'id = "{id_}"' in part for id_ in kpis)
+        )
+    }
+    await hall.take_up(gone)
+    await hall.send(raws[:40])
+    await hall.count()
+    await hall.take_up(PACK)
+    await hall.send(raws[40:])
+    await hall.count()
+    for kpi_id in kpis:
+        assert (await fill(hall, kpi_id)).offsets
+        assert not (await fill(hall, kpi_id)).offsets
+    # Corrections of what was counted before the gap, in it and after it.
+    await hall.send([*some_events(300, 1, begin())[230:], *some_events(90, 5, begin())[60:]])
+    await hall.count()
+    async with opened(hall.kafka, other_database_url, hall.prefix, PACK) as right:
+        await right.count()
+        found, expected = await hall.values(), await right.values()
+    assert {key: held for key, held in found.items() if key[1] in kpis} == {
+        key: held for key, held in expected.items() if key[1] in kpis
+    }
+
+
 async def test_what_the_log_holds_no_more_is_named(hall: Hall) -> None:
     topic = hall.prefix + DETECTIONS.name
     admin = AIOKafkaAdminClient(bootstrap_servers=hall.kafka)
@@ -182,7 +211,7 @@ def base(id_: str = "k", measure: Measure = Measure.COUNT) -> Base:
 
 
 OTHER = base(measure=Measure.DISTINCT)
-MEANINGS: dict[int, dict[str, Base]] = {1: {}, 2: {"k": base()}, 3: {"k": base()}, 4: {"k": OTHER}}
+MEANINGS: dict[int, dict[str, Base]] = {1: {}, 2: {"k": base()}, 3: {"k": base()}, 4: {"k": OTHER}, 5: {}}
 
 
 @pytest.mark.parametrize(
@@ -195,7 +224,18 @@ MEANINGS: dict[int, dict[str, Base]] = {1: {}, 2: {"k": base()}, 3: {"k": base()
         pytest.param([(1, 0), (2, 9)], Filled(base(), 4, 9), (Standing.UNFINISHED, 9), id="begun"),
         pytest.param([(1, 0), (2, 9)], Filled(base(), 9, 9), (Standing.COMPLETE, 9), id="filled"),
         pytest.param([(4, 0), (2, 9)], None, (Standing.CHANGED, 9), id="another meaning"),
-        pytest.param([(2, 0), (1, 5), (3, 9)], None, (Standing.CHANGED, 9), id="was away in between"),
+        pytest.param([(2, 0), (1, 5), (3, 9)], None, (Standing.MISSING, 9, 5), id="was away in between"),
+        pytest.param(
+            [(2, 0), (3, 2), (1, 5), (5, 7), (3, 9)], None, (Standing.MISSING, 9, 5), id="away for two packs"
+        ),
+        pytest.param([(2, 0), (1, 5), (3, 9)], Filled(base(), 9, 9), (Standing.COMPLETE, 9), id="away, and filled"),
+        pytest.param([(2, 0), (1, 5), (3, 9)], Filled(base(), 6, 9), (Standing.UNFINISHED, 9), id="away, and begun"),
+        pytest.param([(2, 0), (1, 3), (3, 5), (1, 7), (2, 9)], None, (Standing.CHANGED, 9), id="away twice"),
+        pytest.param([(1, 0), (2, 3), (1, 5), (2, 9)], None, (Standing.CHANGED, 9), id="introduced, and then away"),
+        pytest.param([(4, 0), (1, 5), (2, 9)], None, (Standing.CHANGED, 9), id="away, and back otherwise"),
+        pytest.param(
+            [(2, 0), (1, 5), (3, 9)], Filled(base(), 4, 4), (Standing.CHANGED, 9), id="filled before it was away"
+        ),
         pytest.param([(1, 0), (4, 5), (2, 9)], Filled(OTHER, 5, 5), (Standing.CHANGED, 9), id="filled as it was"),
         pytest.param([(4, 0), (2, 9)], Filled(base(), 12, 12), (Standing.COMPLETE, 12), id="all counted again"),
         pytest.param([(1, 0), (4, 3), (2, 9)], Filled(base(), 5, 5), (Standing.CHANGED, 9), id="changed and back"),
