@@ -20,8 +20,7 @@ from msgspec import Struct
 
 from schemas.area import AreaTree
 from schemas.event import EVENT_TYPES, AnyEvent, AreaId, Event, IndicatorObserved
-from schemas.filter import compile_filter
-from schemas.kpi import ADDITIVE, ALL_DIM, DIM_SEPARATOR, LATEST_BIN, MICRO, Base, Measure
+from schemas.kpi import ADDITIVE, ALL_DIM, DIM_SEPARATOR, LATEST_BIN, MICRO, Base, Measure, filter_of
 from schemas.sketch import ZERO_BIN, bin_of
 from schemas.window import HOUR_S, MINUTE_S, TIERS, Tier, bucket_end, day_start, hour_start
 from streams.core.batch import Arrival
@@ -69,7 +68,7 @@ class _Plans:
 
     def __init__(self, cls: type[Event], bases: Sequence[Base]) -> None:
         hints = get_type_hints(get_type_hints(cls)["data"])
-        self._filters = [(base, compile_filter(base.where)) for base in bases]
+        self._filters = [(base, filter_of(base)) for base in bases]
         self._fields = list(dict.fromkeys(name for _, one in self._filters for name in one.fields))
         # The last one is there because `attrgetter` gives no tuple for a single name.
         self._look = attrgetter(*map(_path, self._fields), "specversion")
@@ -169,6 +168,10 @@ class Fold:
             by_type[EVENT_TYPES[base.event]].append(base)
         self._plans = {cls: _Plans(cls, fed) for cls, fed in by_type.items()}
         self._measures = {base.id: base.measure for fed in by_type.values() for base in fed}
+
+    def of(self, bases: Iterable[Base]) -> "Fold":
+        """The fold of other bases for the same map, with the same closing."""
+        return Fold(bases, self._areas, self._closing)
 
     def __call__(self, arrivals: Sequence[Arrival]) -> Folded:
         """Adds the arrivals up. They are in log order; those that do not count as events are not among them."""

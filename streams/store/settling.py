@@ -72,7 +72,8 @@ async def settle_corrections(
         for number in sorted(set(filled.values())):
             version = await version_of(number)
             bases = [base for base in version.site.kpis.bases if filled.get(base.id) == number]
-            folds.append((Fold(bases, version.site.areas), version, {base.id for base in bases}))
+            # What closed before the correction keeps what it closed with, whoever filled it.
+            folds.append((version.fold.of(bases), version, {base.id for base in bases}))
         for fold, version, own in folds:
             if arrival.area in version.site.areas:
                 taken, unknown = fold.retract([arrival])

@@ -16,8 +16,10 @@ from schemas.errors import DependencyUnavailable
 from schemas.event import EVENT_TYPES
 from schemas.site import Pack, parse_site
 from schemas.topics import Dedupe
+from streams.core.fold import Fold
 from streams.lane import Counting
 from streams.store import sites
+from streams.store.cells import write_cells
 from streams.store.timescale import TimescaleWriter
 from streams.store.writer import Lane, LaneBatch, Position, PositionMoved
 from streams.versions import RegisteredPack, Versions, compiled
@@ -199,6 +201,7 @@ measure = "max"
 """
 OF_ROADS = SLOWEST + f'event = "{CLOSED}"\nsince = "opened_at"\nwhere = {{ category = "road" }}\n'
 OF_ALL = SLOWEST + f'event = "{CLOSED}"\nsince = "opened_at"\n'
+COUNT = f'event = "{CLOSED}"\nmeasure = "count"\n'
 OF_RATINGS = SLOWEST + 'event = "ioc.feedback.rated.v1"\nvalue = "score"\n'
 NEW_COMMUNE = "\n,0103,01,commune,Xã Mới,New Commune,"
 
@@ -250,6 +253,31 @@ async def test_what_is_found_anew_is_counted_by_the_versions_that_counted_it(
         assert await highest() == max(slowest, 60)
         await centre.count(newer, closed("5", 1, withdraws="3"))
         assert await highest() == slowest
+
+
+async def test_what_was_filled_back_keeps_what_it_closed_with(centre: Centre) -> None:
+    """A minute of an hour ago, counted by a back-fill; then one of its events is taken back."""
+    at = datetime.fromtimestamp(LOGGED_MS // 1000 - 3600, UTC)
+    data = [{"opened_at": (at - timedelta(minutes=minutes)).isoformat()} for minutes in (1, 15)]
+    events = [raw(CLOSED, id=str(n), time=at.isoformat(), data=one) for n, one in enumerate(data)]
+    await centre.count(centre.worker(1, PACK), *events)
+    pack = slowest_by(OF_ALL + f'[[kpi]]\nid = "all"\nnames = {{ en = "All" }}\nunit = "1"\n{COUNT}')
+    await sites.register_site(centre.connection, pack)
+    newer = centre.worker(2, pack)
+    site = parse_site(pack)
+    bases = [site.kpis.base("toughest"), site.kpis.base("all")]
+    await write_cells(centre.connection, [(LANE.partition, Fold(bases, site.areas)([*map(arrival, events)]))])
+    await centre.connection.executemany(
+        "INSERT INTO backfill (kpi, topic, partition, next_offset, stop_offset, site_version)"
+        " VALUES ($1, $2, $3, 2, 2, 2)",
+        [(base.id, *LANE) for base in bases],
+    )
+    await centre.count(newer, raw(CLOSED, id="w", withdraws="1"))
+    rows = await centre.connection.fetch(
+        "SELECT n, high, first_n, first_high, corrected_at IS NOT NULL FROM kpi_minute"
+        " WHERE kpi IN ('all', 'toughest') AND area = '00' ORDER BY kpi"
+    )
+    assert [tuple(row) for row in rows] == [(1, None, 2, None, True), (1, 60, 2, 900, True)]
 
 
 async def test_corrections_far_apart_read_their_own_days(centre: Centre) -> None:
