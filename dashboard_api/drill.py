@@ -21,8 +21,7 @@ from dashboard_api.statements import load_statements
 from dashboard_api.values import Part, Reach, parts_of
 from schemas.codec import decode_plain
 from schemas.event import EVENT_TYPES, AnyEvent, AreaId
-from schemas.filter import compile_filter
-from schemas.kpi import ALL_DIM, Base, Kpi, Measure
+from schemas.kpi import ALL_DIM, Base, Kpi, Measure, filter_of
 from schemas.site import Site
 from schemas.topics import INPUTS, Dedupe, Topic
 
@@ -347,7 +346,7 @@ def _standing(found: Iterable[_Candidate]) -> list[Behind]:
 
 def _counting(role: Role, where: Mapping[str, str]) -> Callable[[AnyEvent], Counted | None]:
     """How a base counts an event; None where it does not. As `streams.core.fold` does it, but one by one."""
-    base, filter_ = role.base, compile_filter(role.base.where)
+    base, filter_ = role.base, filter_of(role.base)
     wanted = {name: value for name, value in where.items() if name in base.dimensions}
 
     def count(event: AnyEvent) -> Counted | None:

@@ -8,15 +8,16 @@ is computed from other indicators (a ratio, a balance, who is silent) is derived
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
 
 from schemas.data_field import data_fields
 from schemas.distinct import estimate
-from schemas.filter import Where
+from schemas.filter import Filter, Where, compile_filter
 from schemas.interval import UNKNOWN, Interval, difference, greatest, least, quotient, scaled, share
+from schemas.period import Grain, grain_of
 from schemas.sketch import quantile, quantile_range
 
 DIM_SEPARATOR = "\x1f"
@@ -71,6 +72,7 @@ class Operand(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     of: str | None = None
     dimensions: list[str] = []
     where: Where = {}
+    period: Grain | None = None
     across: Across = "sum"
 
 
@@ -99,6 +101,7 @@ class Kpi(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     `due`, `of`    fields of `data`: the instant for `in_time`, the name to tell apart for `distinct`
     `dimensions`   fields of `data` to split by
     `where`        which events count; see `schemas.filter`
+    `period`       of what authorities report: the length of the periods whose reports count
     `across`       for `latest`: how the values of several areas or dimensions make one
     `numerator`, `denominator`   ids of other KPIs, or Operands
     `plus`, `minus`, `of` (for `silent`)   ids of other KPIs
@@ -120,6 +123,7 @@ class Kpi(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     of: str | None = None
     dimensions: list[str] = []
     where: Where = {}
+    period: Grain | None = None
     across: Across = "sum"
     numerator: str | Operand | None = None
     denominator: str | Operand | None = None
@@ -149,6 +153,7 @@ class Base(Struct, frozen=True, kw_only=True):
     of: str | None = None
     dimensions: tuple[str, ...] = ()
     where: Where = {}
+    period: Grain | None = None
     across: Across = "sum"
 
 
@@ -360,8 +365,25 @@ def _base(id_: str, declared: Kpi | Operand) -> Base:
         of=declared.of,
         dimensions=tuple(declared.dimensions),
         where=declared.where,
+        period=declared.period,
         across=declared.across,
     )
+
+
+def filter_of(base: Base) -> Filter:
+    """Which events of its type a base counts.
+
+    A year, its first quarter, month and day begin at one moment, and so share a bucket: only reports of one length
+    count, or one would take another's place.
+    """
+    filter_, grain = compile_filter(base.where), base.period
+    if grain is None:
+        return filter_
+
+    def accepts(values: Sequence[Any]) -> bool:
+        return grain_of(values[-1]) is grain and filter_.accepts(values[:-1])
+
+    return Filter((*filter_.fields, "period"), accepts)
 
 
 PartialsByBase = Mapping[str, Sequence[Partial]]
@@ -460,6 +482,8 @@ def _is_non_negative(base: Base) -> bool:
 def _is_part_of(above: Base, below: Base) -> bool:
     """Whether every event that `above` counts is one that `below` counts."""
     if not (above.measure is below.measure is Measure.COUNT) or above.event != below.event:
+        return False
+    if above.period is not below.period:
         return False
     if isinstance(above.where, list) or isinstance(below.where, list):
         return above.where == below.where

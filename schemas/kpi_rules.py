@@ -11,9 +11,10 @@ from typing import Any, NamedTuple, cast
 import msgspec
 
 from schemas.data_field import ENVELOPE_FIELDS, DataField, Kind, data_fields
-from schemas.event import EVENT_TYPES
+from schemas.event import EVENT_TYPES, IndicatorObserved
 from schemas.filter import Check, Condition, Where, Word
 from schemas.kpi import DERIVED, Kpi, Measure, Operand, Target
+from schemas.period import Grain
 from schemas.site_file import Mistake, mistake_of, suggestion
 from schemas.toml_lines import Path
 
@@ -50,7 +51,7 @@ _KEYS: Mapping[Measure, _Keys] = {
     Measure.BALANCE: _Keys(is_fed=False, needs={"plus", "minus"}),
     Measure.SILENT: _Keys(is_fed=False, needs={"of"}, may={"lookback_days"}),
 }
-_FED_KEYS = frozenset({"event", "dimensions", "where"})
+_FED_KEYS = frozenset({"event", "dimensions", "where", "period"})
 _MEASURING_KEYS = frozenset({"value", "since"})
 _MEASURE_KEYS = _FED_KEYS | _MEASURING_KEYS | {key for keys in _KEYS.values() for key in (*keys.needs, *keys.may)}
 
@@ -203,10 +204,26 @@ def _check_measure(at: Path, declared: Kpi | Operand, given: Mapping[str, Any]) 
     yield from _check_numbers(at, declared)
     if keys.is_fed and declared.event is not None:
         if declared.event in EVENT_TYPES:
+            yield from _check_reports(at, declared, declared.event)
             yield from _check_fields(at, declared, declared.event, may)
         else:
             reason = f"event type {declared.event!r} is not known"
             yield Mistake((*at, "event"), reason, suggestion(declared.event, EVENT_TYPES))
+
+
+def _check_reports(at: Path, declared: Kpi | Operand, event: str) -> Iterator[Mistake]:
+    """What holds of reports about periods, and of them alone."""
+    if EVENT_TYPES[event] is not IndicatorObserved:
+        if declared.period is not None:
+            yield Mistake((*at, "period"), f"{event} is about a moment and has no `period`", "Leave it out.")
+        return
+    if declared.period is None:
+        fix = f"Add period = {', '.join(map(repr, map(str, Grain)))}: reports of one length count."
+        yield Mistake(at, f"{event} needs `period`", fix.replace("'", '"'))
+    if declared.measure not in (Measure.LATEST, Measure.COUNT):
+        reason = f"a {declared.measure} of {event} counts a period again whenever it is reported again"
+        fix = "Use latest for what was reported, or count for how many reports there were."
+        yield Mistake((*at, "measure"), reason, fix)
 
 
 def _check_operand(at: Path, operand: Operand, given: Mapping[str, Any]) -> Iterator[Mistake]:

@@ -27,6 +27,7 @@ class Grain(StrEnum):
     DAY = "day"
 
 
+_GRAIN_BY_LENGTH = {len("2026"): Grain.YEAR, len("2026-09"): Grain.MONTH, len("2026-09-30"): Grain.DAY}
 _MONTHS = {Grain.YEAR: 12, Grain.QUARTER: 3, Grain.MONTH: 1}
 
 
@@ -88,6 +89,11 @@ def parse_period(text: str) -> Period:
         f"{text!r} is not a period in the years {YEAR_MIN} to {YEAR_MAX}.",
         "Write a year, a quarter, a month or a day, as 2026, 2026-Q3, 2026-09 or 2026-09-30.",
     )
+
+
+def grain_of(period: str) -> Grain:
+    """How long the period is, of a text that has the form of one (`event.Period`)."""
+    return Grain.QUARTER if "Q" in period else _GRAIN_BY_LENGTH[len(period)]
 
 
 def period_of(grain: Grain, at_s: float, zone: ZoneInfo) -> Period:

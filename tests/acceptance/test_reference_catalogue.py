@@ -24,10 +24,11 @@ from dashboard_api.spans import Span
 from dashboard_api.values import read_values
 from deploy.migrate import migrate_schema
 from deploy.site import load_pack, load_site
-from schemas.event import AnyEvent, type_of
+from schemas.event import AnyEvent, IndicatorObserved, type_of
 from schemas.filter import Where, compile_filter
 from schemas.kpi import DERIVED, Base, Catalogue, Kpi, Measure
 from schemas.kpi_table import parse_kpis
+from schemas.period import Grain
 from schemas.topics import INPUTS, Dedupe, topic_of
 from streams.store.timescale import TimescaleWriter
 from streams.store.writer import Lane, LaneBatch, Position
@@ -98,6 +99,7 @@ def test_reported_indicators_are_named_as_their_kpi() -> None:
             if base.event == OBSERVED:
                 assert isinstance(base.where, dict)
                 assert base.where["indicator"] == kpi.id
+                assert base.period == ("year" if kpi.id in YEARLY else "month")
 
 
 def test_the_whole_pack_is_read() -> None:
@@ -226,6 +228,11 @@ REPORTED: dict[str, float] = {
 """Of 100 in two communes together: what their last reports add up to."""
 
 
+YEARLY = {"economy.digital_share", "economy.e_commerce"}
+PERIODS: dict[Grain | None, str] = {Grain.YEAR: "2026", Grain.MONTH: "2026-10", Grain.DAY: "2026-10-20"}
+"""The periods that hold the day."""
+
+
 def a_day() -> list[AnyEvent]:
     """What the expectations below were worked out from with pencil and paper."""
     events = [
@@ -291,13 +298,14 @@ def a_day() -> list[AnyEvent]:
             ("00008", 5, 40, NOON),
             ("00004", 1, 60, NOON - HOUR),  # reported again later
             ("00025", 9, None, NOON),  # of how many it does not say
+            ("00004", 2, 60, None),  # for a period of another length
         ):
             if indicator in COUNTED and of is None:
                 continue
             share = {"value": given} if of is None else {"value": given, "of": of}
-            events.append(
-                happened("indicator.observed", time, area, indicator=indicator, period="2026-10-20", **share)
-            )
+            period = PERIODS[CATALOGUE.bases_of(indicator)[0].period if time else Grain.DAY]
+            at = time or NOON + HOUR
+            events.append(happened("indicator.observed", at, area, indicator=indicator, period=period, **share))
     return events
 
 
@@ -401,15 +409,17 @@ async def test_the_centre_comes_to_the_same(database_url: str) -> None:
     connection = await asyncpg.connect(database_url)
     try:
         day = Span(int(BEGIN.timestamp()), int(END.timestamp()))
+        # A report counts at the start of its period.
+        year = Span(*(int(datetime(at, 1, 1, tzinfo=BEGIN.tzinfo).timestamp()) for at in (2026, 2027)))
         root = site.areas.root.id
-        found = await read_values(connection, site, list(EXPECTED), [root], [day], closed=NOTHING_CLOSED)
+        found = await read_values(connection, site, list(EXPECTED), [root], [day, year], closed=NOTHING_CLOSED)
         shares = await read_values(
             connection, site, ["feedback.channel_share"], [root], [day], by="channel", closed=NOTHING_CLOSED
         )
     finally:
         await connection.close()
     # A percentile lies within 1 % of the exact one.
-    read_as = {id_: found[id_, root, None, 0].now.value for id_ in EXPECTED}
+    read_as = {id_: found[id_, root, None, int(id_ in REPORTED)].now.value for id_ in EXPECTED}
     assert read_as == pytest.approx(EXPECTED, rel=0.01)
     by_channel = {channel: one.now.value for (_, _, channel, _), one in shares.items()}
     assert by_channel == {"phone": 0.5, "app": 0.25, "web": 0.25}
@@ -450,13 +460,14 @@ def value_of(id_: str, events: Sequence[AnyEvent], begin: datetime) -> float:
 
 def read(base: Base, events: Iterable[AnyEvent], q: float | None) -> float:
     """What a base measures of these events, whichever area and dimension they have."""
-    filter_ = compile_filter(base.where)
+    filter_, length = compile_filter(base.where), base.period and len(PERIODS[base.period])
     needed = [name for name in (base.value, base.since, base.due, base.of) if name is not None]
     counted = [
         event
         for event in sorted(events, key=lambda event: event.time)
         if type_of(event) == base.event
         and filter_.accepts([getattr(event.data, name) for name in filter_.fields])
+        and (length is None or (isinstance(event, IndicatorObserved) and len(event.data.period) == length))
         and all(getattr(event.data, name) is not None for name in needed)
     ]
     match base.measure:

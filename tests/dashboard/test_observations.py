@@ -26,6 +26,7 @@ names = { vi = "Dân số", en = "Population" }
 unit = "1"
 measure = "latest"
 event = "ioc.indicator.observed.v1"
+period = "month"
 value = "value"
 """
 SITE = parse_site({"site.toml": SITE_TOML, "areas.csv": AREAS_CSV, "kpis.toml": KPIS_TOML + POPULATION})

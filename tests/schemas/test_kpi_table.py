@@ -52,6 +52,7 @@ def told(body: str, *, names: bool = True, languages: tuple[str, ...] = ("en",))
     return mistakes(f"{HEAD}[[kpi]] {'#!' if MARK not in body else ''}\n{common}{body}", languages)
 
 
+OBSERVED = 'event = "ioc.indicator.observed.v1"\n'
 COUNT = 'measure = "count"\nevent = "ioc.dossier.closed.v1"\n'
 MEAN = 'measure = "mean"\nevent = "ioc.dossier.rated.v1"\nvalue = "score"\n'
 RATIO = 'measure = "ratio"\nnumerator = "cameras"\ndenominator = "some.share"\n'
@@ -69,6 +70,20 @@ CASES = [
     pytest.param(MEAN + "pillar = 3 #!", "`pillar`: expected", "kind", id="a number for a text"),
     # what measures need, and what they have no use for
     pytest.param('measure = "count"', "measure count needs `event`", "Add", id="no event"),
+    pytest.param(COUNT + 'period = "month" #!', "is about a moment", "Leave it out", id="a period of a moment"),
+    pytest.param(OBSERVED + 'measure = "count"', "needs `period`", '"month"', id="reports of any length"),
+    pytest.param(
+        OBSERVED + 'measure = "count"\nperiod = "week" #!', "'week' is not known", "month", id="no such length"
+    ),
+    *(
+        pytest.param(
+            OBSERVED + f'period = "month"\nvalue = "value"\n{more}\nmeasure = "{measure}" #!',
+            "counts a period again",
+            "latest",
+            id=f"a {measure} of reports",
+        )
+        for measure, more in (("sum", ""), ("mean", ""), ("max", ""), ("percentile", "q = 0.5"))
+    ),
     pytest.param(COUNT + 'value = "procedure" #!', "no use for `value`", "Leave it out", id="a count of a value"),
     pytest.param(COUNT + "q = 0.5 #!", "no use for `q`", "Leave it out", id="a quantile of a count"),
     pytest.param(COUNT + "lookback_days = 7 #!", "no use for `lookback_days`", "Leave", id="a count that looks back"),
@@ -499,6 +514,7 @@ names = { vi = "Dân số", en = "Population" }
 unit = "1"
 measure = "latest"
 event = "ioc.indicator.observed.v1"
+period = "month"
 value = "value"
 across = "mean"
 dimensions = ["period"]

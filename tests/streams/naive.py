@@ -159,6 +159,8 @@ def _contributions(event: AnyEvent, site: Site) -> Iterator[tuple[Bucket, Amount
     for base in site.kpis.bases:
         if base.event != type_of(event) or not _accepts(base.where, event):
             continue
+        if isinstance(event, IndicatorObserved) and base.period != _grain(event.data.period):
+            continue
         amount = _measured(event, base)
         if amount is None:
             continue
@@ -236,6 +238,12 @@ def _areas(event: AnyEvent, site: Site) -> list[tuple[str, ZoneInfo]]:
         if area.parent is None:
             return above
         area = site.areas[area.parent]
+
+
+def _grain(period: str) -> str:
+    if "Q" in period:
+        return "quarter"
+    return ("year", "month", "day")[period.count("-")]
 
 
 def _begin(period: str, zone: ZoneInfo) -> datetime:

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.kpi import MICRO, Measure
+from schemas.period import parse_period
 from schemas.site import parse_site
 from schemas.sketch import ALPHA, quantile
 from schemas.window import TIERS, Tier
@@ -268,7 +269,10 @@ def test_the_last_value_of_each_place_holds() -> None:
     ],
 )
 def test_an_observation_is_of_its_periods_first_day_by_the_areas_clock(period: str, day: str) -> None:
-    folded = one(OBSERVED, data={"period": period, "agency": "PWD"})
+    pack = PACK | {
+        "kpis.toml": PACK["kpis.toml"].replace('period = "month"', f'period = "{parse_period(period).grain}"')
+    }
+    folded = compiled(1, parse_site(pack)).fold([arrival(raw(OBSERVED, data={"period": period, "agency": "PWD"}))])
     assert [tier for tier in TIERS for part in folded.parts if part[tier]] == [Tier.DAY]
     start_s = int(epoch_s(day))
     heard_s = 1_751_331_600.0
@@ -278,6 +282,13 @@ def test_an_observation_is_of_its_periods_first_day_by_the_areas_clock(period: s
     }
 
 
+@pytest.mark.parametrize("period", ["2025", "2025-Q1", "2025-01", "2025-01-01"])
+def test_only_reports_of_one_length_count(period: str) -> None:
+    """A year, its first quarter, month and day begin at one moment. None of them may take another's place."""
+    folded = one(OBSERVED, data={"period": period})
+    assert (folded.reported[Tier.DAY] == {}) is (period != "2025-01")
+
+
 def epoch_s(text: str) -> float:
     """Seconds since the epoch of a time in UTC."""
     return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
@@ -285,12 +296,12 @@ def epoch_s(text: str) -> float:
 
 REPORTS = """
 [[kpi]]
-id = "sum_of_staff"
-names = { en = "Staff in all" }
+id = "reports"
+names = { en = "Reports of staff" }
 unit = "1"
 event = "ioc.indicator.observed.v1"
-measure = "sum"
-value = "value"
+period = "month"
+measure = "count"
 """
 
 
@@ -344,9 +355,9 @@ class TestClosing:
         (report,) = [arrival(raw(OBSERVED))]
         folded = fold([report])
         assert {key[0] for key in folded.reported[Tier.DAY]} == {"staff"}
-        assert {key[0] for key in folded.cells[Tier.DAY]} == {"sum_of_staff"}
+        assert {key[0] for key in folded.cells[Tier.DAY]} == {"reports"}
         taken, anew = fold.retract([report])
-        assert {key[0]: cell[:2] for key, cell in taken.cells[Tier.DAY].items()} == {"sum_of_staff": [-1, -7 * MICRO]}
+        assert {key[0]: cell[:2] for key, cell in taken.cells[Tier.DAY].items()} == {"reports": [-1, 0]}
         assert {key[0] for key in anew[Tier.DAY]} == {"staff"}
         assert taken.reported == taken.late == {tier: {} for tier in TIERS}
 

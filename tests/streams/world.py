@@ -133,6 +133,7 @@ id = "staff"
 names = { en = "Staff" }
 unit = "1"
 event = "ioc.indicator.observed.v1"
+period = "month"
 measure = "latest"
 value = "value"
 where = { indicator = "staff" }
