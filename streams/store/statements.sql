@@ -200,8 +200,17 @@ SELECT version, digest, pack FROM site_version ORDER BY version DESC LIMIT 1;
 -- One registered site pack.
 SELECT version, digest, pack FROM site_version WHERE version = $1;
 
+-- hold_sites --
+-- Who registers a pack has looked at all that are registered: nobody else registers one until the transaction ends.
+LOCK TABLE site_version IN SHARE ROW EXCLUSIVE MODE;
+
+-- read_catalogues --
+-- The texts of all catalogues that were ever registered; $1 is their file.
+SELECT DISTINCT convert_from(pack, 'UTF8')::json ->> $1::text AS kpis FROM site_version;
+
 -- register_site --
--- Registers a pack as the next version unless it is the newest already. Returns the newest version's number.
+-- Registers a pack as the next version unless it is the newest already. Returns its number; null when another pack took
+-- that number meanwhile.
 WITH newest AS (
     SELECT version, digest FROM site_version ORDER BY version DESC LIMIT 1
 ), added AS (
@@ -211,7 +220,7 @@ WITH newest AS (
     ON CONFLICT (version) DO NOTHING
     RETURNING version
 )
-SELECT coalesce((SELECT version FROM added), (SELECT version FROM newest)) AS version;
+SELECT coalesce((SELECT version FROM added), (SELECT version FROM newest WHERE digest = $1)) AS version;
 
 -- beat --
 -- Says that this worker is alive, and what it is doing.

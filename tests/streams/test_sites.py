@@ -12,7 +12,7 @@ import pytest
 from asyncpg.connection import LoggedQuery
 
 from deploy.migrate import migrate_schema
-from schemas.errors import DependencyUnavailable
+from schemas.errors import DependencyUnavailable, SiteError
 from schemas.event import EVENT_TYPES
 from schemas.site import Pack, parse_site
 from schemas.topics import Dedupe
@@ -38,6 +38,10 @@ NARROWER: Pack = PACK | {
     )
 }
 """The same ids: by phone counts only what concerns roads."""
+
+WIDER: Pack = PACK | {
+    "kpis.toml": PACK["kpis.toml"].replace('where = { channel = "phone" }', 'where = { channel = "app" }')
+}
 
 
 class Centre:
@@ -132,6 +136,46 @@ async def test_packs_are_numbered_as_they_come(database_url: str) -> None:
         numbers = await asyncio.gather(*(one.register_site(NARROWER) for one in (writer, other) * 3))
         assert set(numbers) == {4}
         assert (await writer.newest_site() or RegisteredPack(0, {})).version == 4
+
+
+@pytest.mark.parametrize(
+    ("pack", "number"), [pytest.param(NARROWER, 2, id="the same"), pytest.param(WIDER, 3, id="another")]
+)
+async def test_who_registers_a_pack_while_another_does_looks_again(centre: Centre, pack: Pack, number: int) -> None:
+    writer, _ = centre.writer(1, PACK)
+    async with centre.connection.transaction():
+        assert await sites.register_site(centre.connection, NARROWER) == 2
+        second = asyncio.create_task(writer.register_site(pack))
+        async with asyncio.timeout(10):
+            while not await centre.connection.fetchval(
+                "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND locktype = 'transactionid')"
+            ):
+                await asyncio.sleep(0.01)
+    assert await second == number
+    assert await writer.newest_site() == RegisteredPack(number, pack)
+
+
+async def test_an_id_keeps_what_its_sketches_hold(centre: Centre) -> None:
+    """A histogram and a sketch of different ones do not merge: nobody could count, read or compact such a row."""
+
+    def measured(measure: str, id_: str = "kept") -> Pack:
+        return slowest_by(
+            f'[[kpi]]\nid = "{id_}"\nnames = {{ en = "Kept" }}\nunit = "1"\nevent = "{CLOSED}"\n{measure}\n'
+        )
+
+    histogram, different = (
+        'measure = "percentile"\nq = 0.5\nsince = "opened_at"',
+        'measure = "distinct"\nof = "agency"',
+    )
+    assert await sites.register_site(centre.connection, measured(histogram)) == 2
+    # Also an id that was away in between, whatever else it is to be.
+    assert await sites.register_site(centre.connection, PACK) == 3
+    for other in (different, 'measure = "count"'):
+        with pytest.raises(SiteError, match="kpi 'kept': under this id histograms are stored"):
+            await sites.register_site(centre.connection, measured(other))
+    assert (await sites.newest_site(centre.connection) or RegisteredPack(0, {})).version == 3
+    assert await sites.register_site(centre.connection, measured(different, "new")) == 4
+    assert await sites.register_site(centre.connection, measured(histogram.replace("0.5", "0.9"))) == 5
 
 
 async def test_a_database_that_is_away_is_said_so() -> None:
