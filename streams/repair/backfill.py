@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+import msgspec
 from msgspec import Struct
 
 from schemas.errors import OperatorError
@@ -17,7 +18,7 @@ from schemas.site_file import suggestion
 from schemas.topics import INPUTS, Dedupe
 from schemas.window import day_start
 from streams.core.batch import Arrival, parts
-from streams.core.fold import Fold, Folded, touched_json
+from streams.core.fold import NEVER, Fold, Folded, touched_json
 from streams.lane import DAYS_MAX
 from streams.repair.extent import Extent, extent_of
 from streams.repair.history import (
@@ -211,14 +212,17 @@ async def floor_of(log: LogReader, stand: Mapping[Lane, Standpoint], begins: Map
 class _Count:
     """What some bases count of events, and in which buckets."""
 
-    def __init__(self, version: Version, bases: Sequence[str], extent: Extent) -> None:
+    def __init__(self, version: Version, bases: Sequence[str], extent: Extent, grace_s: int) -> None:
         self.version = version
         self.types = sorted({version.site.kpis.base(base).event for base in bases})
-        self._fold = Fold([version.site.kpis.base(base) for base in bases], version.site.areas)
+        closing = msgspec.structs.replace(NEVER, grace_s=grace_s)
+        self._fold = Fold([version.site.kpis.base(base) for base in bases], version.site.areas, closing)
         self._extent = extent
 
-    def __call__(self, arrivals: Sequence[Arrival]) -> Folded:
-        return self._extent(self._fold(arrivals))
+    def __call__(self, arrivals: Sequence[Arrival], watermark_s: float) -> Folded:
+        """What closed a grace before the watermark is corrected: it keeps what it closed with."""
+        known = [one for one in arrivals if one.area in self.version.site.areas]
+        return self._extent(self._fold([msgspec.structs.replace(one, watermark_s=watermark_s) for one in known]))
 
 
 class _Backfill:
@@ -242,7 +246,7 @@ class _Backfill:
             since_s = None if filling.since is None else filling.since.timestamp()
             site = version.site
             extent = extent_of(site.areas, since_s, site.header.retention, self._now_s)
-            count = _Count(version, filling.bases, extent)
+            count = _Count(version, filling.bases, extent, self._known.newest.site.header.closing.grace_s)
             is_kept = _is_kept(filling.lane, self._places.topic_prefix)
             fill = self._fill_kept(filling, count) if is_kept else self._fill_from_log(filling, count)
             async for reached in fill:
@@ -312,10 +316,15 @@ class _Backfill:
         """Counts arrivals and moves on, in the caller's transaction."""
         moved = await self._connection.execute(SQL["advance_filling"], filling.bases, *filling.lane, at, reached)
         assert moved == f"UPDATE {len(filling.bases)}", f"{moved}: only one may put things right at a time"
-        folded = count([one for one in arrivals if one.area in count.version.site.areas])
+        folded = count(arrivals, await self._watermark_s(filling.lane, count.types))
         await write_cells(self._connection, [(filling.lane.partition + SHARD_OFFSET, folded)])
         if folded.touched:
             await self._connection.execute(SQL["note_change"], touched_json([folded], 0, ()))
+
+    async def _watermark_s(self, lane: Lane, types: Sequence[str]) -> float:
+        """How far a lane has come now; of unplaced events the lane that has come least far."""
+        stand = await self._known.standpoints([self._places.topic_prefix + topic.name for topic in topics_of(types)])
+        return min(at.watermark_s for one, at in stand.items() if lane in (one, UNPLACED))
 
 
 def _is_kept(lane: Lane, prefix: str) -> bool:

@@ -58,7 +58,7 @@ class Places(Struct, frozen=True, kw_only=True):
 
 
 class Standpoint(NamedTuple):
-    """Where a lane stands, as the database has it."""
+    """Where a lane stands, as the database has it. What ended a grace before its watermark has closed."""
 
     next_offset: int
     watermark_s: float
@@ -217,7 +217,9 @@ class Past:
             Lane(row["topic"], row["partition"]): Standpoint(
                 row["next_offset"], row["watermark_s"], row["site_version"], row["updated_at"]
             )
-            for row in await self._connection.fetch(SQL["read_positions"], self._group, topics)
+            for row in await self._connection.fetch(
+                SQL["read_positions"], self._group, topics, float(self.newest.site.header.closing.idle_s)
+            )
         }
 
     async def spans(self, topics: Sequence[str]) -> dict[Lane, list[Span]]:

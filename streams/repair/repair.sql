@@ -5,8 +5,10 @@
 SELECT pg_try_advisory_lock($1);
 
 -- read_positions --
--- How far these topics' lanes are counted.
-SELECT topic, partition, topic_id, next_offset, watermark_s, site_version, updated_at FROM position
+-- How far these topics' lanes are counted. A lane that was counted to its end is not waited for longer than $3, idle_s.
+SELECT topic, partition, topic_id, next_offset, site_version, updated_at,
+       greatest(watermark_s, extract(epoch FROM caught_up_at)::float8 - $3) AS watermark_s
+FROM position
 WHERE consumer_group = $1 AND topic = ANY($2::text[]);
 
 -- switch_lanes --

@@ -22,7 +22,7 @@ from streams.repair.backfill import Backfilled, backfill
 from streams.repair.rebuild import Wanted, rebuild
 from streams.repair.standing import Filled, Span, Standing, Stands, spans_of, stands
 from tests.repair.hall import Hall, opened
-from tests.streams.world import PACK, some_events
+from tests.streams.world import PACK, raw, some_events
 
 WAIT_S = 60.0
 NEW = (
@@ -134,6 +134,45 @@ async def test_killed_in_the_middle_it_goes_on(hall: Hall, other_database_url: s
     for kpi_id in NEW:
         await fill(hall, kpi_id)
     await check(hall, other_database_url)
+
+
+async def test_what_had_closed_keeps_what_it_closed_with(kafka: str, database_url: str, topic_prefix: str) -> None:
+    day = datetime.now(UTC).replace(hour=6, minute=0, second=0, microsecond=0) - timedelta(days=3)
+
+    def closed(id_: str, at: datetime, took_s: int) -> bytes:
+        data = {"category": "road", "agency": "A", "opened_at": (at - timedelta(seconds=took_s)).isoformat()}
+        return raw(
+            "ioc.feedback.closed.v1", id=id_, subject="1", area="0101", time=at.isoformat(), data=data, received_at=at
+        )
+
+    async def held(day: datetime) -> dict[str, tuple[Any, ...]]:
+        """Of the province's day: count and maximum now, both as first reported, and whether it was corrected."""
+        rows = await hall.connection.fetch(
+            """SELECT kpi, sum(n), max(high), sum(CASE WHEN first_n IS NULL THEN n ELSE first_n END),
+                      max(CASE WHEN first_n IS NULL THEN high ELSE first_high END), bool_or(corrected_at IS NOT NULL)
+               FROM kpi_day WHERE area = '00' AND kpi = ANY('{handling,longest}') AND bucket <= $1
+                   AND bucket > $1 - interval '1 day' GROUP BY kpi""",
+            day,
+        )
+        return {kpi: tuple(some) for kpi, *some in rows}
+
+    # The log's own clock closes nothing here, only what comes.
+    slow = "\nclosing = { grace_s = 900, idle_s = 8640000 }"
+    first, second = (dict(pack) | {"site.toml": PACK["site.toml"] + slow} for pack in (FIRST, PACK))
+    async with opened(kafka, database_url, topic_prefix, first) as hall:
+        await hall.send([closed("1", day, 900), closed("2", day, 60)])
+        await hall.count()
+        await hall.take_up(second)
+        # One more is counted live, then the day closes; the day after it does not.
+        later = day + timedelta(days=1)
+        await hall.send([closed("3", day, 300), closed("4", later, 30)])
+        await hall.count()
+        alone = {"handling": (1, None, 1, None, False), "longest": (1, 300.0, 1, 300.0, False)}
+        assert await held(day) == alone
+        for kpi_id in alone:
+            await fill(hall, kpi_id)
+        assert await held(day) == {"handling": (3, None, 1, None, True), "longest": (3, 900.0, 1, 300.0, True)}
+        assert not any(some[-1] for some in (await held(later)).values())
 
 
 async def test_another_definition_is_counted_again_entirely(hall: Hall, other_database_url: str) -> None:
