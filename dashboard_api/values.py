@@ -39,6 +39,7 @@ from schemas.kpi import (
     ratio_value,
     silent_value,
 )
+from schemas.lineage import Cover
 from schemas.site import Site
 from schemas.sketch import merge_bins
 from schemas.statements import for_tier
@@ -156,6 +157,7 @@ class Figures:
         self._by = by
         self._cells = cells
         self._own: dict[tuple[Part, AreaId, str | None, int, Version], Sequence[Partial]] = {}
+        self._covers: dict[AreaId, Sequence[Cover]] = {}
         self._closed_s = {kpi: closed.until_s(site.kpis.bases_of(kpi)) for kpi in kpis}
 
     def groups(self, kpi_id: str, area: AreaId) -> list[str | None]:
@@ -249,18 +251,42 @@ class Figures:
                     corrections.append(held.corrected_at)
             return rows
 
-        cover = self._areas.cover(area)
-        whole = [row for id_ in cover.whole for row in of(id_)]
-        partial = [row for id_ in cover.partial for row in of(id_)]
-        for id_ in cover.apart:
-            # Many areas have a part of the same one above them.
-            key = (part, id_, group, at, version)
-            if key not in self._own:
-                rows = of(id_)
-                below = [of(child.id) for child in self._areas.children(id_)] if rows else []
-                self._own[key] = own(base, id_, rows, below) if rows else ()
-            partial += self._own[key]
-        return whole, partial
+        def over(cover: Cover) -> tuple[list[Partial], list[Partial]]:
+            whole = [row for id_ in cover.whole for row in of(id_)]
+            partial = [row for id_ in cover.partial for row in of(id_)]
+            for id_ in cover.apart:
+                # Many areas have a part of the same one above them.
+                key = (part, id_, group, at, version)
+                if key not in self._own:
+                    rows = of(id_)
+                    below = [of(child.id) for child in self._areas.children(id_)] if rows else []
+                    self._own[key] = own(base, id_, rows, below) if rows else ()
+                partial += self._own[key]
+            return whole, partial
+
+        if base.measure is not Measure.LATEST:
+            return over(self._areas.cover(area))
+        # What was true last on one map is told again on the next, of the same people and houses.
+        possible: list[Partial] = []
+        for cover in self._maps(area):
+            whole, partial = over(cover)
+            possible += partial
+            if whole:
+                return whole, possible
+        return [], possible
+
+    def _maps(self, area: AreaId) -> Sequence[Cover]:
+        """What makes up an area, map by map, the newest first."""
+        maps = self._covers.get(area)
+        if maps is None:
+            cover = self._areas.cover(area)
+
+            def on(list_id: str) -> Cover:
+                parts = (cover.whole, cover.partial, cover.apart)
+                return Cover(*(tuple(id_ for id_ in ids if self._areas[id_].list_id == list_id) for ids in parts))
+
+            maps = self._covers[area] = [on(list_id) for list_id in self._areas.lists]
+        return maps
 
 
 def own(base: Base, area: AreaId, rows: Sequence[Partial], below: Sequence[Sequence[Partial]]) -> Sequence[Partial]:

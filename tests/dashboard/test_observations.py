@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 
 from dashboard_api.closing import read_closing
@@ -13,7 +14,7 @@ from dashboard_api.values import read_values
 from schemas.event import AreaId
 from schemas.kpi import Value
 from schemas.site import parse_site
-from tests.dashboard.centre import AREAS_CSV, KPIS_TOML, SITE_TOML, Sample, Writer, writer
+from tests.dashboard.centre import AREAS_CSV, KPIS_TOML, REDRAWN_AREAS, SITE_TOML, Sample, Writer, writer
 
 HANOI = ZoneInfo("Asia/Ho_Chi_Minh")
 ROOT = AreaId("00")
@@ -104,3 +105,29 @@ async def test_places_that_have_not_reported_again_stand_with_their_last_report(
     put_right = await latest(stream)
     assert put_right.now is not None
     assert (put_right.now.value, put_right.now.corrected_at is None) == (1551, False)
+
+
+async def test_what_was_reported_of_the_old_map_is_not_added_to_what_is_reported_of_the_new(stream: Writer) -> None:
+    """The old x became part of A, z of B, and y was divided between both; P holds all of them."""
+    stream.site = msgspec.structs.replace(SITE, areas=REDRAWN_AREAS)
+    year, january = Span(month_s(1), month_s(12)), Span(month_s(1), month_s(2))
+    await stream.commit([reported("x", 1, 1000), reported("z", 1, 500)])
+    for span in (year, january):
+        [before] = await over(stream, span, area=AreaId("P"))
+        assert (before.value, before.n, before.exact) == (1500, 2, True)
+    await stream.commit([reported("A", 4, 1010), reported("B", 4, 510)])
+    for span, value in ((year, 1520), (january, 1500)):
+        [found] = await over(stream, span, area=AreaId("P"))
+        assert (found.value, found.n, found.exact) == (value, 2, True)
+    standing = (await latest(stream, AreaId("P"))).now
+    assert standing is not None
+    assert (standing.value, standing.exact) == (1520, True)
+    # Of y nobody knows how many live in A now; of A as it is now everybody does.
+    await stream.commit([reported("y", 1, 70)])
+    [found] = await over(stream, year, area=AreaId("A"))
+    assert (found.value, found.exact) == (1010, True)
+    [found] = await over(stream, january, area=AreaId("A"))
+    assert (found.value, found.exact) == (1000, False)
+    # What is reported of all of A leaves open what became of x, and does not take away what x said.
+    [found] = await over(stream, year, area=AreaId("x"))
+    assert (found.value, found.exact) == (1000, False)
