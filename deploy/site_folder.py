@@ -21,6 +21,7 @@ from deploy.site import load_pack
 from schemas.errors import SiteError
 from schemas.kpi_table import KPIS_FILE
 from schemas.site import Pack, Site, parse_site
+from schemas.sketch_kind import check_kinds
 
 LOOK_EVERY_S = 2.0
 """Between two looks at the files."""
@@ -95,6 +96,7 @@ class SiteFolder:
         if self.loaded.site.kpis.kpis and not site.kpis.kpis:
             fix = "Declare what is to be counted; `ioc migrate` puts even an empty catalogue in force."
             raise SiteError(KPIS_FILE, "the file", "it declares no indicator any more", fix)
+        check_kinds(site.kpis, [self.loaded.pack[KPIS_FILE]])
         return site
 
     def _keep(self, problem: str) -> None:

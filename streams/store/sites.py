@@ -3,7 +3,9 @@
 import asyncpg
 
 from schemas.errors import DependencyUnavailable
+from schemas.kpi_table import KPIS_FILE, parse_kpis
 from schemas.site import Pack
+from schemas.sketch_kind import check_kinds
 from streams.store.cells import SQL, Connection
 from streams.versions import RegisteredPack, decoded, digest, encoded
 
@@ -24,10 +26,17 @@ async def newest_site(connection: Connection) -> RegisteredPack | None:
 
 
 async def register_site(connection: Connection, pack: Pack) -> int:
-    """Registers a pack as the newest version, unless it is that already. Returns its number."""
+    """Registers a pack as the newest version, unless it is that already. Returns its number.
+
+    Raises SiteError where what was stored by an earlier version could not be added to by this one.
+    """
     number: int | None = None
-    while number is None:  # of two that register at once, one looks again
-        number = await connection.fetchval(SQL["register_site"], digest(pack), encoded(pack))
+    async with connection.transaction():
+        while number is None:  # of two that register at once, one looks again
+            number = await connection.fetchval(SQL["register_site"], digest(pack), encoded(pack))
+        # Numbers are given one after the other, so who has one sees all that came before it.
+        past = await connection.fetch(SQL["read_catalogues"], KPIS_FILE)
+        check_kinds(parse_kpis(pack[KPIS_FILE]), [row["kpis"] for row in past])
     return number
 
 

@@ -200,10 +200,6 @@ SELECT version, digest, pack FROM site_version ORDER BY version DESC LIMIT 1;
 -- One registered site pack.
 SELECT version, digest, pack FROM site_version WHERE version = $1;
 
--- hold_sites --
--- Who registers a pack has looked at all that are registered: nobody else registers one until the transaction ends.
-LOCK TABLE site_version IN SHARE ROW EXCLUSIVE MODE;
-
 -- read_catalogues --
 -- The texts of all catalogues that were ever registered; $1 is their file.
 SELECT DISTINCT convert_from(pack, 'UTF8')::json ->> $1::text AS kpis FROM site_version;

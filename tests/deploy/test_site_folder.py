@@ -108,3 +108,14 @@ def test_a_zone_that_is_a_folder_is_a_mistake_of_the_pack(tmp_path: Path, disk: 
     folder.look()
     assert folder.loaded.pack == PACK
     assert "time zone 'Asia' is not known" in folder.problem
+
+
+def test_an_id_keeps_what_its_sketches_hold(disk: Disk) -> None:
+    folder = watched(disk)
+    changed = 'measure = "mean"\nsince = "opened_at"\ndimensions = ["category", "agency"]'
+    assert changed in PACK["kpis.toml"]
+    other = changed.replace('"mean"', '"percentile"\nq = 0.5')
+    disk.reads = [{**PACK, "kpis.toml": PACK["kpis.toml"].replace(changed, other)}]
+    folder.look()
+    assert folder.loaded.pack == PACK
+    assert "kpi 'handling': under this id sums are stored" in folder.problem
