@@ -20,7 +20,7 @@ import uvloop
 from faust.types import TP
 from msgspec import Struct
 
-from schemas.errors import BrokenInvariant, DependencyUnavailable, TopicReplaced
+from schemas.errors import BrokenInvariant, DependencyUnavailable, OperatorError, SiteError, TopicReplaced
 from schemas.site import Pack, parse_site
 from schemas.topics import DEAD, INPUTS, Topic
 from streams import metrics
@@ -100,6 +100,7 @@ class Worker:
         self._lanes = Lanes(self._open_lane, self.halt)
         self._background: list[asyncio.Task[None]] = []
         self._following = asyncio.Lock()
+        self._unreadable = 0
         self.app = self._create_app()
 
     def run(self) -> None:
@@ -254,16 +255,32 @@ class Worker:
             await asyncio.sleep(TOPIC_CHECK_S)
 
     async def _follow_site(self) -> None:
-        """Registers this worker's site pack when it has changed, and takes up the newest that anybody registered."""
+        """Registers this worker's site pack when it has changed, and takes up the newest that anybody registered.
+
+        While a newer release takes over, that may be one which this release cannot read. Lanes that have not taken it
+        up are counted as before; one that has is not for this worker, which halts when it is given it.
+        """
         async with self._following:
             # A whole country's map takes its time to read and to compile, and counting goes on meanwhile.
             pack = await asyncio.to_thread(self.config.current_pack)
             if pack != self._pack:
-                await self._writer.register_site(pack)
+                try:
+                    await self._writer.register_site(pack)
+                except SiteError as error:
+                    # What is in force stays so, and this is said once for each pack.
+                    _log.error("the site pack is not taken up: %s", error)
                 self._pack = pack
             newest = await self._writer.newest_site()
-            if newest is not None and newest.version > self._versions.newest.number:
+            if newest is None or newest.version <= max(self._versions.newest.number, self._unreadable):
+                return
+            try:
                 self._versions.add(await asyncio.to_thread(_version, newest))
+            except OperatorError as error:
+                self._unreadable = newest.version
+                metrics.SITE_UNREADABLE.set(1)
+                _log.error("%s Version %d counts on here.", error, self._versions.newest.number)
+            else:
+                metrics.SITE_UNREADABLE.set(0)
                 _log.info("site pack version %d counts from here on", newest.version)
 
     async def _note_caught_up(self) -> None:
@@ -277,7 +294,13 @@ class Worker:
 
 
 def _version(registered: RegisteredPack) -> Version:
-    return compiled(registered.version, parse_site(registered.pack))
+    try:
+        return compiled(registered.version, parse_site(registered.pack))
+    except SiteError as error:
+        raise OperatorError(
+            f"Site pack version {registered.version} in the database cannot be read by this release: {error}",
+            "Upgrade ioc here, or run `ioc migrate` with a pack that all releases read.",
+        ) from error
 
 
 class _FaustWorker(faust.Worker):

@@ -28,6 +28,9 @@ BUSY_S = Gauge("ioc_streams_busy_seconds", "How long the slowest lane has been a
 RETRIES = Counter("ioc_streams_retries_total", "Transactions tried again.", ["dependency"])
 DATABASE_UP = Gauge("ioc_streams_database_up", "1 while transactions commit, 0 while they are being tried again.")
 KAFKA_UP = Gauge("ioc_streams_kafka_up", "1 while the broker answers.")
+SITE_UNREADABLE = Gauge(
+    "ioc_streams_site_unreadable", "1 while the newest registered site pack is one that this release cannot read."
+)
 HALTED = Gauge("ioc_streams_halted", "1 once the worker has stopped on a broken invariant.", ["reason"])
 REMEMBERED = Gauge("ioc_streams_dedupe_ids", "Ids remembered for dedupe within the horizon.")
 FORGOTTEN = Counter("ioc_streams_dedupe_forgotten_total", "Ids forgotten before the horizon because of the bound.")

@@ -16,6 +16,8 @@ from schemas.errors import DependencyUnavailable, SiteError
 from schemas.event import EVENT_TYPES
 from schemas.site import Pack, parse_site
 from schemas.topics import Dedupe
+from streams import metrics
+from streams.agents import StreamsConfig, Worker
 from streams.core.fold import Fold
 from streams.lane import Counting
 from streams.store import sites
@@ -146,11 +148,11 @@ async def test_who_registers_a_pack_while_another_does_looks_again(centre: Centr
     async with centre.connection.transaction():
         assert await sites.register_site(centre.connection, NARROWER) == 2
         second = asyncio.create_task(writer.register_site(pack))
-        async with asyncio.timeout(10):
-            while not await centre.connection.fetchval(
-                "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND locktype = 'transactionid')"
-            ):
-                await asyncio.sleep(0.01)
+        for _ in range(1_000):
+            if await centre.connection.fetchval("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"):
+                break
+            await asyncio.sleep(0.01)
+        assert not second.done()
     assert await second == number
     assert await writer.newest_site() == RegisteredPack(number, pack)
 
@@ -349,6 +351,35 @@ async def test_corrections_far_apart_read_their_own_days(centre: Centre) -> None
     assert timedelta() < sum(spans, timedelta()) <= timedelta(days=4)
     left = await centre.connection.fetchval("SELECT count(high) FROM kpi_day WHERE kpi = 'longest' AND area = '00'")
     assert left == 12
+
+
+async def test_a_pack_that_this_release_cannot_read_leaves_the_last_one_in_force(
+    centre: Centre, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker = Worker(
+        StreamsConfig(kafka="127.0.0.1:9", database_url=centre.url, current_pack=lambda: PACK, worker="w")
+    )
+    try:
+        await worker._follow_site()
+        assert worker._versions.newest.number == 1
+        # As a newer release would, that knows one key more.
+        newer = {**PACK, "site.toml": PACK["site.toml"] + "\ncolour = 1"}
+        await sites.register_site(centre.connection, newer)
+        for _ in range(2):
+            await worker._follow_site()
+            assert worker._versions.newest.number == 1
+        (said,) = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+        assert said.startswith(
+            "Site pack version 2 in the database cannot be read by this release: site.toml: line 8"
+        )
+        assert said.endswith("Version 1 counts on here.")
+        assert metrics.SITE_UNREADABLE._value.get() == 1
+        await sites.register_site(centre.connection, NARROWER)
+        await worker._follow_site()
+        assert worker._versions.newest.number == 3
+        assert metrics.SITE_UNREADABLE._value.get() == 0
+    finally:
+        await worker._writer.close()
 
 
 async def test_idle_lanes_are_noted_where_they_still_stand(centre: Centre) -> None:
