@@ -45,6 +45,12 @@ from schemas.sketch import merge_bins
 from schemas.statements import for_tier
 from schemas.window import Tier, day_start
 
+MAP_MIN = 200
+"""Areas of one map from which on it is worth asking first whether anything was said on it."""
+
+ROOT_SLACK_S = 26 * 3600
+"""A root may keep the clock of another zone, and so count under a day that begins earlier or later."""
+
 STRETCHES_MAX = 8
 """Queries for spans that lie far apart; beyond it, what lies between them is read over."""
 
@@ -346,12 +352,41 @@ async def read_figures(
         found: Cells = {}
         for zone, some in _by_zone(site.areas, ids).items():
             intervals = _intervals(spans, reach, days, zone)
+            some = await _said(reader, site.areas, bases, some, intervals, zone)
             # What is true last of several intervals cannot be told from what each of them comes to.
             is_each_alone = set(spans) <= set(intervals)
             held = await _read(reader, bases, some, intervals, zone, by, where, is_each_alone=is_each_alone)
             found |= _over_spans(held, spans, intervals, reach, days, zone)
         cells |= {Part(base.id, reach, days): found for base in bases}
     return Figures(site, kpis, spans, by, cells, closed)
+
+
+async def _said(
+    reader: Reader,
+    areas: AreaTree,
+    bases: Sequence[Base],
+    ids: Sequence[AreaId],
+    intervals: Sequence[Span],
+    zone: ZoneInfo,
+) -> Sequence[AreaId]:
+    """The areas without those of maps on which nothing was said: of a large map that is asked of its roots first."""
+    of_list = Counter(areas[id_].list_id for id_ in ids)
+    doubtful = [list_id for list_id, n in of_list.items() if n >= MAP_MIN]
+    if not doubtful or not intervals:
+        return ids
+    roots = {root.id: list_id for list_id in doubtful for root in areas.roots(list_id)}
+    said: set[str] = set()
+    for tier in {piece.tier for one in intervals for piece in pieces(one.start_s, one.end_s, zone)}:
+        rows = await reader.fetch(
+            for_tier(_SQL["read_said"], tier),
+            [base.id for base in bases],
+            list(roots),
+            _instant(max(0, min(one.start_s for one in intervals) - ROOT_SLACK_S)),
+            _instant(max(one.end_s for one in intervals) + ROOT_SLACK_S),
+        )
+        said.update(roots[row["area"]] for row in rows)
+    silent = set(doubtful) - said
+    return [id_ for id_ in ids if areas[id_].list_id not in silent]
 
 
 def _by_zone(areas: AreaTree, ids: Iterable[AreaId]) -> dict[ZoneInfo, list[AreaId]]:

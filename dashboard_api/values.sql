@@ -99,3 +99,11 @@ FROM (
     GROUP BY kpi, area, piece, whole_dim
 ) AS places
 GROUP BY kpi, area, piece, dim, is_own
+
+-- read_said --
+-- Which of these areas ($2) have anything of these bases ($1) in [$3, $4). An area has what any area below it has.
+SELECT area FROM unnest($2::text[]) AS asked (area)
+WHERE EXISTS (
+    SELECT FROM kpi_tier AS k
+    WHERE k.kpi = ANY($1::text[]) AND k.area = asked.area AND k.bucket >= $3 AND k.bucket < $4
+)

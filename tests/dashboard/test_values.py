@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 
+from dashboard_api import values
 from dashboard_api.closing import NOTHING_CLOSED, Closing, read_closing
 from dashboard_api.reported import Reported
 from dashboard_api.spans import Span, Step, last_spans, spans
@@ -360,3 +361,24 @@ def test_an_areas_own_events(
 ) -> None:
     base = Base(id="k", event="ioc.service.metric.v1", measure=measure)
     assert list(own(base, AreaId("d"), rows, below)) == left
+
+
+async def test_a_map_that_says_nothing_is_left_out_and_no_other(
+    stream: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream.site = redrawn_site()
+    every = [AreaId(area.id) for area in stream.site.areas]
+
+    async def both_ways() -> None:
+        found: list[Any] = []
+        for least in (1, 10**6):
+            monkeypatch.setattr(values, "MAP_MIN", least)
+            found.append(await read(stream, ["feedback_received", "load"], every, [TODAY]))
+        assert found[0] == found[1]
+
+    await both_ways()
+    for where in ("A", "x", "d"):  # of the present map, then of the earlier one too
+        await stream.commit(
+            [Sample(kpi=kpi, area=where, time_s=NOON_S, value=3.0) for kpi in ("feedback_received", "load")]
+        )
+        await both_ways()
