@@ -19,6 +19,7 @@ from dashboard_api.refusal import RefusalReason, Refused
 from dashboard_api.spans import BEGINNING_S, Span, back
 from dashboard_api.statements import load_statements
 from dashboard_api.values import Part, Reach, parts_of
+from schemas.area import AreaTree
 from schemas.codec import decode_plain
 from schemas.event import EVENT_TYPES, AnyEvent, AreaId
 from schemas.kpi import ALL_DIM, Base, Kpi, Measure, filter_of
@@ -220,7 +221,7 @@ async def read_page(
         return await asked.page(reader, before, limit)
     found, scanned = await asked.all(reader, kpi)
     # Sorted here, for the database may have another order of letters.
-    newest_first = sorted(_standing(found), key=_place, reverse=True)
+    newest_first = sorted(_standing(found, site.areas), key=_place, reverse=True)
     kept = [one for one in newest_first if before is None or _place(one) < before]
     page = kept[:limit]
     return Page(page, _place(page[-1]) if len(kept) > limit else None, scanned)
@@ -326,9 +327,17 @@ class _Asked:
         return _Candidate(found, stands)
 
 
-def _standing(found: Iterable[_Candidate]) -> list[Behind]:
-    """Without what a later report of the same place has replaced."""
+def _standing(found: Iterable[_Candidate], areas: AreaTree) -> list[Behind]:
+    """Without what a later report of the same place has replaced, or the reports of places on a newer map."""
     candidates = list(found)
+
+    def age(area: str) -> int:
+        return areas.lists.index(areas[AreaId(area)].list_id)
+
+    newest_map: dict[tuple[str, str], int] = {}
+    for _, stands in candidates:
+        for part, ((base, area, *_), _) in stands.items():
+            newest_map[part, base] = min(newest_map.get((part, base), age(area)), age(area))
     last: dict[tuple[str, tuple[str, ...]], tuple[tuple[float, float, float], str, str]] = {}
     for event, stands in candidates:
         for part, (place, rank) in stands.items():
@@ -337,7 +346,9 @@ def _standing(found: Iterable[_Candidate]) -> list[Behind]:
     kept: list[Behind] = []
     for event, stands in candidates:
         replaced = {
-            part for part, (place, rank) in stands.items() if last[part, place] != (rank, event.source, event.id)
+            part
+            for part, (place, rank) in stands.items()
+            if last[part, place] != (rank, event.source, event.id) or age(place[1]) > newest_map[part, place[0]]
         }
         if counted := [one for one in event.counted if one.part not in replaced]:
             kept.append(msgspec.structs.replace(event, counted=counted))

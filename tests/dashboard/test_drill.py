@@ -288,6 +288,17 @@ async def test_of_reports_only_the_last_of_each_place_stands(running: Running, t
     assert quarter["value"]["numerator"] == 13
 
 
+async def test_reports_of_the_old_map_stand_until_there_are_some_of_the_new(running: Running, tables: str) -> None:
+    def observed(id_: str, time: datetime, area: str, period: str) -> AnyEvent:
+        return happened("indicator.observed", id_, time, area, indicator="online", period=period, value=3, of=10)
+
+    old, new = datetime(2025, 5, 2, tzinfo=HANOI), datetime(2025, 12, 2, tzinfo=HANOI)
+    await count(tables, PACK_TEXTS, [observed("x", old, "x", "2025-04"), observed("A", new, "A", "2025-11")])
+    for period, ids_behind in (("2025-04", ["x"]), ("2025", ["A"])):
+        answer = await ask(running, "connected", area="P", period=period)
+        assert (ids(answer, "numerator"), answer["value"]["denominator"]) == (ids_behind, 10)
+
+
 async def test_areas_of_the_old_map_count_where_all_of_them_went(running: Running, tables: str) -> None:
     before = datetime(2025, 5, 1, tzinfo=HANOI)
     await count(
