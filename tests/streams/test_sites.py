@@ -345,6 +345,8 @@ async def test_corrections_far_apart_read_their_own_days(centre: Centre) -> None
 
     async with centre.writers[0].connection() as connection:
         connection.add_query_logger(note)
+    # No bucket closes between the two, so they are settled at once.
+    await centre.count(worker, by_phone("now"))
     await centre.count(
         worker, *(raw(CLOSED, id=f"w-{at.date()}", withdraws=f"{at.date()}-1") for at in (days[0], days[-1]))
     )
@@ -378,6 +380,24 @@ async def test_a_pack_that_this_release_cannot_read_leaves_the_last_one_in_force
         await worker._follow_site()
         assert worker._versions.newest.number == 3
         assert metrics.SITE_UNREADABLE._value.get() == 0
+    finally:
+        await worker._writer.close()
+
+
+async def test_a_pack_that_is_refused_halts_nobody(centre: Centre, caplog: pytest.LogCaptureFixture) -> None:
+    other = PACK["kpis.toml"].replace('measure = "distinct"\nof = "agency"', 'measure = "count"', 1)
+    packs: list[Pack] = [PACK]
+    worker = Worker(
+        StreamsConfig(kafka="127.0.0.1:9", database_url=centre.url, current_pack=lambda: packs[-1], worker="w")
+    )
+    packs.append({**PACK, "kpis.toml": other})
+    try:
+        for _ in range(2):
+            await worker._follow_site()
+        assert worker._versions.newest.number == 1
+        (said,) = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+        assert "kpi 'agencies': under this id different ones are stored" in said
+        assert await worker._writer.newest_site() == RegisteredPack(1, PACK)
     finally:
         await worker._writer.close()
 
