@@ -97,6 +97,10 @@ def _check_label(given: str, column: str, where: str) -> None:
 
 def _rows(text: str, file: str, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
     """The rows by column name, each with the number of its line."""
+    # The database could not read the pack back. The other files' own syntax refuses it.
+    if (at := text.find("\0")) >= 0:
+        line = text.count("\n", 0, at) + 1
+        raise SiteError(file, f"line {line}", "it holds the NUL character", "Remove it; save the file as UTF-8.")
     reader = csv.DictReader(io.StringIO(text.removeprefix("\ufeff")))
     try:
         yield from _whole_rows(reader, file, columns)

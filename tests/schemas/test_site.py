@@ -135,8 +135,14 @@ BAD = [
         for code, reason, id_ in [
             ("0" * 129, "code has 129 characters", "a code too long for a key"),
             ("0\x1f1", "code '0\\x1f1' holds a character", "a code with a separator"),
-            ("0\x001", "code '0\\x001' holds a character", "a code with NUL"),
+            ("0\x001", "holds the NUL character", "a code with NUL"),
         ]
+    ),
+    pytest.param(
+        pack(areas=AREAS.replace("Xã", "X\0")), "areas.csv", "line 3", "NUL character", id="a name with NUL"
+    ),
+    pytest.param(
+        pack() | {"lineage.csv": "old,new,kind\n\0"}, "lineage.csv", "line 2", "NUL character", id="a link with NUL"
     ),
     pytest.param(pack(areas=""), "areas.csv", "line 1", "columns are missing: code", id="no areas at all"),
     pytest.param(pack(kpis="[[kpi]"), "kpis.toml", "line 1", "Expected ']]'", id="kpis.toml is no TOML"),
