@@ -41,7 +41,9 @@ def web_app(kafka: str, database_url: str, current_site: Callable[[], Site], top
     ingest = ingest_app.create_app(
         ingest_app.IngestConfig(kafka=kafka, topic_prefix=topic_prefix, current_site=current_site, now=_now)
     )
-    dashboard = dashboard_app.create_app(DashboardConfig(database_url=database_url, current_site=current_site, now=_now))
+    dashboard = dashboard_app.create_app(
+        DashboardConfig(database_url=database_url, current_site=current_site, now=_now)
+    )
 
     async def ingest_readiness() -> Mapping[str, Mapping[str, Any]]:
         return (await ingest_app.readiness(ingest))["dependencies"]

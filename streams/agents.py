@@ -98,6 +98,7 @@ class Worker:
         self._commits = GroupCommit(self._writer)
         self._kafka = KafkaLog(config.kafka, config.topic_prefix + DEAD.name)
         self._lanes = Lanes(self._open_lane, self.halt)
+        self._behind: dict[Lane, int] = {}
         self._background: list[asyncio.Task[None]] = []
         self._following = asyncio.Lock()
         self._unreadable = 0
@@ -249,7 +250,7 @@ class Worker:
                 metrics.KAFKA_UP.set(1)
             try:
                 await self._follow_site()
-                await self._note_caught_up()
+                await self._look_at_idle()
             except DependencyUnavailable as error:
                 _log.warning("looked in vain for a new site pack and for idle lanes: %s", error)
             await asyncio.sleep(TOPIC_CHECK_S)
@@ -283,11 +284,25 @@ class Worker:
                 metrics.SITE_UNREADABLE.set(0)
                 _log.info("site pack version %d counts from here on", newest.version)
 
-    async def _note_caught_up(self) -> None:
-        """Says of lanes that are idle that they are counted to their end: their silence need not be waited for."""
+    async def _look_at_idle(self) -> None:
+        """Says of lanes that are idle that they are counted to their end: their silence need not be waited for.
+
+        A lane that is idle twice in a row at one place, though the log goes on, was left behind: partitions that change
+        hands before anything was acknowledged are read on from where they were read last. It is given what it lacks.
+        """
         looked_at = datetime.now(UTC)
         standing = self._lanes.idle()
         ends = await self._kafka.ends(standing) if standing else {}
+        behind = {lane: offset for lane, offset in standing.items() if offset < ends[lane]}
+        left = {lane: offset for lane, offset in behind.items() if self._behind.get(lane) == offset}
+        self._behind = behind
+        for lane, offset in left.items():
+            metrics.CAUGHT_UP.inc()
+            _log.warning("%s/%d was left at %d: reading on from the log", *lane, offset)
+            async for records in self._kafka.between(lane, offset, ends[lane]):
+                if lane not in self._lanes:
+                    break
+                await self._lanes.submit(Batch(*lane, records, ends[lane]), lambda: None)
         caught_up = {lane: offset for lane, offset in standing.items() if ends[lane] == offset}
         if caught_up:
             await self._writer.note_caught_up(caught_up, looked_at)

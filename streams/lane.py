@@ -101,11 +101,8 @@ class Counting:
             # Another worker may have had the lane in between, while this one was frozen.
             position = await self._take_over()
         if batch.first_offset > position.next_offset:
-            raise PositionGap(
-                f"{self._name}: reading begins at {batch.first_offset}, but only records below "
-                f"{position.next_offset} are counted: {batch.first_offset - position.next_offset} are missing. "
-                "`ioc positions` says whether the log still has them, and what to do."
-            )
+            await self._insist(lambda: self._catch_up(batch))
+            position = self._position or await self._take_over()
         records = batch.from_offset(position.next_offset)
         metrics.SKIPPED.labels(self._lane.topic).inc(len(batch.records) - len(records))
         if not records:
@@ -142,6 +139,26 @@ class Counting:
     def standing(self) -> int | None:
         """The offset that the lane stands at; None while that is not known."""
         return self._position.next_offset if self._position else None
+
+    async def _catch_up(self, batch: Batch) -> None:
+        """Counts what lies between the position and a batch that begins beyond it.
+
+        A partition that is handed over twice within moments may be read on from where it was read last, and not from
+        what was counted. Raises PositionGap when the log does not have those records any more.
+        """
+        position = self._position or await self._take_over()
+        async for records in self._log.between(self._lane, position.next_offset, batch.first_offset):
+            if not self._position or records[0].offset != self._position.next_offset:
+                break
+            await self._count(Batch(batch.topic, batch.partition, records, batch.log_end))
+        position = self._position or await self._take_over()
+        if position.next_offset < batch.first_offset:
+            raise PositionGap(
+                f"{self._name}: reading begins at {batch.first_offset}, but only records below "
+                f"{position.next_offset} are counted: {batch.first_offset - position.next_offset} are missing. "
+                "`ioc positions` says whether the log still has them, and what to do."
+            )
+        metrics.CAUGHT_UP.inc()
 
     async def _take_over(self) -> Position:
         """Reads where the lane stands, and rebuilds what dedupe has to remember."""

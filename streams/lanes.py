@@ -86,6 +86,10 @@ class Lanes:
         self._ids_max = ids_max
         self._runners: dict[Lane, _Runner] = {}
 
+    def __contains__(self, lane: object) -> bool:
+        """Whether the lane is this worker's."""
+        return lane in self._runners
+
     async def submit(self, batch: Batch, done: Callable[[], None]) -> None:
         """Queues a batch behind those of its lane; `done` is called once the database holds it."""
         await self._runner(Lane(batch.topic, batch.partition)).queue.put(_Job(batch, done))

@@ -44,6 +44,10 @@ class Log(Protocol):
         """The records below an offset that are not older than the horizon, by the log's time, oldest first."""
         ...
 
+    def between(self, lane: Lane, first_offset: int, before_offset: int) -> AsyncGenerator[Sequence[Record]]:
+        """The records from one offset up to another, oldest first, as far as the log still has them."""
+        ...
+
     async def bury(self, letters: Sequence[DeadLetter]) -> None:
         """Writes dead letters; returns when the broker has them. The key says where the record stood."""
         ...
@@ -105,11 +109,26 @@ class KafkaLog:
                 raise DependencyUnavailable("kafka", f"offset {before_offset - 1} of {lane} cannot be read")
             found = (await consumer.offsets_for_times({at: newest[0].timestamp - horizon_ms}))[at]
             consumer.seek(at, max(begin, found.offset) if found else begin)
-            while await consumer.position(at) < before_offset:
-                polled = await consumer.getmany(at, timeout_ms=REQUEST_TIMEOUT_MS, max_records=RECORDS_PER_POLL_MAX)
-                if not polled:
-                    raise DependencyUnavailable("kafka", f"nothing of {lane} came for {REQUEST_TIMEOUT_MS} ms")
-                yield [record for record in polled.get(at, []) if record.offset < before_offset]
+            async for records in _up_to(consumer, at, before_offset):
+                yield records
+        except (KafkaError, OSError) as error:
+            raise DependencyUnavailable("kafka", str(error)) from error
+        finally:
+            await consumer.stop()
+
+    async def between(self, lane: Lane, first_offset: int, before_offset: int) -> AsyncGenerator[Sequence[Record]]:
+        """See Log."""
+        at = TopicPartition(*lane)
+        consumer = self._consumer()
+        try:
+            await consumer.start()
+            consumer.assign([at])
+            begin = (await consumer.beginning_offsets([at]))[at]
+            if begin >= before_offset:
+                return
+            consumer.seek(at, max(begin, first_offset))
+            async for records in _up_to(consumer, at, before_offset):
+                yield records
         except (KafkaError, OSError) as error:
             raise DependencyUnavailable("kafka", str(error)) from error
         finally:
@@ -153,6 +172,16 @@ class KafkaLog:
             fetch_max_wait_ms=100,
             max_partition_fetch_bytes=4 * 1024 * 1024,
         )
+
+
+async def _up_to(consumer: Any, at: TopicPartition, before_offset: int) -> AsyncGenerator[Sequence[Record]]:  # noqa: ANN401
+    """The records from where the consumer stands up to an offset."""
+    while await consumer.position(at) < before_offset:
+        polled = await consumer.getmany(at, timeout_ms=REQUEST_TIMEOUT_MS, max_records=RECORDS_PER_POLL_MAX)
+        if not polled:
+            raise DependencyUnavailable("kafka", f"nothing of {at} came for {REQUEST_TIMEOUT_MS} ms")
+        if records := [record for record in polled.get(at, []) if record.offset < before_offset]:
+            yield records
 
 
 def _as_record(letter: DeadLetter) -> dict[str, Any]:

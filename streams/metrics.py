@@ -37,6 +37,7 @@ FORGOTTEN = Counter("ioc_streams_dedupe_forgotten_total", "Ids forgotten before 
 POSITION_MOVED = Counter(
     "ioc_streams_positions_moved_total", "Batches started again because another worker had moved on."
 )
+CAUGHT_UP = Counter("ioc_streams_caught_up_total", "Batches before which records left out were read from the log.")
 COMPACTED = Counter("ioc_streams_compacted_total", "Closed buckets whose rows were merged into one.", ["tier"])
 CHUNKS_DROPPED = Counter("ioc_streams_chunks_dropped_total", "Chunks dropped because of their age.", ["tier"])
 CHUNKS_KEPT = Gauge("ioc_streams_chunks_kept", "Chunks that are too old and cannot be dropped.", ["tier"])

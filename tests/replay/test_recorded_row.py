@@ -331,9 +331,7 @@ def test_columns_are_all_that_the_mapping_reads() -> None:
         ),
         pytest.param('category = "{kind}"', "", "event 1: data", "needs the field 'category'", id="required field"),
         pytest.param("[place]", "delimiter = ''\n[place]", "delimiter", "not one character", id="delimiter"),
-        pytest.param(
-            'zone = "America', 'area_list = "m"\nzone = "America', "area_list", "no list 'm'", id="list"
-        ),
+        pytest.param('zone = "America', 'area_list = "m"\nzone = "America', "area_list", "no list 'm'", id="list"),
         pytest.param(
             'zone = "America',
             'area_list = "l-old"\nzone = "America',

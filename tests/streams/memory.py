@@ -259,6 +259,13 @@ class MemoryLog:
             if record.timestamp >= below[-1].timestamp - horizon_ms:
                 yield [record]
 
+    async def between(self, lane: Lane, first_offset: int, before_offset: int) -> AsyncGenerator[Sequence[Record]]:
+        """See Log. One record at a time."""
+        await self._meet_trouble()
+        for record in self.records.get(lane, []):
+            if first_offset <= record.offset < before_offset:
+                yield [record]
+
     async def bury(self, letters: Sequence[DeadLetter]) -> None:
         """See Log."""
         await self._meet_trouble()

@@ -228,8 +228,20 @@ async def test_a_gap_halts(world: World) -> None:
     values = world.some_events(30, seed=10)
     await world.counting.count(world.append(values[:10]))
     world.append(values[10:20])
-    said = await halts(world, world.append(values[20:]), PositionGap)
+    following = world.append(values[20:])
+    del world.log.records[LANE][10:15]
+    said = await halts(world, following, PositionGap)
     assert "10 are missing" in said
+
+
+async def test_what_was_left_out_is_read_from_the_log(world: World) -> None:
+    values = world.some_events(40, seed=17)
+    await world.counting.count(world.append(values[:10]))
+    world.append(values[10:30])
+    # The broker goes away in the middle of it, and comes back.
+    world.log.trouble.extend([works, away("kafka")])
+    await world.counting.count(world.append(values[30:]))
+    world.check(values, 40)
 
 
 async def test_a_log_that_begins_beyond_nothing_counted_halts(world: World) -> None:

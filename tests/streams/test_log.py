@@ -105,6 +105,19 @@ class LogContract:
         await kept.append([(LOGGED_MS + n // 100, b"%d" % n) for n in range(3_000)])
         assert [offset for offset, _, _ in await tail(kept, 3_000, MINUTE_MS)] == list(range(3_000))
 
+    async def test_what_lies_between_two_offsets(self, kept: Kept) -> None:
+        await kept.append([(LOGGED_MS + n, str(n).encode()) for n in range(6)])
+
+        async def between(first: int, before: int) -> list[int]:
+            found = [some async for some in kept.log.between(kept.lane, first, before)]
+            return [record.offset for some in found for record in some]
+
+        assert await between(0, 6) == list(range(6))
+        assert await between(2, 5) == [2, 3, 4]
+        await kept.truncate(4)
+        assert await between(2, 6) == [4, 5]
+        assert await between(0, 3) == []
+
     async def test_a_dead_letter_says_where_why_and_what(self, kept: Kept) -> None:
         await kept.log.bury([letter(7), letter(8, value=None, key=None)])
         await kept.log.bury([letter(9, value="Phường".encode())])
