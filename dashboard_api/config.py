@@ -45,5 +45,5 @@ class DashboardConfig(Struct, frozen=True, kw_only=True):
 
     @property
     def site(self) -> Site:
-        """The site pack in force. It may change while the process runs, so nobody keeps it for longer than a request."""
+        """The site pack in force. It may change while the process runs: nobody keeps it for longer than a request."""
         return self.current_site()

@@ -130,9 +130,8 @@ async def migrate(settings: Settings) -> None:
     applied = await migrate_schema(database_url)
     created = await ensure_topics(kafka, settings.topic_prefix)
     version = await register(database_url, load_pack(settings.site))
-    print(
-        f"Schema: {', '.join(applied) or 'up to date'}. Topics: {', '.join(created) or 'all there'}. Site pack: version {version}."
-    )
+    print(f"Schema: {', '.join(applied) or 'up to date'}. Topics: {', '.join(created) or 'all there'}.")
+    print(f"Site pack: version {version}.")
 
 
 async def register(database_url: str, pack: Pack) -> int:

@@ -7,6 +7,10 @@ Java and C++ read too.
 Source: Flajolet et al., HyperLogLog (2007); Apache DataSketches, HLL.
 """
 
+# The library ships no types.
+# pyright: reportAttributeAccessIssue=false, reportUnknownVariableType=false, reportUnknownMemberType=false
+# pyright: reportUnknownParameterType=false, reportUnknownArgumentType=false
+
 from collections.abc import Iterable
 
 from datasketches import hll_sketch, hll_union, tgt_hll_type

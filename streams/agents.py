@@ -287,8 +287,9 @@ class Worker:
     async def _look_at_idle(self) -> None:
         """Says of lanes that are idle that they are counted to their end: their silence need not be waited for.
 
-        A lane that is idle twice in a row at one place, though the log goes on, was left behind: partitions that change
-        hands before anything was acknowledged are read on from where they were read last. It is given what it lacks.
+        A lane that is idle twice in a row at one place, though the log goes on, was left behind: partitions that
+        change hands before anything was acknowledged are read on from where they were read last. It is given what it
+        lacks.
         """
         looked_at = datetime.now(UTC)
         standing = self._lanes.idle()
