@@ -24,11 +24,14 @@ from dashboard_api.touched import carries
 from dashboard_api.values import Figures, read_figures
 from schemas.event import AreaId, IndicatorObserved
 from schemas.kpi import Catalogue, Kpi, Measure
+from schemas.period import Grain
 from schemas.site import Site
 from schemas.window import MINUTE_S
 
 LOOKBACK_DAYS = 400
 """How far back a value is looked for: a year, and until its report comes; longer where a KPI stays fresh longer."""
+
+_PERIOD_DAYS = {Grain.DAY: 1, Grain.MONTH: 31, Grain.QUARTER: 92, Grain.YEAR: 366}
 
 CLOSED_AMONG = 8
 """Among so many buckets back the last closed one is looked for; streams that lag further behind have none."""
@@ -149,7 +152,7 @@ async def _read_told(
     zone, end_s = site.areas.zone(area), max((days[kpi.id].end_s for kpi in kpis), default=0)
     by_days: dict[int, list[str]] = {}
     for kpi in kpis:
-        by_days.setdefault(-(-_lookback_s(kpi) // DAY_S), []).append(kpi.id)
+        by_days.setdefault(_standing_days(site.kpis, kpi), []).append(kpi.id)
     told: dict[str, Reported] = {}
     for back_days, ids in by_days.items():
         figures = await _figures(reader, site, ids, area, [Span(back(end_s, back_days, zone), end_s)], closed)
@@ -159,6 +162,12 @@ async def _read_told(
             is_corrected = found.first != found.now
             told[id_] = found if is_corrected else msgspec.structs.replace(found, corrected_at=None)
     return told
+
+
+def _standing_days(catalogue: Catalogue, kpi: Kpi) -> int:
+    """For how long a report stands where no newer one has come: as long as it is fresh, and two periods at least."""
+    periods = [_PERIOD_DAYS[base.period] for base in catalogue.bases_of(kpi.id) if base.period is not None]
+    return max(-(-kpi.freshness_s // DAY_S), 2 * max(periods, default=1))
 
 
 def _lookback_s(kpi: Kpi) -> int:
