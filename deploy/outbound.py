@@ -7,22 +7,18 @@ import signal
 from datetime import UTC, datetime
 from pathlib import Path
 
-from prometheus_client import start_http_server
-
 from deploy.local.addresses import reachable
+from deploy.metrics_server import serve_metrics
 from deploy.report import areas_of, make_table, messages
 from deploy.report_schedule import Made, ReportSchedule
 from deploy.settings import Settings
 from deploy.site_folder import SiteFolder
-from schemas.errors import OperatorError
 from schemas.period import Period
 from schemas.report import Report
 from schemas.site import Site
 from streams.outbound.channels import Folder, Webhook
 from streams.outbound.relay import Relay
 from streams.store.outbox import Connection, Outbox, Unsent
-
-METRICS_HOST = "127.0.0.1"
 
 REPORTS_FOLDER = "reports"
 """Within the data folder: where folders lie that a report names without saying where."""
@@ -43,7 +39,7 @@ def outbound(settings: Settings) -> None:
     _, database_url = settings.addresses()
     folder = SiteFolder(settings.site)
     if settings.metrics_port:
-        _serve_metrics(settings.metrics_port)
+        serve_metrics(settings.metrics_port)
     folder.watch()
     clean = asyncio.run(_run(database_url, folder, settings.data_dir / REPORTS_FOLDER))
     if not clean:
@@ -104,13 +100,3 @@ async def _run(database_url: str, folder: SiteFolder, reports: Path) -> bool:
         work.cancel()
     await outbox.close()
     return bool(ended)
-
-
-def _serve_metrics(port: int) -> None:
-    try:
-        start_http_server(port, addr=METRICS_HOST)
-    except OSError as error:
-        raise OperatorError(
-            f"IOC_METRICS_PORT={port}: that port cannot be listened on ({error.strerror}).",
-            "Set another, or unset it.",
-        ) from error

@@ -45,11 +45,11 @@ def replay_command(
 ) -> None:
     """Send recorded events through ingest, in the order of their time, at a chosen speed."""
     from deploy.local.progress import say
+    from deploy.metrics_server import serve_metrics
     from deploy.replay.clock import SystemClock
     from deploy.replay.connection import run
     from deploy.replay.demo import load_demo, play_demo
     from deploy.replay.file_replay import Options, read_all, replay_file, tell_unmapped
-    from deploy.replay.metrics import serve_metrics
     from deploy.replay.options import check_url, parse_length, parse_speed
     from deploy.replay.recorded_file import choose_mapping, load_mappings
     from deploy.site import load_site
