@@ -56,6 +56,13 @@ STRETCHES_MAX = 8
 
 _SQL = load_statements("values")
 
+_HELD = f"WITH held AS ({_SQL['held']})"
+_PLACES = f"{_HELD}, places AS ({_SQL['read_latest']})"
+_READING = {
+    **{name: f"{_HELD} {_SQL[name]}" for name in ("read_sums", "read_sketches", "read_latest")},
+    "read_latest_across": f"{_PLACES} {_SQL['read_latest_across']}",
+}
+
 
 async def read_values(
     reader: Reader,
@@ -571,7 +578,7 @@ async def _read(
         for tier, all_pieces in by_tier.items():
             for some in _stretches(all_pieces):
                 rows = await reader.fetch(
-                    for_tier(_SQL[statement], tier),
+                    for_tier(_READING[statement], tier),
                     ids,
                     areas,
                     [_instant(piece.start_s) for piece in some],

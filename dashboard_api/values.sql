@@ -4,100 +4,65 @@
 -- $7 is which of its dimensions a row is told apart by (from 1; 0: none), and $8 the values ($9) that others must have.
 -- `first_…` is what there was when the buckets closed; of one that has not changed since, what there is.
 
+-- held --
+-- The stored rows that are asked for, each with its piece and with the dimension value by which it is told apart. The
+-- other statements read it.
+SELECT * FROM (
+    SELECT *, width_bucket(bucket, $3::timestamptz[]) AS piece,
+           CASE WHEN $7::int = 0 THEN '' ELSE split_part(dim, E'\x1f', $7::int) END AS word
+    FROM kpi_tier
+    WHERE kpi = ANY($1::text[]) AND area = ANY($2::text[]) AND bucket >= $5 AND bucket < $6
+      AND ($8::int[] = '{}' OR NOT EXISTS (
+          SELECT FROM unnest($8::int[], $9::text[]) AS wanted (at, value)
+          WHERE split_part(dim, E'\x1f', wanted.at) <> wanted.value))
+) AS asked
+WHERE bucket < ($4::timestamptz[])[piece]
+
 -- read_sums --
 -- One row for each base, area, piece, dimension value and sketch bin, added up over shards and buckets. What was first
 -- there comes as the difference (`n_less`, `total_less`), for hardly any row has one; extremes have none.
-SELECT kpi, area, piece, dim, bin,
+SELECT kpi, area, piece, word AS dim, bin,
        sum(n)::bigint AS n, sum(total)::float8 / 1000000 AS total, min(low) AS low, max(high) AS high,
        max(corrected_at) AS corrected_at,
        sum(n - first_n) FILTER (WHERE first_n IS NOT NULL)::bigint AS n_less,
        sum(total - first_total) FILTER (WHERE first_n IS NOT NULL)::float8 / 1000000 AS total_less,
        min(CASE WHEN first_n IS NULL THEN low ELSE first_low END) AS first_low,
        max(CASE WHEN first_n IS NULL THEN high ELSE first_high END) AS first_high
-FROM (
-    SELECT kpi, area, width_bucket(bucket, $3::timestamptz[]) AS piece, bucket,
-           CASE WHEN $7::int = 0 THEN '' ELSE split_part(dim, E'\x1f', $7::int) END AS dim,
-           bin, n, total, low, high, first_n, first_total, first_low, first_high, corrected_at
-    FROM kpi_tier
-    WHERE kpi = ANY($1::text[]) AND area = ANY($2::text[]) AND bucket >= $5 AND bucket < $6
-      AND ($8::int[] = '{}' OR NOT EXISTS (
-          SELECT FROM unnest($8::int[], $9::text[]) AS wanted (at, value)
-          WHERE split_part(dim, E'\x1f', wanted.at) <> wanted.value))
-) AS held
-WHERE bucket < ($4::timestamptz[])[piece]
-GROUP BY kpi, area, piece, dim, bin
+FROM held
+GROUP BY kpi, area, piece, word, bin
 
 -- read_sketches --
--- The same with all the sketches or histograms: `sketches` of now, `unchanged` says which of them are still as they closed, and
--- `first_sketches` what the others closed with.
-SELECT kpi, area, piece, dim, sum(n)::bigint AS n, max(corrected_at) AS corrected_at,
+-- The same with all the sketches or histograms: `sketches` of now, `unchanged` says which of them are still as they
+-- closed, and `first_sketches` what the others closed with.
+SELECT kpi, area, piece, word AS dim, sum(n)::bigint AS n, max(corrected_at) AS corrected_at,
        sum(CASE WHEN first_n IS NULL THEN n ELSE first_n END)::bigint AS first_n,
        array_agg(sketch) AS sketches, array_agg(first_n IS NULL) AS unchanged,
        array_agg(first_sketch) FILTER (WHERE first_n IS NOT NULL) AS first_sketches
-FROM (
-    SELECT kpi, area, width_bucket(bucket, $3::timestamptz[]) AS piece, bucket,
-           CASE WHEN $7::int = 0 THEN '' ELSE split_part(dim, E'\x1f', $7::int) END AS dim,
-           n, sketch, first_n, first_sketch, corrected_at
-    FROM kpi_tier
-    WHERE kpi = ANY($1::text[]) AND area = ANY($2::text[]) AND bucket >= $5 AND bucket < $6
-      AND ($8::int[] = '{}' OR NOT EXISTS (
-          SELECT FROM unnest($8::int[], $9::text[]) AS wanted (at, value)
-          WHERE split_part(dim, E'\x1f', wanted.at) <> wanted.value))
-) AS held
-WHERE bucket < ($4::timestamptz[])[piece]
-GROUP BY kpi, area, piece, dim
+FROM held
+GROUP BY kpi, area, piece, word
 
 -- read_latest --
 -- Of each dimension value and place the row that was true last: [start of the bucket, when it was said, what]. The later
 -- bucket wins, and only within one what was said later: a period that is reported again does not become the newest one.
--- `dim` is the whole key.
-SELECT kpi, area, piece, whole_dim,
-       CASE WHEN $7::int = 0 THEN '' ELSE split_part(whole_dim, E'\x1f', $7::int) END AS dim,
-       max(ARRAY[bucket_s, high, total::float8 / 1000000]) FILTER (WHERE n > 0) AS latest,
+-- `whole_dim` is the whole key.
+SELECT kpi, area, piece, word AS dim, dim AS whole_dim,
+       max(ARRAY[extract(epoch FROM bucket)::float8, high, total::float8 / 1000000]) FILTER (WHERE n > 0) AS latest,
        max(corrected_at) AS corrected_at,
-       max(CASE WHEN first_n IS NULL THEN ARRAY[bucket_s, high, total::float8 / 1000000]
-                ELSE ARRAY[bucket_s, first_high, first_total::float8 / 1000000] END)
+       max(CASE WHEN first_n IS NULL THEN ARRAY[extract(epoch FROM bucket)::float8, high, total::float8 / 1000000]
+                ELSE ARRAY[extract(epoch FROM bucket)::float8, first_high, first_total::float8 / 1000000] END)
            FILTER (WHERE CASE WHEN first_n IS NULL THEN n ELSE first_n END > 0) AS first_latest
-FROM (
-    SELECT kpi, area, width_bucket(bucket, $3::timestamptz[]) AS piece, bucket, dim AS whole_dim,
-           extract(epoch FROM bucket)::float8 AS bucket_s, n, total, high, first_n, first_total, first_high, corrected_at
-    FROM kpi_tier
-    WHERE kpi = ANY($1::text[]) AND area = ANY($2::text[]) AND bucket >= $5 AND bucket < $6
-      AND ($8::int[] = '{}' OR NOT EXISTS (
-          SELECT FROM unnest($8::int[], $9::text[]) AS wanted (at, value)
-          WHERE split_part(dim, E'\x1f', wanted.at) <> wanted.value))
-) AS held
-WHERE bucket < ($4::timestamptz[])[piece]
-GROUP BY kpi, area, piece, whole_dim
+FROM held
+GROUP BY kpi, area, piece, word, held.dim
 
 -- read_latest_across --
--- The same for pieces that are whole intervals: of each dimension value what the places together said last, those below
--- the area apart from what the area said of itself (`is_own`). [how many, sum, least, most]
-SELECT kpi, area, piece, dim, is_own,
+-- The same (`places` is what `read_latest` gives) for pieces that are whole intervals: of each dimension value what the
+-- places together said last, those below the area apart from what the area said of itself (`is_own`). [how many, sum,
+-- least, most]
+SELECT kpi, area, piece, dim, split_part(whole_dim, E'\x1f', -1) = area AS is_own,
        ARRAY[count(latest), sum(latest[3]), min(latest[3]), max(latest[3])] AS across,
        max(corrected_at) AS corrected_at,
        ARRAY[count(first_latest), sum(first_latest[3]), min(first_latest[3]), max(first_latest[3])] AS first_across
-FROM (
-    SELECT kpi, area, piece,
-           CASE WHEN $7::int = 0 THEN '' ELSE split_part(whole_dim, E'\x1f', $7::int) END AS dim,
-           split_part(whole_dim, E'\x1f', -1) = area AS is_own,
-           max(ARRAY[bucket_s, high, total::float8 / 1000000]) FILTER (WHERE n > 0) AS latest,
-           max(corrected_at) AS corrected_at,
-           max(CASE WHEN first_n IS NULL THEN ARRAY[bucket_s, high, total::float8 / 1000000]
-                    ELSE ARRAY[bucket_s, first_high, first_total::float8 / 1000000] END)
-               FILTER (WHERE CASE WHEN first_n IS NULL THEN n ELSE first_n END > 0) AS first_latest
-    FROM (
-        SELECT kpi, area, width_bucket(bucket, $3::timestamptz[]) AS piece, bucket, dim AS whole_dim,
-               extract(epoch FROM bucket)::float8 AS bucket_s, n, total, high, first_n, first_total, first_high, corrected_at
-        FROM kpi_tier
-        WHERE kpi = ANY($1::text[]) AND area = ANY($2::text[]) AND bucket >= $5 AND bucket < $6
-          AND ($8::int[] = '{}' OR NOT EXISTS (
-              SELECT FROM unnest($8::int[], $9::text[]) AS wanted (at, value)
-              WHERE split_part(dim, E'\x1f', wanted.at) <> wanted.value))
-    ) AS held
-    WHERE bucket < ($4::timestamptz[])[piece]
-    GROUP BY kpi, area, piece, whole_dim
-) AS places
+FROM places
 GROUP BY kpi, area, piece, dim, is_own
 
 -- read_said --

@@ -39,7 +39,7 @@ SQL = parse_statements((files("streams.store") / "statements.sql").read_text())
 
 def _all_tiers(name: str) -> str:
     """A statement on all three tables at once, for on small batches it is the round trips that cost."""
-    *others, last = (for_tier(SQL[name], tier) for tier in TIERS)
+    *others, last = (for_tier(f"{SQL[name]} {SQL['merge']}", tier) for tier in TIERS)
     parts = [f"given AS ({SQL['given_cells']})", *(f"tier_{at} AS ({one})" for at, one in enumerate(others))]
     return f"WITH {', '.join(parts)} {last}"
 

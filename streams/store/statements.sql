@@ -132,19 +132,23 @@ FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[], $5::text[], $6::i
             $8::bigint[], $9::text[], $10::double precision[], $11::double precision[], $12::bytea[])
     AS cell (of_tier, shard, kpi, area, dim, bin, bucket, n, total, low, high, sketch)
 
--- add --
--- Adds cells to open buckets of a tier. Sums add up, extremes and sketches merge (a sketch comes merged already), and
--- of a `latest` row (bin -2^31) the one that was true last holds.
-INSERT INTO kpi_tier AS kept (kpi, area, bucket, dim, bin, shard, n, total, low, high, sketch)
-SELECT kpi, area, bucket, dim, bin, shard, n, total, low, high, sketch FROM given WHERE of_tier = 'kpi_tier'
-ON CONFLICT (kpi, area, bucket, dim, bin, shard) DO UPDATE
-SET n = kept.n + excluded.n,
+-- merge --
+-- How a cell goes into the row that is there: `add` and `correct` end with it. Sums add up, extremes and sketches merge
+-- (a sketch comes merged already), and of a `latest` row (bin -2^31) the one that was true last holds.
+    n = kept.n + excluded.n,
     total = CASE WHEN kept.bin > -2147483648 THEN kept.total + excluded.total
                  WHEN (excluded.high, excluded.total) > (kept.high, kept.total) OR kept.high IS NULL
                  THEN excluded.total
                  ELSE kept.total END,
     low = least(kept.low, excluded.low), high = greatest(kept.high, excluded.high),
     sketch = coalesce(excluded.sketch, kept.sketch)
+
+-- add --
+-- Adds cells to open buckets of a tier.
+INSERT INTO kpi_tier AS kept (kpi, area, bucket, dim, bin, shard, n, total, low, high, sketch)
+SELECT kpi, area, bucket, dim, bin, shard, n, total, low, high, sketch FROM given WHERE of_tier = 'kpi_tier'
+ON CONFLICT (kpi, area, bucket, dim, bin, shard) DO UPDATE
+SET
 
 -- correct --
 -- Adds cells to buckets of a tier that have closed. What a bucket held then is kept once, before its first correction.
@@ -169,13 +173,6 @@ SET first_total = CASE WHEN kept.first_n IS NULL THEN kept.total ELSE kept.first
     first_sketch = CASE WHEN kept.first_n IS NULL THEN kept.sketch ELSE kept.first_sketch END,
     first_n = coalesce(kept.first_n, kept.n),
     corrected_at = clock_timestamp(),
-    n = kept.n + excluded.n,
-    total = CASE WHEN kept.bin > -2147483648 THEN kept.total + excluded.total
-                 WHEN (excluded.high, excluded.total) > (kept.high, kept.total) OR kept.high IS NULL
-                 THEN excluded.total
-                 ELSE kept.total END,
-    low = least(kept.low, excluded.low), high = greatest(kept.high, excluded.high),
-    sketch = coalesce(excluded.sketch, kept.sketch)
 
 -- empty --
 -- Takes everything out of buckets that are found anew, in all partitions' rows. Where the bucket had closed ($6), what it
