@@ -6,6 +6,7 @@ Reads a partition's tail for dedupe, its end for the truncation check, and write
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -82,22 +83,14 @@ class KafkaLog:
     async def ends(self, lanes: Iterable[Lane]) -> dict[Lane, int]:
         """The offsets after the last records of several lanes. Raises DependencyUnavailable."""
         at = {lane: TopicPartition(*lane) for lane in lanes}
-        consumer = self._consumer()
-        try:
-            await consumer.start()
+        async with self._reading() as consumer:
             ends = await consumer.end_offsets(list(at.values()))
-            return {lane: ends[partition] for lane, partition in at.items()}
-        except (KafkaError, OSError) as error:
-            raise DependencyUnavailable("kafka", str(error)) from error
-        finally:
-            await consumer.stop()
+        return {lane: ends[partition] for lane, partition in at.items()}
 
     async def tail(self, lane: Lane, before_offset: int, horizon_ms: int) -> AsyncGenerator[Sequence[Record]]:
         """See Log."""
         at = TopicPartition(*lane)
-        consumer = self._consumer()
-        try:
-            await consumer.start()
+        async with self._reading() as consumer:
             consumer.assign([at])
             begin = (await consumer.beginning_offsets([at]))[at]
             if begin >= before_offset:
@@ -111,17 +104,11 @@ class KafkaLog:
             consumer.seek(at, max(begin, found.offset) if found else begin)
             async for records in _up_to(consumer, at, before_offset):
                 yield records
-        except (KafkaError, OSError) as error:
-            raise DependencyUnavailable("kafka", str(error)) from error
-        finally:
-            await consumer.stop()
 
     async def between(self, lane: Lane, first_offset: int, before_offset: int) -> AsyncGenerator[Sequence[Record]]:
         """See Log."""
         at = TopicPartition(*lane)
-        consumer = self._consumer()
-        try:
-            await consumer.start()
+        async with self._reading() as consumer:
             consumer.assign([at])
             begin = (await consumer.beginning_offsets([at]))[at]
             if begin >= before_offset:
@@ -129,10 +116,6 @@ class KafkaLog:
             consumer.seek(at, max(begin, first_offset))
             async for records in _up_to(consumer, at, before_offset):
                 yield records
-        except (KafkaError, OSError) as error:
-            raise DependencyUnavailable("kafka", str(error)) from error
-        finally:
-            await consumer.stop()
 
     async def bury(self, letters: Sequence[DeadLetter]) -> None:
         """See Log."""
@@ -161,17 +144,30 @@ class KafkaLog:
             await self._producer.start()
         return self._producer
 
-    def _consumer(self) -> Any:  # noqa: ANN401 (aiokafka's consumer carries hardly any types)
-        """A consumer without a group: it follows nothing and commits nothing."""
-        return AIOKafkaConsumer(
-            bootstrap_servers=self._bootstrap,
-            group_id=None,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            request_timeout_ms=REQUEST_TIMEOUT_MS,
-            fetch_max_wait_ms=100,
-            max_partition_fetch_bytes=4 * 1024 * 1024,
-        )
+    @asynccontextmanager
+    async def _reading(self) -> AsyncGenerator[Any]:
+        """A consumer that has started. What it raises of the broker is DependencyUnavailable."""
+        consumer = reading_consumer(self._bootstrap)
+        try:
+            await consumer.start()
+            yield consumer
+        except (KafkaError, OSError) as error:
+            raise DependencyUnavailable("kafka", str(error)) from error
+        finally:
+            await consumer.stop()
+
+
+def reading_consumer(bootstrap: str) -> Any:  # noqa: ANN401 (aiokafka's consumer carries hardly any types)
+    """A consumer without a group: it follows nothing and commits nothing."""
+    return AIOKafkaConsumer(
+        bootstrap_servers=bootstrap,
+        group_id=None,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        request_timeout_ms=REQUEST_TIMEOUT_MS,
+        fetch_max_wait_ms=100,
+        max_partition_fetch_bytes=4 * 1024 * 1024,
+    )
 
 
 async def _up_to(consumer: Any, at: TopicPartition, before_offset: int) -> AsyncGenerator[Sequence[Record]]:  # noqa: ANN401

@@ -12,7 +12,7 @@ from importlib.resources import files
 from typing import Any, NamedTuple, TypeAlias
 
 import asyncpg
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 from msgspec import Struct
 
@@ -27,6 +27,7 @@ from schemas.statements import parse_statements
 from schemas.topics import INPUTS, Topic
 from streams.core.batch import Arrival, Record
 from streams.core.dedupe import GENERATION_MS, HORIZON_MS, SeenIds
+from streams.log import REQUEST_TIMEOUT_MS, reading_consumer
 from streams.repair.standing import Filled, Span, spans_of
 from streams.store.cells import SQL as STORE
 from streams.store.sites import newest_site, read_site
@@ -37,7 +38,6 @@ from streams.versions import RegisteredPack, Version, Versions, compiled
 RECORDS_MAX = 5_000
 """Records of a lane that are read, and counted, at once."""
 
-REQUEST_TIMEOUT_MS = 10_000
 CONNECT_TIMEOUT_S = 5.0
 
 REPAIR = 0x10C0_4E9A
@@ -169,15 +169,7 @@ class LogReader:
 @asynccontextmanager
 async def log_reader(kafka: str) -> AsyncGenerator[LogReader]:
     """Raises DependencyUnavailable when no broker answers."""
-    consumer: Any = AIOKafkaConsumer(
-        bootstrap_servers=kafka,
-        group_id=None,
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        request_timeout_ms=REQUEST_TIMEOUT_MS,
-        fetch_max_wait_ms=100,
-        max_partition_fetch_bytes=4 * 1024 * 1024,
-    )
+    consumer = reading_consumer(kafka)
     try:
         try:
             await consumer.start()
