@@ -178,7 +178,10 @@ class Fold:
         open_, late, reported = no_cells(), no_cells(), no_cells()
         touched: dict[tuple[str, int], set[AreaId]] = {}
         observed = [arrival for arrival in arrivals if arrival.event.__class__ is IndicatorObserved]
-        streamed = [arrival for arrival in arrivals if arrival.event.__class__ is not IndicatorObserved]
+        # Hardly any batch has reports among other events.
+        streamed = arrivals
+        if observed:
+            streamed = [arrival for arrival in arrivals if arrival.event.__class__ is not IndicatorObserved]
         if streamed:
             on_time, behind = self._split(streamed)
             floors = self._floors(streamed[0].logged_ms / 1000)
@@ -193,13 +196,14 @@ class Fold:
             self._roll_up({key: leaves[key] for key in leaves.keys() - counts.keys()}, _DAYS_ONLY, reported, touched)
         return Folded(cells=open_, late=late, reported=reported, touched=touched)
 
-    def retract(self, arrivals: Sequence[Arrival]) -> tuple[Folded, dict[Tier, set[Key]]]:
+    def retract(self, arrivals: Sequence[Arrival]) -> tuple[Folded, dict[Tier, dict[Key, bool]]]:
         """What takes these arrivals away again, and the cells that cannot be told by taking away.
 
-        Those (minimum, maximum, latest and different ones) have to be found anew from all events that remain.
+        Those (minimum, maximum, latest and different ones) have to be found anew from all events that remain. Each
+        comes with whether its bucket has closed; a report closes its bucket.
         """
         added = self(arrivals)
-        anew: dict[Tier, set[Key]] = {tier: set() for tier in TIERS}
+        anew: dict[Tier, dict[Key, bool]] = {tier: {} for tier in TIERS}
         negative = no_cells(), no_cells(), no_cells()
         for part, kept in zip(added.parts, negative, strict=True):
             for tier, cells in part.items():
@@ -208,7 +212,7 @@ class Fold:
                         bins = None if cell[4] is None else {bin_: -n for bin_, n in cell[4].items()}
                         kept[tier][key] = [-cell[0], -cell[1], None, None, bins]
                     else:
-                        anew[tier].add(key)
+                        anew[tier][key] = anew[tier].get(key, False) or part is not added.cells
         cells, late, reported = negative
         return Folded(cells=cells, late=late, reported=reported, touched=added.touched), anew
 

@@ -49,6 +49,7 @@ from streams.repair.history import (
 from streams.repair.standing import Standing
 from streams.store.cells import SQL as STORE
 from streams.store.cells import KnownItems, empty_cells, write_cells
+from streams.store.settling import merged_spans
 from streams.store.timescale import FENCE
 from streams.store.writer import Lane
 
@@ -396,8 +397,7 @@ class _Rebuild:
                 for key in keys
                 if key[0] == base.id
             ]
-            if spans:
-                first, last = min(start for start, _ in spans), max(end for _, end in spans)
+            for first, last in merged_spans(spans):
                 rows = await self._connection.fetch(REBUILD["read_counted"], base.event, moment(first), moment(last))
                 arrivals = [arrival for some in self._by_shard(rows).values() for arrival in some]
                 folded = _only(Fold([base], self._areas)(arrivals), anew)

@@ -53,13 +53,13 @@ async def settle_corrections(
     """Settles what these events change, and empties the cells that are found anew."""
     by_identity = {one.correction.identity: one for one in fresh}
     rows, doubtful = await _related(connection, fresh)
-    known = {
-        identity: Correction(
+    known = [
+        Correction(
             row["source"], row["id"], row["corrects"], row["is_withdrawal"], row["is_exercise"], row["received_at"]
         )
-        for identity, row in rows.items()
-    }
-    settled = settle([one.correction for one in fresh], list(known.values()), doubtful)
+        for row in rows.values()
+    ]
+    settled = settle([one.correction for one in fresh], known, doubtful)
     added: list[tuple[int, Folded]] = []
     anew = _Anew({tier: {} for tier in TIERS}, set(), set())
     backfilled = await connection.fetch(SQL["read_backfilled"]) if settled.retracted else []
@@ -79,9 +79,8 @@ async def settle_corrections(
                 taken, unknown = fold.retract([arrival])
                 # What a back-fill has counted is not taken away a second time by the version before it.
                 other = filled.keys() - own
-                unknown = {tier: {key for key in keys if key[0] not in other} for tier, keys in unknown.items()}
                 added.append((cause.batch.lane.partition, _without_bases(taken, other)))
-                anew.note(unknown, fold([arrival]), version)
+                anew.note(unknown, other, version)
     if settled.retracted:
         cause = _cause(settled.retracted[-1], fresh)
         found = await _found_anew(connection, anew, cause, backfilled, version_of)
@@ -99,11 +98,12 @@ class _Anew(NamedTuple):
     bases: set[str]
     spans: set[tuple[int, int]]
 
-    def note(self, unknown: Mapping[Tier, set[Key]], folded: Folded, version: Version) -> None:
+    def note(self, unknown: Mapping[Tier, Mapping[Key, bool]], other: Set[str], version: Version) -> None:
+        """Notes what a retraction leaves unknown, but for `other` bases."""
         for tier, keys in unknown.items():
-            for key in keys:
-                # A report closes its bucket.
-                is_closed = key in folded.late[tier] or key in folded.reported[tier]
+            for key, is_closed in keys.items():
+                if key[0] in other:
+                    continue
                 self.keys[tier][key] = self.keys[tier].get(key, False) or is_closed
                 self.bases.add(key[0])
                 self.spans.add((key[4], bucket_end(key[4], tier, version.site.areas.zone(key[1]))))
@@ -197,7 +197,7 @@ async def _found_anew(
     """
     await empty_cells(connection, anew.keys)
     found: list[Folded] = []
-    for start_s, end_s in _merged(anew.spans):
+    for start_s, end_s in merged_spans(anew.spans):
         rows = await connection.fetch(
             SQL["read_countable"],
             list(EVENT_TYPES),
@@ -219,7 +219,7 @@ async def _found_anew(
     return found
 
 
-def _merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+def merged_spans(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     """Those that overlap as one, so that no event is in two. Those that only touch stay apart, to be read singly."""
     merged: list[tuple[int, int]] = []
     for start, end in sorted(spans):
