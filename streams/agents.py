@@ -133,7 +133,10 @@ class Worker:
                 found = await topic_ids(self.config.kafka, list(self._topics))
                 missing = [name for name in self._topics if name not in found]
                 if not missing:
-                    self._versions.add(_version(await sites.begin(self.config.database_url, self._pack)))
+                    registered = await sites.begin(self.config.database_url, self._pack)
+                    # Nearly always that is this worker's own pack, which is compiled already.
+                    own = self._versions.newest._replace(number=registered.version)
+                    self._versions.add(own if registered.pack == self._pack else _version(registered))
                     return
                 why = f"topics are missing: {', '.join(missing)}; `ioc migrate` makes them"
             except DependencyUnavailable as error:
