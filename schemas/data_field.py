@@ -44,15 +44,16 @@ def data_fields(event_type: str) -> Mapping[str, DataField]:
     assert isinstance(envelope, inspect.StructType)
     data = next(field.type for field in envelope.fields if field.name == "data")
     assert isinstance(data, inspect.StructType)
-    return {field.name: _field(field.type) for field in data.fields}
+    found = {field.name: _field(field.type) for field in data.fields}
+    return {name: field for name, field in found.items() if field is not None}
 
 
-def _field(type_: inspect.Type) -> DataField:
+def _field(type_: inspect.Type) -> DataField | None:
+    """None for what no indicator can look at: lists, and structs within structs."""
     match type_:
         case inspect.UnionType(types=types):
             given = [one for one in types if not isinstance(one, inspect.NoneType)]
-            assert len(given) == 1, "a field holds one kind of value"
-            return _field(given[0])
+            return _field(given[0]) if len(given) == 1 else None
         case inspect.IntType() | inspect.FloatType():
             return DataField(kind=Kind.NUMBER, non_negative=type_.ge is not None and type_.ge >= 0)
         case inspect.BoolType():
@@ -64,4 +65,4 @@ def _field(type_: inspect.Type) -> DataField:
         case inspect.StrType(max_length=length):
             return DataField(kind=Kind.WORD if length is not None and length <= WORD_LENGTH_MAX else Kind.TEXT)
         case _:
-            raise AssertionError(f"a field of {type_} is of no kind")
+            return None

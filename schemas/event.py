@@ -8,16 +8,14 @@ Source: CloudEvents 1.0 §2 (context attributes), RFC 5870 (`geo:` URI of `place
 """
 
 from datetime import datetime
-from typing import Annotated, Literal, NewType, get_args
+from typing import Annotated, Literal, get_args
 
 import msgspec
 from msgspec import Meta, Struct, field
 
-AreaCode = NewType("AreaCode", str)
-"""A code in an area code list. Codes are strings with leading zeros; a code means nothing without its list."""
-
-AreaId = NewType("AreaId", str)
-"""The centre's own name of one version of an area. Codes are reused when a map is redrawn; this never is."""
+from schemas.area_id import AreaCode as AreaCode
+from schemas.area_id import AreaId as AreaId
+from schemas.command import Command
 
 Instant = Annotated[datetime, Meta(tz=True)]
 """A point in time with a zone. A naive time is refused: nobody can say when it was."""
@@ -26,6 +24,15 @@ Name = Annotated[str, Meta(min_length=1, max_length=256)]
 Label = Annotated[str, Meta(min_length=1, max_length=128)]
 Text = Annotated[str, Meta(max_length=4000)]
 GeoUri = Annotated[str, Meta(pattern=r"^geo:-?\d{1,2}(\.\d+)?,-?\d{1,3}(\.\d+)?(;u=\d+(\.\d+)?)?$", max_length=96)]
+
+Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+"""A SHA-256 in hexadecimal digits."""
+
+Sealed = Annotated[str, Meta(min_length=1, max_length=16_384)]
+"""Encrypted text in base64, which only the centre can open."""
+
+Attachments = Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=512)], ...], Meta(max_length=20)]
+"""Addresses of photos and files, or names of stored blobs."""
 
 TIME_END_S = 7_258_118_400
 """Events lie in [1970, 2200), here in seconds since the epoch. Every zone and table can hold that, with room."""
@@ -68,7 +75,12 @@ class Event(Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=T
 
 
 class Feedback(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """A citizen's report. `due_at` is the target that the handling agency has been given."""
+    """A citizen's report. `due_at` is the target that the handling agency has been given.
+
+    `accused_agency`  of a complaint about an official's conduct: whose official
+    `tracking`        the hash of the secret by which the citizen follows it
+    `personal`        who reports and what in their words, sealed by `ingest` (see `schemas.personal`)
+    """
 
     category: Label
     agency: Label | None = None
@@ -76,6 +88,10 @@ class Feedback(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     title: Annotated[str, Meta(max_length=512)] | None = None
     text: Text | None = None
     due_at: Instant | None = None
+    accused_agency: Label | None = None
+    tracking: Digest | None = None
+    attachments: Attachments = ()
+    personal: Sealed | None = None
 
 
 class FeedbackAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -127,13 +143,20 @@ class Detection(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False)
 
 
 class Incident(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """Something at a camera that needs a person. The event's `time` is its start."""
+    """Something at a camera that needs a person. The event's `time` is its start.
+
+    `plate`     a number plate, masked
+    `personal`  what was masked, sealed by `ingest` (see `schemas.personal`)
+    """
 
     camera: Label
     kind: Label
     severity: Literal["info", "minor", "major", "critical"]
     ended_at: Instant | None = None
     text: Text | None = None
+    plate: Label | None = None
+    attachments: Attachments = ()
+    personal: Sealed | None = None
 
 
 class Dossier(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -197,6 +220,57 @@ class Measurement(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fals
     metric: Label
     value: Quantity
     unit: Annotated[str, Meta(max_length=32)] | None = None
+
+
+class CaseStep(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """A step in a case's handling, for the indicators. The event's `time` is when it was taken.
+
+    `step`       what happened: `opened`, `answered`, `accepted`, `arrived`, `resolved`, `closed`, `rejected`,
+                 `reopened`, `disputed`, `rated`, `escalated`, `offered`, `declined`, `missed`, `unit_done`
+    `since`      when what this step ends began: for `resolved` when it was opened, for `arrived` when it was offered,
+                 for `unit_done` when the unit accepted
+    `due_at`     when the step had to be taken, by the law's clock
+    `worked_s`   how long the step's clock has run, in working time
+    `on_time`    the step's clock had not run out
+    `score`      of `rated`
+    """
+
+    case: Label
+    step: Label
+    kind: Label
+    category: Label
+    severity: Label
+    agency: Label | None = None
+    channel: Label | None = None
+    unit: Label | None = None
+    since: Instant | None = None
+    due_at: Instant | None = None
+    worked_s: Annotated[float, Meta(ge=0, le=1e10)] | None = None
+    on_time: bool | None = None
+    score: Annotated[int, Meta(ge=1, le=5)] | None = None
+
+
+class Position(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """Where a unit is. The envelope's `place` says where, `subject` is the unit."""
+
+    unit: Label
+    speed_mps: Annotated[float, Meta(ge=0, le=400)] | None = None
+    battery: Annotated[float, Meta(ge=0, le=1)] | None = None
+
+
+class Alert(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """An alert rule's verdict on one group changed. `subject` names the group; `value` is what was seen last."""
+
+    rule: Label
+    state: Literal["firing", "resolved"]
+    category: Label
+    severity: Literal["info", "minor", "major", "critical"]
+    title: Annotated[str, Meta(max_length=512)]
+    agency: Label | None = None
+    kpi: Label | None = None
+    value: Quantity | None = None
+    limit: Quantity | None = None
+    text: Text | None = None
 
 
 class FeedbackReceived(Event, frozen=True, kw_only=True, gc=False, tag="ioc.feedback.received.v1"):
@@ -271,6 +345,33 @@ class IndicatorObserved(Event, frozen=True, kw_only=True, gc=False, tag="ioc.ind
     data: Observation
 
 
+class CaseCommand(Event, frozen=True, kw_only=True, gc=False, tag="ioc.case.command.v1"):
+    """Somebody asks for something about a case, or a deadline of it has passed. Only the centre makes these.
+
+    `subject` is the case, or `unit:<id>`, `alert:<rule>`, `person:<id>`; `source` says who, `id` is the command's.
+    """
+
+    data: Command
+
+
+class CaseStepped(Event, frozen=True, kw_only=True, gc=False, tag="ioc.case.step.v1"):
+    """A case went a step further. Made by `streams`, counted like every other event."""
+
+    data: CaseStep
+
+
+class UnitPositioned(Event, frozen=True, kw_only=True, gc=False, tag="ioc.unit.position.v1"):
+    """A unit said where it is."""
+
+    data: Position
+
+
+class AlertChanged(Event, frozen=True, kw_only=True, gc=False, tag="ioc.alert.changed.v1"):
+    """An alert rule fires for a group, or no longer does. Made by `streams`."""
+
+    data: Alert
+
+
 AnyEvent = (
     FeedbackReceived
     | FeedbackAnswered
@@ -284,7 +385,15 @@ AnyEvent = (
     | DossierClosed
     | DossierRated
     | IndicatorObserved
+    | CaseCommand
+    | CaseStepped
+    | UnitPositioned
+    | AlertChanged
 )
+
+INTERNAL = (CaseCommand, CaseStepped, AlertChanged)
+"""What only the centre itself makes: a sender's event of such a type is refused."""
+
 
 EVENT_TYPES: dict[str, type[Event]] = {
     str(msgspec.inspect.type_info(cls).tag): cls  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownArgumentType]

@@ -6,13 +6,16 @@ the position, the reason and the fix.
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Annotated, TypeVar
 
 from msgspec import Meta, Struct, field
 
+from schemas.agency import AGENCIES_FILE, Agency, parse_agencies
 from schemas.area import AreaTree, Zone
 from schemas.area_table import AREAS_FILE, LINEAGE_FILE, parse_area_tree
 from schemas.boundary import BOUNDARIES_FILE
+from schemas.category import CASES_FILE, CaseRules, parse_case_rules
 from schemas.errors import SiteError
 from schemas.event import AreaCode
 from schemas.kpi import Catalogue
@@ -26,7 +29,7 @@ _T = TypeVar("_T")
 
 SITE_FILE = "site.toml"
 REQUIRED_FILES = (SITE_FILE, AREAS_FILE, KPIS_FILE)
-OPTIONAL_FILES = (LINEAGE_FILE, BOUNDARIES_FILE, REPORTS_FILE)
+OPTIONAL_FILES = (LINEAGE_FILE, BOUNDARIES_FILE, REPORTS_FILE, AGENCIES_FILE, CASES_FILE)
 
 _WEEK_S = 7 * 24 * 60 * 60
 _YEAR_S = 366 * 24 * 60 * 60
@@ -93,6 +96,8 @@ class Site(Struct, frozen=True, kw_only=True):
     areas: AreaTree
     kpis: Catalogue
     reports: tuple[Report, ...] = ()
+    agencies: Mapping[str, Agency] = {}
+    cases: CaseRules | None = None
 
 
 Pack = Mapping[str, str]
@@ -119,6 +124,8 @@ def parse_site(pack: Pack) -> Site:
         areas=areas,
         kpis=kpis,
         reports=parse_reports(pack[REPORTS_FILE], kpis) if REPORTS_FILE in pack else (),
+        agencies=parse_agencies(pack[AGENCIES_FILE]) if AGENCIES_FILE in pack else {},
+        cases=parse_case_rules(pack[CASES_FILE]) if CASES_FILE in pack else None,
     )
 
 
@@ -134,6 +141,9 @@ def mistakes(pack: Pack) -> list[SiteError]:
         found += wrong
         if not wrong and REPORTS_FILE in pack:
             _tried(found, lambda: parse_reports(pack[REPORTS_FILE], parse_kpis(pack[KPIS_FILE])))
+    for file, parse in ((AGENCIES_FILE, parse_agencies), (CASES_FILE, parse_case_rules)):
+        if file in pack:
+            _tried(found, partial(parse, pack[file]))
     return found
 
 

@@ -4,9 +4,13 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from schemas.case import case_id
 from schemas.event import (
+    AlertChanged,
     CameraDetection,
     CameraIncident,
+    CaseCommand,
+    CaseStepped,
     DossierClosed,
     DossierRated,
     DossierReceived,
@@ -18,6 +22,7 @@ from schemas.event import (
     FeedbackReopened,
     IndicatorObserved,
     ServiceMetric,
+    UnitPositioned,
 )
 
 DAY_MS = 24 * 60 * 60 * 1000
@@ -52,7 +57,17 @@ CASES = Topic(
     retention_ms=30 * DAY_MS,
     dedupe=Dedupe.FOREVER,
     flush_each=True,
-    types=(FeedbackReceived, FeedbackAnswered, FeedbackReopened, FeedbackRated, FeedbackClosed, CameraIncident),
+    types=(
+        FeedbackReceived,
+        FeedbackAnswered,
+        FeedbackReopened,
+        FeedbackRated,
+        FeedbackClosed,
+        CameraIncident,
+        AlertChanged,
+        CaseCommand,
+        CaseStepped,
+    ),
 )
 RECORDS = Topic(
     name="records.v1",
@@ -78,7 +93,15 @@ METRICS = Topic(
     flush_each=False,
     types=(ServiceMetric,),
 )
-INPUTS: tuple[Topic, ...] = (CASES, RECORDS, DETECTIONS, METRICS)
+UNITS = Topic(
+    name="units.v1",
+    partitions=8,
+    retention_ms=7 * DAY_MS,
+    dedupe=Dedupe.HORIZON,
+    flush_each=False,
+    types=(UnitPositioned,),
+)
+INPUTS: tuple[Topic, ...] = (CASES, RECORDS, DETECTIONS, METRICS, UNITS)
 
 DEAD = Topic(
     name="dead.v1",
@@ -100,16 +123,31 @@ def topic_of(event: Event) -> Topic:
     return _by_type[type(event)]
 
 
+def about(event: Event) -> str:
+    """What an event is about, in its source's own words: its subject, or what it corrects, or itself."""
+    return event.subject or event.supersedes or event.withdraws or event.id
+
+
+def case_of(event: Event) -> str:
+    """The case that an event on the topic of cases belongs to. Commands and steps name it; signals open it."""
+    if isinstance(event, CaseCommand | CaseStepped):
+        return about(event)
+    return case_id(event.source, about(event))
+
+
 def key_of(event: Event) -> bytes:
     """What orders this event. The same for a resend.
 
-    On the low-rate topics its case or dossier, or what it corrects, and for observations the indicator, so that
-    reports of one indicator follow each other; else its source.
+    Its case, or on the topic of records its dossier and for observations the indicator, so that reports of one
+    indicator follow each other; else its source, and for positions the unit.
     """
-    if type(event) is IndicatorObserved:
-        assert isinstance(event, IndicatorObserved)
+    topic = _by_type[type(event)]
+    if topic is CASES:
+        return case_of(event).encode()
+    if isinstance(event, IndicatorObserved):
         return f"{event.source}#{event.data.indicator}".encode()
-    if _by_type[type(event)].dedupe is Dedupe.FOREVER:
-        about = event.subject or event.supersedes or event.withdraws or event.id
-        return f"{event.source}#{about}".encode()
+    if topic.dedupe is Dedupe.FOREVER:
+        return f"{event.source}#{about(event)}".encode()
+    if isinstance(event, UnitPositioned):
+        return event.data.unit.encode()
     return event.source.encode()

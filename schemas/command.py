@@ -1,0 +1,292 @@
+"""What can people ask for, about a case or a unit?
+
+A command travels as an event (`ioc.case.command.v1`) whose subject is the case (`unit:<id>` for a unit's own state).
+One struct per action; the `action` field picks it. `version` is the case version that the actor saw: who decides on
+an older one is rejected, while a fact (a unit was on the scene at 14:02) holds whatever came in between.
+"""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from schemas.case import CaseId, Evidence, Severity
+
+Id = Annotated[str, Meta(min_length=1, max_length=128)]
+Note = Annotated[str, Meta(max_length=4000)]
+Words = Annotated[str, Meta(min_length=1, max_length=4000)]
+Title = Annotated[str, Meta(max_length=512)]
+
+
+class Actor(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Who asks, as `ingest` found it: never what the sender claims.
+
+    `areas` are area ids under whose trees the person works, `agencies` those whose cases the person handles beside
+    `agency`, the person's own; `sees_all`: cases of every agency.
+    """
+
+    id: str
+    roles: tuple[str, ...]
+    agency: str | None = None
+    agencies: tuple[str, ...] = ()
+    sees_all: bool = False
+    areas: tuple[str, ...] = ()
+    unit: str | None = None
+    tracking: str | None = None
+
+
+class Action(Struct, frozen=True, kw_only=True, tag_field="action", omit_defaults=True, gc=False):
+    """What all of them have."""
+
+    version: Annotated[int, Meta(ge=1)] | None = None
+
+
+class Open(Action, tag="open", frozen=True, kw_only=True, gc=False):
+    """An operator's own entry. The case's area and place are the event's."""
+
+    category: Id
+    title: Title
+    severity: Severity | None = None
+    text: Note = ""
+    accused_agency: Id | None = None
+
+
+class Triage(Action, tag="triage", frozen=True, kw_only=True, gc=False):
+    """Says what it is. What is left out stays as it is; clocks keep what has run."""
+
+    category: Id | None = None
+    severity: Severity | None = None
+    title: Title | None = None
+    accused_agency: Id | None = None
+    publish: bool | None = None
+
+
+class Assign(Action, tag="assign", frozen=True, kw_only=True, gc=False):
+    """Gives it to an agency; one that has it already transfers it (between levels or agencies) with one clock."""
+
+    agency: Id
+    note: Note = ""
+
+
+class Accept(Action, tag="accept", frozen=True, kw_only=True, gc=False):
+    """The agency takes it on."""
+
+
+class Merge(Action, tag="merge", frozen=True, kw_only=True, gc=False):
+    """Takes another case into this one. `other_version` is what was seen of it."""
+
+    other: CaseId
+    other_version: Annotated[int, Meta(ge=1)] | None = None
+
+
+class Unmerge(Action, tag="unmerge", frozen=True, kw_only=True, gc=False):
+    """Lets a case that was merged into this one go on by itself, in the state that it had."""
+
+    other: CaseId
+
+
+class Split(Action, tag="split", frozen=True, kw_only=True, gc=False):
+    """Puts some signals into a case of their own; merging that one again undoes it."""
+
+    members: Annotated[list[Id], Meta(min_length=1, max_length=500)]
+
+
+class Dismiss(Action, tag="dismiss", frozen=True, kw_only=True, gc=False):
+    """The proposal to merge with another case is wrong."""
+
+    other: CaseId
+
+
+class Dispatch(Action, tag="dispatch", frozen=True, kw_only=True, gc=False):
+    """Offers it to a unit. `force`: even one that is not known to be capable, for a reason."""
+
+    unit: Id
+    force: bool = False
+    reason: Note = ""
+
+
+class WithdrawOffer(Action, tag="withdraw_offer", frozen=True, kw_only=True, gc=False):
+    """The unit need not come."""
+
+    offer: Annotated[int, Meta(ge=1)]
+    reason: Note = ""
+
+
+class OfferStepped(Action, tag="offer", frozen=True, kw_only=True, gc=False):
+    """A unit's own step on an offer; the event's time is when it was so."""
+
+    offer: Annotated[int, Meta(ge=1)]
+    step: Literal["delivered", "seen", "accepted", "declined", "en_route", "on_scene", "done"]
+    reason: Note = ""
+    result: Note = ""
+    evidence: Annotated[list[Evidence], Meta(max_length=20)] = []
+
+
+class Wait(Action, tag="wait", frozen=True, kw_only=True, gc=False):
+    """Nothing can be done until the citizen answers or another agency does its part. The clocks pause."""
+
+    until: Literal["citizen", "agency"]
+    text: Words
+    agency: Id | None = None
+
+
+class Resume(Action, tag="resume", frozen=True, kw_only=True, gc=False):
+    """What was waited for has come."""
+
+    text: Note = ""
+
+
+class Answer(Action, tag="answer", frozen=True, kw_only=True, gc=False):
+    """Tells the citizen something."""
+
+    text: Words
+
+
+class AddNote(Action, tag="note", frozen=True, kw_only=True, gc=False):
+    """Adds to the timeline, for those who handle it."""
+
+    text: Note = ""
+    evidence: Annotated[list[Evidence], Meta(max_length=20)] = []
+
+
+class Resolve(Action, tag="resolve", frozen=True, kw_only=True, gc=False):
+    """It is done. The citizen is asked to confirm."""
+
+    result: Words
+    evidence: Annotated[list[Evidence], Meta(max_length=20)] = []
+
+
+class Close(Action, tag="close", frozen=True, kw_only=True, gc=False):
+    """Ends it. Needs a result and evidence, here or from before."""
+
+    result: Note = ""
+    evidence: Annotated[list[Evidence], Meta(max_length=20)] = []
+
+
+class Reject(Action, tag="reject", frozen=True, kw_only=True, gc=False):
+    """Nothing will be done, for this reason."""
+
+    reason: Words
+
+
+class Reopen(Action, tag="reopen", frozen=True, kw_only=True, gc=False):
+    """It was not done after all; the clocks run on."""
+
+    reason: Words
+
+
+class Acknowledge(Action, tag="acknowledge", frozen=True, kw_only=True, gc=False):
+    """Somebody has seen it: boards fall silent for all."""
+
+
+class ReviewViolation(Action, tag="review", frozen=True, kw_only=True, gc=False):
+    """One of the two verdicts that a camera violation needs, each by another person."""
+
+    upheld: bool
+    note: Note = ""
+
+
+class Reveal(Action, tag="reveal", frozen=True, kw_only=True, gc=False):
+    """Wants to see what is masked, for a reason. Who was shown what is on the audit log because of this."""
+
+    what: Literal["plate", "reporter"]
+    reason: Words
+
+
+class Confirm(Action, tag="confirm", frozen=True, kw_only=True, gc=False):
+    """The citizen agrees that it is fixed."""
+
+
+class Dispute(Action, tag="dispute", frozen=True, kw_only=True, gc=False):
+    """The citizen does not agree."""
+
+    reason: Words
+
+
+class Rate(Action, tag="rate", frozen=True, kw_only=True, gc=False):
+    """How satisfied the citizen is."""
+
+    score: Annotated[int, Meta(ge=1, le=5)]
+    comment: Note = ""
+
+
+class Reply(Action, tag="reply", frozen=True, kw_only=True, gc=False):
+    """The citizen answers what was asked, or adds something."""
+
+    text: Words
+    evidence: Annotated[list[Evidence], Meta(max_length=20)] = []
+
+
+class DeadlinePassed(Action, tag="deadline", frozen=True, kw_only=True, gc=False):
+    """A deadline of the case was due at this moment. Sent by the centre itself."""
+
+    name: Annotated[str, Meta(max_length=128)]
+    due_at: Annotated[datetime, Meta(tz=True)]
+
+
+class SetAvailability(Action, tag="availability", frozen=True, kw_only=True, gc=False):
+    """A unit says whether it can be sent. The subject is `unit:<id>`."""
+
+    status: Literal["available", "busy", "off"]
+    until: Annotated[datetime, Meta(tz=True)] | None = None
+    note: Note = ""
+
+
+class Silence(Action, tag="silence", frozen=True, kw_only=True, gc=False):
+    """An alert rule (the subject is `alert:<rule>`) opens nothing until a moment, in `area` or everywhere."""
+
+    until: Annotated[datetime, Meta(tz=True)]
+    area: Id | None = None
+    reason: Words
+
+
+class ErasePerson(Action, tag="erase", frozen=True, kw_only=True, gc=False):
+    """Destroys a person's key (the subject is `person:<id>`): what was kept under it can never be read again."""
+
+    reason: Words
+
+
+AnyAction = (
+    Open
+    | Triage
+    | Assign
+    | Accept
+    | Merge
+    | Unmerge
+    | Split
+    | Dismiss
+    | Dispatch
+    | WithdrawOffer
+    | OfferStepped
+    | Wait
+    | Resume
+    | Answer
+    | AddNote
+    | Resolve
+    | Close
+    | Reject
+    | Reopen
+    | Acknowledge
+    | ReviewViolation
+    | Reveal
+    | Confirm
+    | Dispute
+    | Rate
+    | Reply
+    | DeadlinePassed
+    | SetAvailability
+    | Silence
+    | ErasePerson
+)
+
+
+class Command(Struct, frozen=True, kw_only=True, gc=False):
+    """What an event of type `ioc.case.command.v1` holds."""
+
+    do: AnyAction
+    actor: Actor
+
+
+def name_of(action: Action) -> str:
+    """An action's name, as it is on the wire."""
+    return str(action.__struct_config__.tag)
