@@ -9,7 +9,8 @@ from schemas.event import EVENT_TYPES
 @pytest.mark.parametrize("event", EVENT_TYPES)
 def test_no_data_hides_a_field_of_the_envelope(event: str) -> None:
     fields = data_fields(event)
-    assert fields
+    # Of a command nothing is measured but that it was given.
+    assert fields or event == "ioc.case.command.v1"
     assert not fields.keys() & ENVELOPE_FIELDS.keys()
 
 

@@ -7,9 +7,12 @@ import msgspec
 import pytest
 
 from schemas import codec, topics
+from schemas.case import case_id
 from schemas.event import EVENT_TYPES, AnyEvent, Event
-from schemas.topics import ALL, CASES, DEAD, DETECTIONS, INPUTS, METRICS, RECORDS, Dedupe, Topic
+from schemas.topics import ALL, CASES, DEAD, DETECTIONS, INPUTS, METRICS, RECORDS, UNITS, Dedupe, Topic
 from tests.schemas.test_codec import GOOD, raw
+
+CASE = case_id("s", "case-7").encode()
 
 
 def event(type_: str, **given: Any) -> AnyEvent:
@@ -20,16 +23,20 @@ def event(type_: str, **given: Any) -> AnyEvent:
 @pytest.mark.parametrize(
     ("type_", "topic", "key"),
     [
-        pytest.param("ioc.feedback.received.v1", CASES, b"s#case-7", id="report"),
-        pytest.param("ioc.feedback.closed.v1", CASES, b"s#case-7", id="its end has the same key"),
-        pytest.param("ioc.feedback.answered.v1", CASES, b"s#case-7", id="answer"),
-        pytest.param("ioc.feedback.reopened.v1", CASES, b"s#case-7", id="reopening"),
-        pytest.param("ioc.feedback.rated.v1", CASES, b"s#case-7", id="rating"),
+        pytest.param("ioc.feedback.received.v1", CASES, CASE, id="report"),
+        pytest.param("ioc.feedback.closed.v1", CASES, CASE, id="its end has the same key"),
+        pytest.param("ioc.feedback.answered.v1", CASES, CASE, id="answer"),
+        pytest.param("ioc.feedback.reopened.v1", CASES, CASE, id="reopening"),
+        pytest.param("ioc.feedback.rated.v1", CASES, CASE, id="rating"),
         pytest.param("ioc.dossier.received.v1", RECORDS, b"s#case-7", id="dossier"),
         pytest.param("ioc.dossier.closed.v1", RECORDS, b"s#case-7", id="its decision has the same key"),
         pytest.param("ioc.dossier.rated.v1", RECORDS, b"s#case-7", id="its rating, too"),
         pytest.param("ioc.indicator.observed.v1", RECORDS, b"s#i", id="reports of one indicator follow each other"),
-        pytest.param("ioc.camera.incident.v1", CASES, b"s#case-7", id="incident"),
+        pytest.param("ioc.camera.incident.v1", CASES, CASE, id="incident"),
+        pytest.param("ioc.alert.changed.v1", CASES, CASE, id="alert"),
+        pytest.param("ioc.case.command.v1", CASES, b"case-7", id="a command names its case"),
+        pytest.param("ioc.case.step.v1", CASES, b"case-7", id="a step, too"),
+        pytest.param("ioc.unit.position.v1", UNITS, b"doi-1", id="position"),
         pytest.param("ioc.camera.detection.v1", DETECTIONS, b"s", id="detection"),
         pytest.param("ioc.service.metric.v1", METRICS, b"s", id="metric"),
     ],
@@ -41,7 +48,7 @@ def test_topic_and_key(type_: str, topic: Topic, key: bytes) -> None:
 
 
 def test_a_case_without_reference_is_its_own() -> None:
-    assert topics.key_of(event("ioc.feedback.received.v1", id="r-1")) == b"s#r-1"
+    assert topics.key_of(event("ioc.feedback.received.v1", id="r-1")) == case_id("s", "r-1").encode()
 
 
 def test_a_correction_without_a_case_goes_where_its_original_went() -> None:
