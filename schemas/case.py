@@ -107,6 +107,7 @@ class Clock(Struct, frozen=True, kw_only=True, omit_defaults=True):
     `ran_s`      what had run when it was last started or paused
     `since`      from when it runs; None while it is paused or stopped
     `due_at`     when it will have run out if nothing pauses it; None while it is paused or stopped
+    `warn_at`    when the share `warn_share` of it will have run, likewise; None also where nobody is warned
     """
 
     name: ClockName
@@ -119,6 +120,7 @@ class Clock(Struct, frozen=True, kw_only=True, omit_defaults=True):
     stopped_at: datetime | None = None
     breached_at: datetime | None = None
     warn_share: float | None = None
+    warn_at: datetime | None = None
     warned_at: datetime | None = None
 
 

@@ -15,7 +15,10 @@ from schemas.agency import AGENCIES_FILE, Agency, parse_agencies
 from schemas.area import AreaTree, Zone
 from schemas.area_table import AREAS_FILE, LINEAGE_FILE, parse_area_tree
 from schemas.boundary import BOUNDARIES_FILE
+from schemas.calendar import Calendar
 from schemas.category import CASES_FILE, CaseRules, parse_case_rules
+from schemas.clock_plan import ClockPlan
+from schemas.dispatch_plan import DispatchPlan
 from schemas.errors import SiteError
 from schemas.event import AreaCode
 from schemas.kpi import Catalogue
@@ -24,6 +27,7 @@ from schemas.kpi_table import mistakes as kpi_mistakes
 from schemas.report import REPORTS_FILE, Report, parse_reports
 from schemas.site_file import check_zone, convert_file
 from schemas.toml_lines import line_of, toml_lines
+from schemas.unit import Unit
 
 _T = TypeVar("_T")
 
@@ -98,6 +102,10 @@ class Site(Struct, frozen=True, kw_only=True):
     reports: tuple[Report, ...] = ()
     agencies: Mapping[str, Agency] = {}
     cases: CaseRules | None = None
+    calendars: Mapping[str, Calendar] = {}
+    clocks: tuple[ClockPlan, ...] = ()
+    units: Mapping[str, Unit] = {}
+    dispatch: DispatchPlan = DispatchPlan()
 
 
 Pack = Mapping[str, str]
