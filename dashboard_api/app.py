@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse
 from dashboard_api.config import DashboardConfig
 from dashboard_api.database import Database
 from dashboard_api.feed import Feed
+from dashboard_api.guard import Guard
 from dashboard_api.hub import Hub
 from dashboard_api.live import LiveFeed
 from dashboard_api.pages import load_pages, page_routes
@@ -67,6 +68,7 @@ def create_app(config: DashboardConfig) -> FastAPI:
     )
     app.state.database = database
     app.state.feed = feed
+    app.state.guard = Guard(config.current_site, config.now, config.trust)
     app.openapi = describe(app.openapi, (*ANSWERS, *FIGURES))
     answer_problems(app)
     app.include_router(routes(config, database))

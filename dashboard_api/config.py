@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from msgspec import Struct
 
 from schemas.site import Site
+from schemas.token import Trust
 
 
 class Bounds(Struct, frozen=True, kw_only=True):
@@ -35,13 +36,17 @@ class Bounds(Struct, frozen=True, kw_only=True):
 
 
 class DashboardConfig(Struct, frozen=True, kw_only=True):
-    """All that `create_app` needs. `origins` are further web origins whose pages may open the live feed."""
+    """All that `create_app` needs. `origins` are further web origins whose pages may open the live feed.
+
+    `trust` is whose tokens count; without it nobody can sign in.
+    """
 
     database_url: str
     current_site: Callable[[], Site]
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     bounds: Bounds = Bounds()
     origins: tuple[str, ...] = ()
+    trust: Trust | None = None
 
     @property
     def site(self) -> Site:

@@ -9,6 +9,7 @@ _FAST_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 
 
 CLIENTS = Gauge("ioc_dashboard_clients", "Live clients connected.")
 REFUSED_CLIENTS = Counter("ioc_dashboard_refused_clients", "Live clients turned away.", ["reason"])
+REFUSED_TOKENS = Counter("ioc_dashboard_refused_tokens", "Requests whose sign-in did not hold.", ["reason"])
 CLOSED_SLOW_CLIENTS = Counter("ioc_dashboard_closed_slow_clients", "Live clients closed because they took nothing.")
 MESSAGES_OUT = Counter("ioc_dashboard_messages_out", "Messages sent to live clients.")
 SNAPSHOTS = Counter("ioc_dashboard_answers", "First answers to subscriptions, by kind.", ["kind"])

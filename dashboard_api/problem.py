@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from dashboard_api.refusal import RefusalReason, Refused
-from schemas.errors import DependencyUnavailable
+from schemas.errors import AccessRefused, DependencyUnavailable
 
 CONTENT_TYPE = "application/problem+json"
 
@@ -34,6 +34,7 @@ class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
 def answer_problems(app: FastAPI) -> None:
     """Makes every error of this app a problem document."""
     app.add_exception_handler(Refused, _refused)
+    app.add_exception_handler(AccessRefused, _not_let_in)
     app.add_exception_handler(DependencyUnavailable, _unavailable)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
@@ -64,6 +65,18 @@ def _reply(
 async def _refused(_: Request, error: Exception) -> Response:
     refused = cast("Refused", error)
     return _reply(refused.status, refused.detail, field=refused.field, reason=refused.reason.value, fix=refused.fix)
+
+
+async def _not_let_in(_: Request, error: Exception) -> Response:
+    refused = cast("AccessRefused", error)
+    return _reply(
+        refused.status,
+        refused.detail,
+        field="Authorization",
+        reason=refused.reason.value,
+        fix=refused.fix,
+        headers={"WWW-Authenticate": "Bearer"} if refused.status == 401 else None,
+    )
 
 
 async def _unavailable(_: Request, error: Exception) -> Response:

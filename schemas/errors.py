@@ -3,6 +3,7 @@
 IocError
 ├── InvalidEvent            their fault: refused at the door, or dead-lettered when found on the log
 │   └── InvalidBody         a request body that cannot be taken apart into events
+├── AccessRefused           theirs: who asks is not proved (401), or may not do this (403)
 ├── SiteError               the site pack's fault: file, position, reason and fix
 ├── DependencyUnavailable   nobody's fault: bounded wait, 503 or retry, recovery by itself
 ├── OperatorError           whoever runs the centre can mend it: one line with the remedy
@@ -34,8 +35,31 @@ class Reason(StrEnum):
     UNKNOWN_PLACE = "unknown_place"
     FUTURE_TIME = "future_time"
     NOT_CORRECTABLE = "not_correctable"
+    INTERNAL_TYPE = "internal_type"
+    NOT_SEALED = "not_sealed"
+    NO_KEYS = "no_keys"
+    NOT_SIGNED_IN = "not_signed_in"
+    NOT_ALLOWED = "not_allowed"
+    TOO_MANY = "too_many"
     UNSUPPORTED_MEDIA = "unsupported_media"
     SLOW_BODY = "slow_body"
+
+
+class AccessReason(StrEnum):
+    """Why somebody is not let in. Used as it is in answers and metric labels."""
+
+    NOT_SIGNED_IN = "not_signed_in"
+    MALFORMED = "malformed_token"
+    ALGORITHM = "token_algorithm"
+    UNKNOWN_KEY = "unknown_key"
+    SIGNATURE = "bad_signature"
+    EXPIRED = "token_expired"
+    NOT_YET = "token_not_yet"
+    WRONG_ISSUER = "wrong_issuer"
+    WRONG_AUDIENCE = "wrong_audience"
+    UNKNOWN_PERSON = "unknown_person"
+    CROSS_SITE = "cross_site"
+    NOT_ALLOWED = "not_allowed"
 
 
 class IocError(Exception):
@@ -59,6 +83,18 @@ class InvalidEvent(IocError):
 
 class InvalidBody(InvalidEvent):
     """A request body that cannot be taken apart into events: nothing of it is taken."""
+
+
+class AccessRefused(IocError):
+    """Somebody is not let in: `status` is 401 while it is not known who asks, 403 when that one may not."""
+
+    def __init__(self, reason: AccessReason, detail: str, fix: str) -> None:
+        super().__init__(f"{detail} ({reason}). {fix}")
+        self.reason = reason
+        self.detail = detail
+        self.fix = fix
+        known = {AccessReason.UNKNOWN_PERSON, AccessReason.CROSS_SITE, AccessReason.NOT_ALLOWED}
+        self.status = 403 if reason in known else 401
 
 
 class SiteError(IocError):

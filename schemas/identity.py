@@ -4,18 +4,28 @@ A token says who somebody is; `people.toml` in the site pack says what that pers
 seen is `may_see`; the dashboard says the same in SQL, and tests hold the two together.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import time
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from msgspec import Meta, Struct
 
 from schemas.agency import AgencyId
-from schemas.area_id import AreaId
+from schemas.area_id import AreaCode, AreaId
 from schemas.command import Actor
+from schemas.errors import SiteError
+from schemas.site_file import convert_file, suggestion
+from schemas.toml_lines import Path, line_of, toml_lines
+
+if TYPE_CHECKING:
+    from schemas.area import AreaTree
+    from schemas.site import Site
 
 PEOPLE_FILE = "people.toml"
+
+EVERY_AGENCY = "*"
+"""In `agencies`: cases of all of them, complaints about conduct excepted."""
 
 PersonId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@+-]{0,127}\Z")]
 
@@ -55,6 +65,125 @@ class Person(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     quiet_from: time | None = None
     quiet_to: time | None = None
     digest: bool = False
+
+
+class _File(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    # A file that declares nobody would open everything to everyone, for that is what having no file means.
+    person: Annotated[list[Person], Meta(min_length=1)]
+
+
+NOT_STAFF = {
+    Role.CITIZEN: "whoever holds a case's tracking secret is one",
+    Role.SYSTEM: "only the centre itself is",
+}
+"""Roles that nobody is given in `people.toml`, each with the reason."""
+
+NOBODY = Actor(id="nobody", roles=())
+"""Who has not signed in where one has to: sees what is public."""
+
+
+def parse_people(text: str) -> dict[str, Person]:
+    """The people by id, in the file's order. Raises SiteError."""
+    given = convert_file(text, _File, PEOPLE_FILE).person
+    found: dict[str, Person] = {}
+    for number, person in enumerate(given):
+        if person.id in found:
+            raise _wrong(text, (number, "id"), f"the id {person.id!r} is used twice", "Give every person their own.")
+        found[person.id] = person
+        for at, role in enumerate(person.roles):
+            if role in NOT_STAFF:
+                reason = f"nobody is given the role {role.value!r}: {NOT_STAFF[role]}"
+                staff = ", ".join(other for other in Role if other not in NOT_STAFF)
+                raise _wrong(text, (number, "roles", at), reason, f"Use some of: {staff}.")
+        if (person.unit is None) is (Role.UNIT in person.roles):
+            reason = f"{person.id!r} has {'no unit' if person.unit is None else 'a unit'}, "
+            reason += "but the role 'unit'" if person.unit is None else "but not the role 'unit'"
+            raise _wrong(text, (number, "roles"), reason, "Give both, or neither.")
+        if (person.quiet_from is None) is not (person.quiet_to is None):
+            reason = f"{person.id!r} has only one of `quiet_from` and `quiet_to`"
+            raise _wrong(text, (number,), reason, "Give both, or neither.")
+    return found
+
+
+def check_people(
+    text: str,
+    people: Mapping[str, Person],
+    *,
+    areas: "AreaTree",
+    agencies: Collection[str],
+    languages: Sequence[str],
+    units: Collection[str] | None = None,
+) -> None:
+    """Raises SiteError for an area, agency, unit or language that the rest of the pack does not declare.
+
+    Units are checked where the pack declares some.
+    """
+    for number, person in enumerate(people.values()):
+        named: list[tuple[str, str, Path, Collection[str]]] = []
+        if person.agency is not None:
+            named.append(("agency", person.agency, (number, "agency"), agencies))
+        for at, agency in enumerate(person.agencies):
+            if agency != EVERY_AGENCY:
+                named.append(("agency", agency, (number, "agencies", at), agencies))
+        if person.unit is not None and units is not None:
+            named.append(("unit", person.unit, (number, "unit"), units))
+        if person.language is not None:
+            named.append(("language", person.language, (number, "language"), languages))
+        for kind, word, path, known in named:
+            if word not in known:
+                fix = suggestion(word, known) if known else f"Declare it; this pack has no {kind} at all."
+                raise _wrong(text, path, f"{kind} {word!r} is not known", fix)
+        for at, code in enumerate(person.areas):
+            if areas.by_code(areas.list_id, AreaCode(code)) is None:
+                known = [area.code for area in areas if area.list_id == areas.list_id]
+                fix = f"{_short(suggestion(code, known))} Codes are those of the list {areas.list_id!r}."
+                raise _wrong(text, (number, "areas", at), f"area {code!r} is not known", fix)
+
+
+def _short(fix: str) -> str:
+    """A list of thousands of codes helps nobody."""
+    return fix if len(fix) <= 200 else "See areas.csv."
+
+
+def _wrong(text: str, path: Path, reason: str, fix: str) -> SiteError:
+    return SiteError(PEOPLE_FILE, f"line {line_of(toml_lines(text), ('person', *path))}", reason, fix)
+
+
+def actor_from(site: "Site", person: Person) -> Actor:
+    """Who a person of `people.toml` is, to whoever decides or shows: codes become area ids.
+
+    An area of the present list stands for those of earlier lists that lie wholly in it, too. A code that a newer pack
+    no longer has gives nothing.
+    """
+    found = (site.areas.by_code(site.areas.list_id, AreaCode(code)) for code in person.areas)
+    ids = [whole for area in found if area is not None for whole in site.areas.cover(area.id).whole]
+    return Actor(
+        id=person.id,
+        roles=tuple(role.value for role in person.roles),
+        agency=person.agency,
+        agencies=tuple(agency for agency in person.agencies if agency != EVERY_AGENCY),
+        sees_all=EVERY_AGENCY in person.agencies,
+        areas=tuple(dict.fromkeys(ids)),
+        unit=person.unit,
+    )
+
+
+def actor_without_token(site: "Site") -> Actor:
+    """Who somebody is that shows no token: NOBODY, but where the pack declares no people everyone may do all."""
+    if site.people:
+        return NOBODY
+    return Actor(
+        id="anyone",
+        roles=(Role.OPERATOR.value, Role.DISPATCHER.value, Role.LEADER.value),
+        sees_all=True,
+        areas=tuple(site.areas.cover(site.areas.root.id).whole),
+    )
+
+
+def actor_of_subject(site: "Site", subject: str) -> Actor | None:
+    """Who a verified token's subject is; None for somebody whom the pack does not, or no longer, declare."""
+    person = site.people.get(subject)
+    return None if person is None else actor_from(site, person)
 
 
 class Seen(Struct, frozen=True, kw_only=True):

@@ -21,6 +21,7 @@ from schemas.clock_plan import ClockPlan
 from schemas.dispatch_plan import DispatchPlan
 from schemas.errors import SiteError
 from schemas.event import AreaCode
+from schemas.identity import PEOPLE_FILE, Person, check_people, parse_people
 from schemas.kpi import Catalogue
 from schemas.kpi_table import KPIS_FILE, parse_kpis
 from schemas.kpi_table import mistakes as kpi_mistakes
@@ -33,7 +34,7 @@ _T = TypeVar("_T")
 
 SITE_FILE = "site.toml"
 REQUIRED_FILES = (SITE_FILE, AREAS_FILE, KPIS_FILE)
-OPTIONAL_FILES = (LINEAGE_FILE, BOUNDARIES_FILE, REPORTS_FILE, AGENCIES_FILE, CASES_FILE)
+OPTIONAL_FILES = (LINEAGE_FILE, BOUNDARIES_FILE, REPORTS_FILE, AGENCIES_FILE, CASES_FILE, PEOPLE_FILE)
 
 _WEEK_S = 7 * 24 * 60 * 60
 _YEAR_S = 366 * 24 * 60 * 60
@@ -106,6 +107,7 @@ class Site(Struct, frozen=True, kw_only=True):
     clocks: tuple[ClockPlan, ...] = ()
     units: Mapping[str, Unit] = {}
     dispatch: DispatchPlan = DispatchPlan()
+    people: Mapping[str, Person] = {}
 
 
 Pack = Mapping[str, str]
@@ -127,14 +129,29 @@ def parse_site(pack: Pack) -> Site:
     header = parse_header(pack[SITE_FILE])
     areas = parse_area_tree(pack, header.area_list, header.zone)
     kpis = parse_kpis(pack[KPIS_FILE], header.languages, areas)
-    return Site(
+    site = Site(
         header=header,
         areas=areas,
         kpis=kpis,
         reports=parse_reports(pack[REPORTS_FILE], kpis) if REPORTS_FILE in pack else (),
         agencies=parse_agencies(pack[AGENCIES_FILE]) if AGENCIES_FILE in pack else {},
         cases=parse_case_rules(pack[CASES_FILE]) if CASES_FILE in pack else None,
+        people=parse_people(pack[PEOPLE_FILE]) if PEOPLE_FILE in pack else {},
     )
+    _check_across(pack, site)
+    return site
+
+
+def _check_across(pack: Pack, site: Site) -> None:
+    """Raises SiteError where one file names what another one ought to declare, and does not."""
+    if PEOPLE_FILE in pack:
+        check_people(
+            pack[PEOPLE_FILE],
+            site.people,
+            areas=site.areas,
+            agencies=site.agencies,
+            languages=site.header.languages,
+        )
 
 
 def mistakes(pack: Pack) -> list[SiteError]:
@@ -149,9 +166,16 @@ def mistakes(pack: Pack) -> list[SiteError]:
         found += wrong
         if not wrong and REPORTS_FILE in pack:
             _tried(found, lambda: parse_reports(pack[REPORTS_FILE], parse_kpis(pack[KPIS_FILE])))
-    for file, parse in ((AGENCIES_FILE, parse_agencies), (CASES_FILE, parse_case_rules)):
+    for file, parse in (
+        (AGENCIES_FILE, parse_agencies),
+        (CASES_FILE, parse_case_rules),
+        (PEOPLE_FILE, parse_people),
+    ):
         if file in pack:
             _tried(found, partial(parse, pack[file]))
+    if not found:
+        # Whether the files fit together can be asked only where each is right in itself.
+        _tried(found, partial(parse_site, pack))
     return found
 
 

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from ingest.decode.cloudevents import Judged
 from ingest.decode.media import ACCEPTED
-from schemas.errors import DependencyUnavailable, InvalidBody, Reason
+from schemas.errors import AccessReason, AccessRefused, DependencyUnavailable, InvalidBody, Reason
 
 JSON = b"application/json"
 PROBLEM = b"application/problem+json"
@@ -26,6 +26,7 @@ TITLES = {
     422: "Every event is refused",
     503: "The service cannot take events now",
 }
+ACCESS_TITLES = {401: "Who sends this is not known", 403: "Whoever sends this may not"}
 _STATUSES = {Reason.TOO_LARGE: 413, Reason.UNSUPPORTED_MEDIA: 415, Reason.SLOW_BODY: 408}
 _encode = msgspec.json.Encoder().encode
 
@@ -79,6 +80,16 @@ class Problem(Struct, frozen=True, omit_defaults=True):
     results: list[AcceptedResult | RejectedResult] | None = None
 
 
+class AccessProblem(Struct, frozen=True):
+    """A refusal of somebody who is not let in."""
+
+    title: str
+    status: int
+    detail: str
+    reason: AccessReason
+    fix: str
+
+
 def for_judged(judged: Judged) -> Answer:
     """202 with one result for each event; 422 with the same when none was taken."""
     # Nearly always all are taken, so the results begin so.
@@ -110,3 +121,10 @@ def for_unavailable(error: DependencyUnavailable) -> Answer:
     """503 with Retry-After. Nothing is promised: the sender sends all again, with the same ids."""
     problem = Problem(TITLES[503], 503, str(error), fix="Send all events again, with the same ids.")
     return Answer(503, PROBLEM, _encode(problem), ((b"retry-after", str(error.retry_after_s).encode()),))
+
+
+def for_access_refused(error: AccessRefused) -> Answer:
+    """401 while it is not known who asks, 403 when that one may not."""
+    problem = AccessProblem(ACCESS_TITLES[error.status], error.status, error.detail, error.reason, error.fix)
+    headers = ((b"www-authenticate", b"Bearer"),) if error.status == 401 else ()
+    return Answer(error.status, PROBLEM, _encode(problem), headers)

@@ -17,12 +17,16 @@ from ingest.gateway.events import EventsEndpoint
 from ingest.gateway.openapi import describe_events
 from ingest.gateway.producer import ACK_WAIT_S, PENDING_BYTES_MAX, Producer, State
 from schemas.site import Site
+from schemas.token import Trust
 
 EVENTS_PATH = "/v1/events"
 
 
 class IngestConfig(Struct, frozen=True, kw_only=True):
-    """All that the gateway is told from outside. `kafka` is a list of bootstrap servers, as `host:port,host:port`."""
+    """All that the gateway is told from outside. `kafka` is a list of bootstrap servers, as `host:port,host:port`.
+
+    `trust` is whose tokens count; without it nobody can sign in.
+    """
 
     kafka: str
     topic_prefix: str
@@ -34,6 +38,7 @@ class IngestConfig(Struct, frozen=True, kw_only=True):
     batch_events_max: int = BATCH_EVENTS_MAX
     pending_bytes_max: int = PENDING_BYTES_MAX
     ack_wait_s: float = ACK_WAIT_S
+    trust: Trust | None = None
 
     @property
     def site(self) -> Site:

@@ -1,0 +1,133 @@
+"""Who asks the dashboard, and is that enough for what is asked?
+
+`actor_of` and `signed_in` are dependencies of routes and of WebSockets. Who it is follows from the token alone, and
+what that person may do from the site pack in force at that moment.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Annotated, cast
+
+from fastapi import Depends
+from msgspec import Struct
+from starlette.requests import HTTPConnection
+
+from dashboard_api import metrics
+from schemas.command import Actor
+from schemas.credential import Credential, check_same_site, credential_of
+from schemas.errors import AccessReason, AccessRefused
+from schemas.identity import NOBODY, Role, actor_of_subject, actor_without_token
+from schemas.site import Site
+from schemas.token import Trust, key_id_of, verify
+
+SIGN_IN = "Sign in at /signin, or send a header `Authorization: Bearer <token>`."
+
+
+class SignIn(Struct, frozen=True):
+    """Whose token a connection has shown, and until when it counts. Nobody's: both are None."""
+
+    subject: str | None = None
+    expires_at: datetime | None = None
+
+
+class Guard:
+    """Holds whom to trust. Without `trust` nobody can sign in."""
+
+    def __init__(self, current_site: Callable[[], Site], now: Callable[[], datetime], trust: Trust | None) -> None:
+        self._current_site = current_site
+        self._now = now
+        self._trust = trust
+
+    async def sign_in_of(self, connection: HTTPConnection) -> SignIn:
+        """Whose token is shown. Raises AccessRefused for a token that does not hold, DependencyUnavailable.
+
+        A pack that declares no people asks for no token, and looks at none.
+        """
+        headers = connection.scope["headers"]
+        credential = credential_of(headers) if self._current_site().people else None
+        if credential is None:
+            return SignIn()
+        try:
+            if credential.by_cookie:
+                check_same_site(connection.scope.get("method", "GET"), headers)
+            return await self._verified(credential)
+        except AccessRefused as refused:
+            metrics.REFUSED_TOKENS.labels(refused.reason.value).inc()
+            raise
+
+    async def _verified(self, credential: Credential) -> SignIn:
+        if self._trust is None:
+            raise AccessRefused(AccessReason.WRONG_ISSUER, "no issuer of tokens is set up", "Set IOC_OIDC_ISSUER.")
+        keys = await self._trust.keys(key_id_of(credential.token))
+        found = verify(
+            credential.token, keys, issuer=self._trust.issuer, audience=self._trust.audience, now=self._now()
+        )
+        return SignIn(found.subject, found.expires_at)
+
+    def actor(self, sign_in: SignIn) -> Actor:
+        """Who that is now. Raises AccessRefused once the token has expired, or the pack no longer has the person.
+
+        A live connection asks again whenever it matters: what it was told at first may no longer hold.
+        """
+        site = self._current_site()
+        if not site.people or sign_in.subject is None:
+            return actor_without_token(site)
+        if sign_in.expires_at is not None and sign_in.expires_at < self._now():
+            raise AccessRefused(AccessReason.EXPIRED, "the sign-in has expired", SIGN_IN)
+        actor = actor_of_subject(site, sign_in.subject)
+        if actor is None:
+            raise AccessRefused(
+                AccessReason.UNKNOWN_PERSON,
+                f"people.toml has nobody with the id {sign_in.subject!r}",
+                "Let an administrator add this person.",
+            )
+        return actor
+
+
+def guard_of(connection: HTTPConnection) -> Guard:
+    """The app's guard."""
+    return cast("Guard", connection.app.state.guard)
+
+
+async def actor_of(connection: HTTPConnection) -> Actor:
+    """Who asks; NOBODY where no token is shown, which is enough for what is public.
+
+    Raises AccessRefused for a token that does not hold. One in a cookie is then as good as none: the browser sends it
+    by itself, and an old one must not keep anybody from what is public.
+    """
+    guard = guard_of(connection)
+    try:
+        return guard.actor(await guard.sign_in_of(connection))
+    except AccessRefused as refused:
+        if refused.reason is not AccessReason.CROSS_SITE and _by_cookie(connection):
+            return NOBODY
+        raise
+
+
+async def signed_in(connection: HTTPConnection) -> Actor:
+    """Who asks. Raises AccessRefused for nobody."""
+    guard = guard_of(connection)
+    actor = guard.actor(await guard.sign_in_of(connection))
+    if actor is NOBODY:
+        raise AccessRefused(AccessReason.NOT_SIGNED_IN, "this needs a sign-in", SIGN_IN)
+    return actor
+
+
+def require(actor: Actor, *roles: Role) -> None:
+    """Raises AccessRefused for somebody who has none of these roles."""
+    if not set(roles) & set(actor.roles):
+        words = ", ".join(role.value for role in roles)
+        detail = f"this needs one of the roles {words}" if len(roles) > 1 else f"this needs the role {words}"
+        raise AccessRefused(AccessReason.NOT_ALLOWED, detail, "Ask somebody who has it.")
+
+
+Viewer = Annotated[Actor, Depends(actor_of)]
+"""Of a route that shows what is public to NOBODY, and more to others."""
+
+SignedIn = Annotated[Actor, Depends(signed_in)]
+"""Of a route that nobody may use without a sign-in."""
+
+
+def _by_cookie(connection: HTTPConnection) -> bool:
+    credential = credential_of(connection.scope["headers"])
+    return credential is not None and credential.by_cookie
