@@ -1,0 +1,113 @@
+"""What may a decision about a case look at, and what may come of it?
+
+Values only. The store reads a `Scene` under locks, `decide` says what follows, and the store writes that: in one
+transaction, so that nothing else decides in between.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Literal, NamedTuple
+
+from msgspec import Struct
+
+from schemas.area_id import AreaId
+from schemas.case import Case, CaseId, Entry, Refusal
+from schemas.command import AnyAction
+from schemas.event import AnyEvent, CaseStep, FeedbackReceived
+from schemas.site import Site
+from schemas.unit import UnitState
+from streams.core.notice import Notice
+
+NEAR_MAX = 50
+"""Open cases near a new one that are looked at for proposals: the nearest."""
+
+
+class Scene(Struct, frozen=True, kw_only=True):
+    """All that is known when an event is decided.
+
+    `cases`    by id, as far as they exist: those of `cases_needed`, and of each the ones that `next_case` leads to
+    `units`    what is known of units, by id: at least those of `units_needed`. One never heard of may be left out
+    `signals`  stored events by (source, id): those of `signals_needed`
+    `near`     open cases near a new one (`wants_near`): within the site's radius and time, at most `NEAR_MAX`
+    """
+
+    site: Site
+    cases: Mapping[CaseId, Case] = {}
+    units: Mapping[str, UnitState] = {}
+    signals: Mapping[tuple[str, str], AnyEvent] = {}
+    near: Sequence[Case] = ()
+
+
+class Proposal(Struct, frozen=True, kw_only=True):
+    """Two open cases may be one: `case` is the newer. `reasons` say what made the score, which is from 0 to 1."""
+
+    case: CaseId
+    other: CaseId
+    score: float
+    reasons: tuple[str, ...]
+
+
+class Judged(Struct, frozen=True, kw_only=True):
+    """Somebody said what two cases are to each other. The row of `proposal` may name them in either order."""
+
+    case: CaseId
+    other: CaseId
+    state: Literal["merged", "dismissed"]
+
+
+class Silenced(Struct, frozen=True, kw_only=True):
+    """An alert rule opens nothing until a moment; `area` is an area's id, None is everywhere."""
+
+    rule: str
+    until: datetime
+    area: str | None
+    by: str
+    reason: str
+
+
+class Step(NamedTuple):
+    """A step that a case took, to be counted: see `streams.core.consequence.stepped`."""
+
+    case: Case
+    at: datetime
+    data: CaseStep
+
+
+class Following(NamedTuple):
+    """A command that follows from a decision: see `streams.core.consequence.following`."""
+
+    case: CaseId
+    area: AreaId
+    action: AnyAction
+
+
+class Decided(Struct, frozen=True, kw_only=True):
+    """What follows from one event. Refused: nothing but `refusal` and `detail`, and what the current state is.
+
+    `subject`   the case or unit that it was decided on, after merges; None where there is none, or none to be known
+    `cases`     new versions of all that changed; each version is one more than the scene's (1 for a new case)
+    `entries`   lines for timelines, also of cases that did not change otherwise; `number` is 0: the store numbers them
+    `units`     new versions of what is known of units
+    `steps`     facts to be counted, `commands` what follows by itself; both go onto the log
+    `signals`   corrections of earlier reports, whole and with their identity, to be put onto the log by `key_of`
+    `silenced`, `erased`  what a command about an alert rule or a person asks for
+    """
+
+    refusal: Refusal | None = None
+    detail: str = ""
+    subject: CaseId | str | None = None
+    cases: tuple[Case, ...] = ()
+    entries: tuple[Entry, ...] = ()
+    units: tuple[UnitState, ...] = ()
+    steps: tuple[Step, ...] = ()
+    commands: tuple[Following, ...] = ()
+    signals: tuple[FeedbackReceived, ...] = ()
+    notices: tuple[Notice, ...] = ()
+    proposals: tuple[Proposal, ...] = ()
+    judged: tuple[Judged, ...] = ()
+    silenced: tuple[Silenced, ...] = ()
+    erased: tuple[str, ...] = ()
+
+
+NOTHING = Decided()
+"""What follows from an event that concerns no case."""
