@@ -4,21 +4,21 @@ People ask for quarters of an hour, weeks and years; minutes, hours and days are
 one local midnight to the next, and so is everything longer.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from itertools import pairwise
-from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
+from schemas.pieces import BEGINNING_S as BEGINNING_S
+from schemas.pieces import DAY_S as DAY_S
+from schemas.pieces import Piece as Piece
+from schemas.pieces import back as back
+from schemas.pieces import following
+from schemas.pieces import pieces as pieces
 from schemas.window import HOUR_S, MINUTE_S, Tier, bucket_start, bucket_starts, day_start
-
-DAY_S = 24 * HOUR_S
-
-BEGINNING_S = 0
-"""Nothing that is counted happened before 1970."""
 
 
 class Step(StrEnum):
@@ -61,14 +61,6 @@ class Span(Struct, frozen=True):
     end_s: int
 
 
-class Piece(NamedTuple):
-    """The stored buckets of one tier in [start_s, end_s)."""
-
-    tier: Tier
-    start_s: int
-    end_s: int
-
-
 def spans(start_s: int, end_s: int, step: Step, zone: ZoneInfo) -> list[Span]:
     """Every bucket of this width that touches [start_s, end_s), oldest first, without gaps."""
     starts = _starts(start_s, end_s, step, zone)
@@ -82,45 +74,6 @@ def last_spans(now_s: float, count: int, step: Step, zone: ZoneInfo) -> list[Spa
     # Twice the least that so many can last is more than the most.
     oldest_s = max(BEGINNING_S, int(now_s) - (count + 1) * 2 * SHORTEST_S[step])
     return spans(oldest_s, int(now_s) + 1, step, zone)[-count:]
-
-
-def pieces(start_s: int, end_s: int, zone: ZoneInfo) -> list[Piece]:
-    """The fewest stored buckets that make up the span: days where whole days lie in it, then hours, then minutes."""
-    return list(_pieces(start_s // MINUTE_S * MINUTE_S, -(-end_s // MINUTE_S) * MINUTE_S, zone, _COARSEST_FIRST))
-
-
-def back(end_s: int, days: int, zone: ZoneInfo) -> int:
-    """The moment with the same local time so many days earlier."""
-    local = datetime.fromtimestamp(end_s, zone)
-    return int((local - timedelta(days=days)).timestamp())
-
-
-_COARSEST_FIRST = (Tier.DAY, Tier.HOUR, Tier.MINUTE)
-_NARROWEST_S = {Tier.DAY: 20 * HOUR_S, Tier.HOUR: HOUR_S // 2, Tier.MINUTE: 0}
-
-
-def _pieces(start_s: int, end_s: int, zone: ZoneInfo, tiers: Sequence[Tier]) -> Iterable[Piece]:
-    if start_s >= end_s:
-        return
-    tier, *finer = tiers
-    if end_s - start_s < _NARROWEST_S[tier]:
-        yield from _pieces(start_s, end_s, zone, finer)
-        return
-    first_s = bucket_start(start_s, tier, zone)
-    if first_s < start_s:
-        first_s = _following(start_s, tier, zone)
-    last_s = bucket_start(end_s, tier, zone)
-    if first_s >= last_s:
-        yield from _pieces(start_s, end_s, zone, finer)
-        return
-    yield from _pieces(start_s, first_s, zone, finer)
-    yield Piece(tier, first_s, last_s)
-    yield from _pieces(last_s, end_s, zone, finer)
-
-
-def _following(moment_s: int, tier: Tier, zone: ZoneInfo) -> int:
-    """The start of the bucket after the one that holds this moment."""
-    return bucket_starts(moment_s, moment_s + 2 * DAY_S if tier is Tier.DAY else moment_s + 4 * HOUR_S, tier, zone)[1]
 
 
 def _starts(start_s: int, end_s: int, step: Step, zone: ZoneInfo) -> list[int]:
@@ -154,11 +107,11 @@ def _next_start(bucket_s: int, step: Step, zone: ZoneInfo) -> int:
     if minutes := _MINUTES.get(step):
         return bucket_s + minutes * MINUTE_S
     if step in (Step.MINUTE, Step.HOUR, Step.DAY):
-        return _following(bucket_s, Tier(step.value), zone)
+        return following(bucket_s, Tier(step.value), zone)
     if step is Step.SIX_HOURS:
         day_s = day_start(bucket_s, zone)
         later = [start for start in _six_hours(day_s, zone) if start > bucket_s]
-        return later[0] if later else _following(day_s, Tier.DAY, zone)
+        return later[0] if later else following(day_s, Tier.DAY, zone)
     local = datetime.fromtimestamp(bucket_s, zone).date()
     if step is Step.WEEK:
         return _midnight(local + timedelta(days=7), zone)
