@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from schemas.errors import InvalidEvent, Reason
-from schemas.event import EVENT_BYTES_MAX, EVENT_TYPES, SEAL_BYTES_MAX, TIME_END_S, AnyEvent
+from schemas.event import EVENT_BYTES_MAX, SEAL_BYTES_MAX, SENT_TYPES, TIME_END_S, AnyEvent
 
 CONTENT_TYPE = "application/cloudevents+json"
 
@@ -102,7 +102,7 @@ def explain(error: Exception) -> InvalidEvent:
     if "timezone" in detail:
         return InvalidEvent(field, Reason.NAIVE_TIME, "the time has no zone", "Append `Z` or an offset as `+07:00`.")
     if field == "type" and detail.startswith("Invalid value"):
-        known = ", ".join(sorted(EVENT_TYPES))
+        known = ", ".join(sorted(SENT_TYPES))
         return InvalidEvent(field, Reason.UNKNOWN_TYPE, detail, f"Use one of: {known}.")
     return InvalidEvent(field, Reason.INVALID_FIELD, detail, f"Correct `{field}`.")
 

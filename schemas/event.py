@@ -16,6 +16,7 @@ from msgspec import Meta, Struct, field
 from schemas.area_id import AreaCode as AreaCode
 from schemas.area_id import AreaId as AreaId
 from schemas.command import Command
+from schemas.personal import Reporter
 
 Instant = Annotated[datetime, Meta(tz=True)]
 """A point in time with a zone. A naive time is refused: nobody can say when it was."""
@@ -28,8 +29,8 @@ GeoUri = Annotated[str, Meta(pattern=r"^geo:-?\d{1,2}(\.\d+)?,-?\d{1,3}(\.\d+)?(
 Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 """A SHA-256 in hexadecimal digits."""
 
-Sealed = Annotated[str, Meta(min_length=1, max_length=16_384)]
-"""Encrypted text in base64, which only the centre can open."""
+Sealed = Annotated[str, Meta(min_length=1, max_length=32_768)]
+"""Encrypted text in base64, which only the centre can open. The longest report has room in it, in any script."""
 
 Attachments = Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=512)], ...], Meta(max_length=20)]
 """Addresses of photos and files, or names of stored blobs."""
@@ -79,7 +80,9 @@ class Feedback(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
 
     `accused_agency`  of a complaint about an official's conduct: whose official
     `tracking`        the hash of the secret by which the citizen follows it
-    `personal`        who reports and what in their words, sealed by `ingest` (see `schemas.personal`)
+    `reporter`        who reports: given by the sender, and never on the log
+    `personal`        the reporter and the text, sealed by `ingest` (see `schemas.personal`)
+    `person`          the reporter's pseudonym, set with it
     """
 
     category: Label
@@ -91,7 +94,9 @@ class Feedback(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     accused_agency: Label | None = None
     tracking: Digest | None = None
     attachments: Attachments = ()
+    reporter: Reporter | None = None
     personal: Sealed | None = None
+    person: Digest | None = None
 
 
 class FeedbackAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -145,8 +150,9 @@ class Detection(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False)
 class Incident(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Something at a camera that needs a person. The event's `time` is its start.
 
-    `plate`     a number plate, masked
-    `personal`  what was masked, sealed by `ingest` (see `schemas.personal`)
+    `plate`     a number plate; on the log it is masked
+    `personal`  the whole plate, sealed by `ingest` (see `schemas.personal`)
+    `person`    the pseudonym of whoever drives under this plate, set with it
     """
 
     camera: Label
@@ -157,6 +163,7 @@ class Incident(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     plate: Label | None = None
     attachments: Attachments = ()
     personal: Sealed | None = None
+    person: Digest | None = None
 
 
 class Dossier(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -394,12 +401,14 @@ AnyEvent = (
 INTERNAL = (CaseCommand, CaseStepped, AlertChanged)
 """What only the centre itself makes: a sender's event of such a type is refused."""
 
-
 EVENT_TYPES: dict[str, type[Event]] = {
     str(msgspec.inspect.type_info(cls).tag): cls  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownArgumentType]
     for cls in get_args(AnyEvent)
 }
 """Every event type by its CloudEvents `type`."""
+
+SENT_TYPES = {name: cls for name, cls in EVENT_TYPES.items() if cls not in INTERNAL}
+"""Those that a sender may send."""
 
 
 def type_of(event: Event) -> str:

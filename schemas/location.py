@@ -17,13 +17,16 @@ from shapely.ops import nearest_points
 
 from schemas.area import Area, AreaTree, ListSpan, Point
 from schemas.errors import InvalidEvent, Reason
-from schemas.event import AreaCode, AreaId, Event
+from schemas.event import AreaCode, AreaId, CaseCommand, Event, UnitPositioned
 
 NEAREST_MAX_M = 50_000.0
 """An area's point is not the nearest to a place that lies further from it: the place stays with the larger area."""
 
 BORDER_SLACK_M = 2_000.0
 """Boundaries are simplified, and quays lie outside them: a place so near to one is within it, if in no other."""
+
+_ROAMING = (CaseCommand, UnitPositioned)
+"""What need not be anywhere: a command is about a case, which has an area, and a unit may leave the site."""
 
 _EARTH_RADIUS_M = 6_371_008.8
 _METRES_PER_DEGREE = _EARTH_RADIUS_M * math.pi / 180
@@ -48,6 +51,10 @@ class Located(NamedTuple):
     list_id: str
 
 
+class _Outside(InvalidEvent):
+    """A place on earth, but not in this site."""
+
+
 class Locator:
     """Locates events on a site's maps. A function of the event and the site pack alone."""
 
@@ -57,12 +64,28 @@ class Locator:
         zone = areas.zone(areas.root.id)
         self._spans = [_Span(span, zone) for span in areas.spans]
         self._lists = areas.lists
+        self._everywhere = Located(areas.root.id, How.CERTAIN, areas.root.list_id)
         self.changes_s = sorted({at.timestamp() for span in self._spans for at in (span.start, span.end)})
         """When the list in force may change, in seconds since the epoch, oldest first."""
         self._maps = {list_id: _Map(areas, list_id) for list_id in areas.lists}
 
     def __call__(self, event: Event) -> Located:
-        """Raises InvalidEvent when its code or its place is not known here, and when it has neither."""
+        """Raises InvalidEvent when its code or its place is not known here, and when it has neither.
+
+        A command or a unit's position without a code need not say where, or may lie outside: all that is certain of
+        it is the site, its root.
+        """
+        if event.area is None and isinstance(event, _ROAMING) and event.area_list is None:
+            if event.place is None:
+                return self._everywhere
+            try:
+                return self._by_its_place(event, parse_geo(event.place))
+            except _Outside:
+                return self._everywhere
+        return self.strictly(event)
+
+    def strictly(self, event: Event) -> Located:
+        """The same for an event whose place has to be known, whatever its type."""
         # On the log an event always names the list of its code: this is all that nearly every event costs.
         found = self.by_code.get((event.area_list, event.area))  # pyright: ignore[reportArgumentType, reportCallIssue]
         if found is not None:
@@ -100,7 +123,7 @@ class Locator:
         map_ = self._maps[list_id] if self._maps[list_id].is_drawn else self._maps[self._lists[0]]
         located = map_.locate(place)
         if located is None:
-            raise InvalidEvent(
+            raise _Outside(
                 "place",
                 Reason.UNKNOWN_PLACE,
                 f"the place ({place.lat}, {place.lon}) lies outside of this site",

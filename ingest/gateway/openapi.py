@@ -10,7 +10,7 @@ import msgspec
 
 from ingest.decode import media
 from ingest.gateway.answer import TITLES, Problem, Results
-from schemas.event import EVENT_TYPES
+from schemas.event import SENT_TYPES
 
 _EXAMPLE = {
     "specversion": "1.0",
@@ -28,7 +28,7 @@ _MEANINGS = {"area": "In binary mode only. Required where the header ce-place (a
 
 def describe_events(*, body_bytes_max: int, batch_events_max: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """The path item of `/v1/events`, and the component schemas that it refers to."""
-    types = list(EVENT_TYPES.values())
+    types = list(SENT_TYPES.values())
     refs, components = msgspec.json.schema_components(
         [*types, Problem, Results], ref_template="#/components/schemas/{name}"
     )

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.area import Area, AreaTree, Boundary, Point, Zone
+from schemas.command import Accept, Actor, Command
 from schemas.errors import InvalidEvent, Reason
-from schemas.event import AreaCode, AreaId, CameraIncident, Event, Incident
+from schemas.event import AreaCode, AreaId, CameraIncident, CaseCommand, Event, Incident, Position, UnitPositioned
 from schemas.location import BORDER_SLACK_M, NEAREST_MAX_M, How, Located, Locator, distance_m, parse_geo
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -140,6 +141,50 @@ def test_refused(given: Event, field: str, reason: Reason) -> None:
         LOCATE(given)
     assert (refusal.value.field, refusal.value.reason) == (field, reason)
     assert refusal.value.fix
+
+
+def roaming(place: str | None = None, area: str | None = None, area_list: str | None = None) -> list[Event]:
+    """A command and a unit's position."""
+    where = {"place": place, "area": AreaCode(area) if area else None, "area_list": area_list}
+    do = Command(do=Accept(), actor=Actor(id="a", roles=()))
+    envelope = {"specversion": "1.0", "id": "1", "source": "test", "time": NOW, **where}
+    return [CaseCommand(**envelope, data=do), UnitPositioned(**envelope, data=Position(unit="u"))]
+
+
+@pytest.mark.parametrize(
+    ("place", "area_", "expected"),
+    [
+        pytest.param(None, None, located("vn", How.CERTAIN), id="nowhere"),
+        pytest.param("geo:48.2,16.4", None, located("vn", How.CERTAIN), id="in another country"),
+        pytest.param("geo:10.0,105.0", None, located("drawn", How.POLYGON), id="a place"),
+        pytest.param("geo:48.2,16.4", "west", located("west"), id="a code"),
+    ],
+)
+def test_what_need_not_be_anywhere_is_at_the_root(place: str | None, area_: str | None, expected: Located) -> None:
+    assert [LOCATE(one) for one in roaming(place, area_)] == [expected, expected]
+
+
+@pytest.mark.parametrize(
+    ("place", "area_", "area_list", "field"),
+    [
+        pytest.param("geo:91,104.9", None, None, "place", id="no place on earth"),
+        pytest.param(None, "nowhere", None, "area", id="a code nobody knows"),
+        pytest.param(None, None, "other", "arealist", id="a list nobody knows"),
+    ],
+)
+def test_where_it_is_said_it_is_said_right(
+    place: str | None, area_: str | None, area_list: str | None, field: str
+) -> None:
+    for one in roaming(place, area_, area_list):
+        with pytest.raises(InvalidEvent) as refusal:
+            LOCATE(one)
+        assert refusal.value.field == field
+
+
+def test_what_has_to_be_somewhere_is_asked_strictly() -> None:
+    for one in (*roaming(), *roaming("geo:48.2,16.4")):
+        with pytest.raises(InvalidEvent):
+            LOCATE.strictly(one)
 
 
 @pytest.mark.parametrize(
