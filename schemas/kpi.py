@@ -327,6 +327,15 @@ class Catalogue:
         """
         return self._parts[kpi_id]
 
+    def dimensions_of(self, kpi_id: str) -> tuple[str, ...]:
+        """What a KPI can be split by: of a ratio what its numerator can, of a balance what both of its parts can."""
+        if kpi_id not in self._by_id or self[kpi_id].measure not in DERIVED:
+            return self.base(kpi_id).dimensions
+        split = [self.dimensions_of(part) for part in self.parts_of(kpi_id)]
+        if self[kpi_id].measure is Measure.RATIO:
+            return split[0]
+        return tuple(name for name in split[0] if all(name in names for names in split))
+
     def readers_of(self, base_id: str) -> Sequence[str]:
         """The KPIs whose value changes when this base does."""
         return self._readers.get(base_id, ())

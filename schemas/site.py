@@ -10,8 +10,11 @@ from functools import partial
 from typing import Annotated, TypeVar
 
 from msgspec import Meta, Struct, field
+from msgspec.structs import replace
 
 from schemas.agency import AGENCIES_FILE, Agency, parse_agencies
+from schemas.alert import ALERTS_FILE, AlertRule
+from schemas.alert_table import Surroundings, parse_alerts
 from schemas.area import AreaTree, Zone
 from schemas.area_table import AREAS_FILE, LINEAGE_FILE, parse_area_tree
 from schemas.boundary import BOUNDARIES_FILE
@@ -34,7 +37,7 @@ _T = TypeVar("_T")
 
 SITE_FILE = "site.toml"
 REQUIRED_FILES = (SITE_FILE, AREAS_FILE, KPIS_FILE)
-OPTIONAL_FILES = (LINEAGE_FILE, BOUNDARIES_FILE, REPORTS_FILE, AGENCIES_FILE, CASES_FILE, PEOPLE_FILE)
+OPTIONAL_FILES = (LINEAGE_FILE, BOUNDARIES_FILE, REPORTS_FILE, AGENCIES_FILE, CASES_FILE, PEOPLE_FILE, ALERTS_FILE)
 
 _WEEK_S = 7 * 24 * 60 * 60
 _YEAR_S = 366 * 24 * 60 * 60
@@ -80,7 +83,10 @@ class AreasFrom(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Header(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The content of `site.toml`. An event that claims a time `future_max_s` after its arrival is not believed."""
+    """The content of `site.toml`. An event that claims a time `future_max_s` after its arrival is not believed.
+
+    `calling_code` is the country of phone numbers that begin with 0: `84` in Vietnam.
+    """
 
     id: SiteLabel
     names: dict[str, str]
@@ -92,6 +98,7 @@ class Header(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     closing: Closing = Closing()
     retention: Retention = Retention()
     future_max_s: Annotated[int, Meta(ge=0, le=_WEEK_S)] = 3600
+    calling_code: Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,2}\Z")] | None = None
 
 
 class Site(Struct, frozen=True, kw_only=True):
@@ -108,6 +115,7 @@ class Site(Struct, frozen=True, kw_only=True):
     units: Mapping[str, Unit] = {}
     dispatch: DispatchPlan = DispatchPlan()
     people: Mapping[str, Person] = {}
+    alerts: tuple[AlertRule, ...] = ()
 
 
 Pack = Mapping[str, str]
@@ -139,7 +147,21 @@ def parse_site(pack: Pack) -> Site:
         people=parse_people(pack[PEOPLE_FILE]) if PEOPLE_FILE in pack else {},
     )
     _check_across(pack, site)
-    return site
+    return replace(site, alerts=_alerts(pack, site)) if ALERTS_FILE in pack else site
+
+
+def _alerts(pack: Pack, site: Site) -> tuple[AlertRule, ...]:
+    """The alert rules. They name things of nearly every other file."""
+    around = Surroundings(
+        languages=site.header.languages,
+        areas=site.areas,
+        kpis=site.kpis,
+        minute_days=site.header.retention.minute_days,
+        hour_days=site.header.retention.hour_days,
+        agencies=site.agencies if AGENCIES_FILE in pack else None,
+        categories=None if site.cases is None else [category.id for category in site.cases.category],
+    )
+    return parse_alerts(pack[ALERTS_FILE], around)
 
 
 def _check_across(pack: Pack, site: Site) -> None:
