@@ -19,6 +19,9 @@ class RefusalReason(StrEnum):
     UNKNOWN_KPI = "unknown_kpi"
     UNKNOWN_AREA = "unknown_area"
     NOT_KEPT = "not_kept"
+    UNKNOWN_CASE = "unknown_case"
+    UNKNOWN_SECRET = "unknown_secret"  # noqa: S105 - a reason, not a secret
+    NOT_REVEALED = "not_revealed"
 
 
 class Refused(IocError):

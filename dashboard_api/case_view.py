@@ -1,0 +1,283 @@
+"""What does a case look like to somebody who works on it?
+
+Whether they may see it at all is decided before. What is masked stays masked here; nothing says which secrets follow
+a case, or who reported it.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from schemas.case import (
+    Case,
+    CaseId,
+    Clock,
+    ClockName,
+    Entry,
+    Evidence,
+    Kind,
+    Offer,
+    Review,
+    Severity,
+    State,
+)
+from schemas.command import Actor
+from schemas.identity import Role
+from schemas.site import Site
+from schemas.working_time import forecast, remaining_s, worked_s
+
+SHOWN_PLATES = frozenset({Role.OPERATOR, Role.DISPATCHER, Role.AUDITOR})
+"""Who is shown a violation's plate, masked as it is; `reveal` asks for the whole of it."""
+
+
+class CaseItem(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A case in a list. The same for everyone who may see it.
+
+    `due_at` is when the next of its clocks runs out, `members` how many signals it has.
+    """
+
+    id: CaseId
+    version: int
+    kind: Kind
+    state: State
+    open: bool
+    category: str
+    severity: Severity
+    area: str
+    title: str
+    opened_at: datetime
+    changed_at: datetime
+    members: int
+    units: tuple[str, ...] = ()
+    names: dict[str, str] = {}
+    place: str | None = None
+    agency: str | None = None
+    due_at: datetime | None = None
+    answered_at: datetime | None = None
+    resolved_at: datetime | None = None
+    closed_at: datetime | None = None
+    acknowledged_by: str | None = None
+    rating: int | None = None
+    disputes: int = 0
+    reopened: int = 0
+    escalations: int = 0
+    published: bool = False
+    exercise: bool = False
+
+
+class ClockView(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A clock, as of the answer's moment. Seconds are of working time, by the calendar that it names.
+
+    `remaining_s` is negative when it ran out so long ago; `late_chance`, from 0 to 1, is how often such are late.
+    """
+
+    name: ClockName
+    calendar: str
+    state: Literal["running", "paused", "stopped"]
+    allowed_s: float
+    worked_s: float
+    remaining_s: float
+    started_at: datetime
+    due_at: datetime | None = None
+    stopped_at: datetime | None = None
+    breached_at: datetime | None = None
+    warned_at: datetime | None = None
+    late_chance: float | None = None
+
+
+class MemberView(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A signal of the case. `followed`: whoever sent it is told of changes."""
+
+    source: str
+    id: str
+    type: str
+    at: datetime
+    case: CaseId | None = None
+    channel: str | None = None
+    category: str | None = None
+    place: str | None = None
+    title: str | None = None
+    followed: bool = False
+
+
+class ProposalView(Struct, frozen=True, kw_only=True):
+    """Two cases that may be one, with a score from 0 to 1 and its reasons."""
+
+    case: CaseId
+    other: CaseId
+    score: float
+    reasons: list[str]
+    state: str
+    made_at: datetime
+
+
+class CaseDetail(CaseItem, frozen=True, kw_only=True, omit_defaults=True):
+    """A case with all that is known of it.
+
+    `actions` are what this person may ask for next; `absorbed` the cases merged into it that the person may see.
+    """
+
+    position: str
+    as_of: datetime
+    clocks: list[ClockView] = []
+    signals: list[MemberView] = []
+    offers: tuple[Offer, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
+    reviews: tuple[Review, ...] = ()
+    proposals: list[ProposalView] = []
+    actions: list[str] = []
+    merged_into: CaseId | None = None
+    absorbed: list[CaseId] = []
+    accused_agency: str | None = None
+    plate: str | None = None
+    result: str | None = None
+    reason: str | None = None
+
+
+class EntryView(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A line of the timeline, numbered within the case. `public`: the citizen reads it, too."""
+
+    number: int
+    at: datetime
+    recorded_at: datetime
+    action: str
+    actor: str = ""
+    role: str = ""
+    text: str = ""
+    public: bool = False
+    detail: dict[str, str | int | float | bool | None] = {}
+
+
+def names_of(site: Site, category: str) -> dict[str, str]:
+    """A category's names in the site's languages; none where it is not declared."""
+    declared = {} if site.cases is None else {one.id: one.names for one in site.cases.category}
+    return declared.get(category, {})
+
+
+def item_of(site: Site, case: Case) -> CaseItem:
+    """A case as lists show it."""
+    return CaseItem(**_item_fields(site, case))
+
+
+def _item_fields(site: Site, case: Case) -> dict[str, Any]:
+    return {
+        "id": case.id,
+        "version": case.version,
+        "kind": case.kind,
+        "state": case.state,
+        "open": case.is_open,
+        "category": case.category,
+        "names": names_of(site, case.category),
+        "severity": case.severity,
+        "area": case.area,
+        "title": case.title,
+        "place": case.place,
+        "agency": case.agency,
+        "units": case.units,
+        "members": len(case.members),
+        "opened_at": case.opened_at,
+        "changed_at": case.changed_at,
+        "due_at": case.due_at,
+        "answered_at": case.answered_at,
+        "resolved_at": case.resolved_at,
+        "closed_at": case.closed_at,
+        "acknowledged_by": case.acknowledged_by,
+        "rating": case.rating,
+        "disputes": case.disputes,
+        "reopened": case.reopened,
+        "escalations": case.escalations,
+        "published": case.published,
+        "exercise": case.exercise,
+    }
+
+
+def named_cases(case: Case) -> set[CaseId]:
+    """The other cases that a case names: they are shown only to who may see them."""
+    others = {*case.absorbed, *(member.case for member in case.members)}
+    if case.merged_into is not None:
+        others.add(case.merged_into)
+    return others - {case.id}
+
+
+def detail_of(
+    site: Site,
+    case: Case,
+    actor: Actor,
+    *,
+    seen: Collection[CaseId],
+    proposals: Sequence[ProposalView],
+    actions: Sequence[str],
+    usual: Mapping[ClockName, Sequence[float]],
+    position: str,
+    as_of: datetime,
+) -> CaseDetail:
+    """A case with all that is known of it, to somebody who may see it and of the cases it names those in `seen`."""
+    shown = {case.id, *seen}
+    return CaseDetail(
+        **_item_fields(site, case),
+        position=position,
+        as_of=as_of,
+        clocks=[clock_view(site, clock, usual.get(clock.name, ()), as_of) for clock in case.clocks],
+        signals=[
+            MemberView(
+                source=member.source,
+                id=member.id,
+                type=member.type,
+                at=member.at,
+                case=member.case if member.case in shown else None,
+                channel=member.channel,
+                category=member.category,
+                place=member.place,
+                title=member.title,
+                followed=member.subscriber is not None,
+            )
+            for member in case.members
+        ],
+        offers=case.offers,
+        evidence=case.evidence,
+        reviews=case.reviews,
+        proposals=list(proposals),
+        actions=list(actions),
+        merged_into=case.merged_into if case.merged_into in shown else None,
+        absorbed=[id_ for id_ in case.absorbed if id_ in shown],
+        accused_agency=case.accused_agency,
+        plate=None if SHOWN_PLATES.isdisjoint(actor.roles) else case.plate,
+        result=case.result,
+        reason=case.reason,
+    )
+
+
+def clock_view(site: Site, clock: Clock, usual_s: Sequence[float], now: datetime) -> ClockView:
+    """A clock as of now."""
+    running: Literal["running", "paused"] = "paused" if clock.since is None else "running"
+    return ClockView(
+        name=clock.name,
+        calendar=clock.calendar,
+        state=running if clock.stopped_at is None else "stopped",
+        allowed_s=clock.allowed_s,
+        worked_s=worked_s(site, clock, now),
+        remaining_s=remaining_s(site, clock, now),
+        started_at=clock.started_at,
+        due_at=clock.due_at,
+        stopped_at=clock.stopped_at,
+        breached_at=clock.breached_at,
+        warned_at=clock.warned_at,
+        late_chance=forecast(site, clock, now, usual_s),
+    )
+
+
+def entry_view(entry: Entry) -> EntryView:
+    """A line of the timeline as staff read it."""
+    return EntryView(
+        number=entry.number,
+        at=entry.at,
+        recorded_at=entry.recorded_at,
+        action=entry.action,
+        actor=entry.actor,
+        role=entry.role,
+        text=entry.text,
+        public=entry.public,
+        detail=entry.detail,
+    )

@@ -1,0 +1,297 @@
+"""Which cases may somebody see, in what order, and what happened to them?
+
+Every question is asked for an actor: what the actor may not see is neither listed nor counted, and asking for it by
+its id is like asking for what is not there.
+"""
+
+import base64
+from collections.abc import Collection, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+import msgspec
+from msgspec import Struct
+
+from dashboard_api.case_view import ProposalView
+from dashboard_api.database import Reader
+from dashboard_api.refusal import RefusalReason, Refused
+from dashboard_api.scope import parameters, scoped_statements
+from schemas.case import Case, CaseId, ClockName, Entry, Kind, Severity, State
+from schemas.command import Actor
+from schemas.event import AreaId
+from schemas.identity import Seen
+from schemas.site import Site
+from schemas.working_time import worked_s
+
+COUNT_MAX = 10_000
+"""So many are counted; of more it is said that there are at least so many."""
+
+USUAL_AMONG = 2_000
+"""Among so many newest cases it is looked for what is usual in a category."""
+
+USUAL_MAX = 100
+"""So many finished cases say what is usual."""
+
+CURSOR_YEARS = range(1970, 2200)
+
+_SQL = scoped_statements("cases")
+_cases = msgspec.json.Decoder(Case)
+_entries = msgspec.json.Decoder(Entry)
+
+
+class Order(StrEnum):
+    """In what order a list is."""
+
+    DUE = "due"  # what is due first comes first
+    OPENED = "opened"  # what was opened last comes first
+    SEVERITY = "severity"  # the worst comes first, and of that what is due first
+
+
+_LISTS = {order: _SQL[f"list_{order}"].replace("{wanted}", _SQL["wanted"]) for order in Order}
+_COUNT = _SQL["count_cases"].replace("{wanted}", _SQL["wanted"])
+_RANKS = {Severity.CRITICAL: 1, Severity.MAJOR: 2, Severity.MINOR: 3, Severity.INFO: 4}
+
+
+class Box(NamedTuple):
+    """A rectangle of degrees, its edges included. It does not cross the 180th meridian."""
+
+    south: float
+    west: float
+    north: float
+    east: float
+
+
+class CaseFilter(Struct, frozen=True, kw_only=True):
+    """Which cases a list shows; None takes all. `areas` are exact ids, descendants included by whoever asks.
+
+    `since_xid`      only what transactions after this one changed
+    `changed_after`  only what changed after this moment
+    """
+
+    states: tuple[State, ...] | None = None
+    open: bool | None = None
+    kinds: tuple[Kind, ...] | None = None
+    categories: tuple[str, ...] | None = None
+    severities: tuple[Severity, ...] | None = None
+    areas: frozenset[AreaId] | None = None
+    agency: str | None = None
+    unit: str | None = None
+    due_before: datetime | None = None
+    words: str | None = None
+    box: Box | None = None
+    since_xid: int | None = None
+    changed_after: datetime | None = None
+    exercise: bool = False
+
+    def takes(self, case: Case) -> bool:
+        """Whether the case is one of them, as far as that does not need the database."""
+        if case.exercise is not self.exercise:
+            return False
+        if self.open is not None and case.is_open is not self.open:
+            return False
+        chosen = (
+            (self.states, case.state),
+            (self.kinds, case.kind),
+            (self.categories, case.category),
+            (self.severities, case.severity),
+            (self.areas, case.area),
+        )
+        if any(some is not None and one not in some for some, one in chosen):
+            return False
+        if self.agency is not None and case.agency != self.agency:
+            return False
+        return self.unit is None or self.unit in case.units
+
+
+class CaseCursor(NamedTuple):
+    """A place in a list: what comes after it is next. `at` is None for a case without a deadline."""
+
+    order: Order
+    at: datetime | None
+    id: str
+    rank: int
+
+
+class SeenCase(NamedTuple):
+    """A case with what decides who may see it."""
+
+    case: Case
+    seen: Seen
+
+
+async def read_list(
+    reader: Reader, actor: Actor, wanted: CaseFilter, order: Order, after: CaseCursor | None, limit: int
+) -> list[Case]:
+    """At most `limit` cases that the actor may see."""
+    values: list[object] = [
+        *parameters(actor),
+        *_filter_values(wanted),
+        after.at if after else None,
+        after.id if after else None,
+        limit,
+    ]
+    if order is Order.SEVERITY:
+        values.append(after.rank if after else None)
+    return [_cases.decode(row["body"]) for row in await reader.fetch(_LISTS[order], *values)]
+
+
+async def count(reader: Reader, actor: Actor, wanted: CaseFilter) -> int:
+    """How many cases the actor may see; COUNT_MAX stands for that many and more."""
+    return int(await reader.fetchval(_COUNT, *parameters(actor), *_filter_values(wanted), COUNT_MAX))
+
+
+async def read_case(reader: Reader, actor: Actor, id_: str) -> Case:
+    """The case. Raises Refused with the status 404 where there is none that the actor may see."""
+    row = await reader.fetchrow(_SQL["read_case"], *parameters(actor), id_)
+    if row is None:
+        raise unknown_case()
+    return _cases.decode(row["body"])
+
+
+async def visible(reader: Reader, actor: Actor, ids: Collection[str]) -> set[CaseId]:
+    """Which of these cases the actor may see."""
+    if not ids:
+        return set()
+    return {row["id"] for row in await reader.fetch(_SQL["visible"], *parameters(actor), sorted(ids))}
+
+
+async def read_usual(reader: Reader, site: Site, actor: Actor, category: str) -> dict[ClockName, list[float]]:
+    """How long each clock ran in finished cases of a category, in working seconds."""
+    rows = await reader.fetch(_SQL["finished"], *parameters(actor), category, USUAL_AMONG, USUAL_MAX)
+    found: dict[ClockName, list[float]] = {}
+    for row in rows:
+        for clock in _cases.decode(row["body"]).clocks:
+            if clock.stopped_at is not None:
+                found.setdefault(clock.name, []).append(worked_s(site, clock, clock.stopped_at))
+    return found
+
+
+async def read_timeline(
+    reader: Reader, actor: Actor, id_: str, after: int, limit: int, *, only_public: bool = False
+) -> list[Entry]:
+    """Lines of a case's timeline after this number, the oldest first; none of a case that may not be seen."""
+    rows = await reader.fetch(_SQL["read_timeline"], *parameters(actor), id_, after, only_public, limit)
+    return [_entries.decode(row["body"]) for row in rows]
+
+
+async def read_proposals(
+    reader: Reader,
+    actor: Actor,
+    *,
+    state: str | None,
+    case: str | None,
+    before: tuple[datetime, str, str] | None,
+    limit: int,
+) -> list[ProposalView]:
+    """Pairs of cases that may be one, of which the actor may see both, the newest first."""
+    rows = await reader.fetch(
+        _SQL["read_proposals"], *parameters(actor), state, case, *(before or (None, None, None)), limit
+    )
+    return [
+        ProposalView(
+            case=row["case_id"],
+            other=row["other_id"],
+            score=row["score"],
+            reasons=msgspec.json.decode(row["reasons"], type=list[str]),
+            state=row["state"],
+            made_at=row["made_at"],
+        )
+        for row in rows
+    ]
+
+
+async def read_some(reader: Reader, ids: Iterable[str]) -> dict[CaseId, SeenCase]:
+    """These cases, each with what decides who may see it. Whoever shows them asks `may_see` for each reader."""
+    rows = await reader.fetch(_SQL["read_some"], sorted(ids))
+    return {row["id"]: SeenCase(_cases.decode(row["body"]), seen_of(row)) for row in rows}
+
+
+# asyncpg's records have no column types.
+def seen_of(row: Any) -> Seen:  # noqa: ANN401
+    """What decides who may see the case of a row."""
+    return Seen(
+        areas=row["areas"],
+        agency=row["agency"],
+        accused_agency=row["accused_agency"],
+        units=row["units"],
+        tracking=row["tracking"],
+    )
+
+
+def unknown_case() -> Refused:
+    """What is said of a case that is not there, and of one that may not be seen: nobody can tell which."""
+    fix = "Use an id from GET /v1/cases, of a case that you may see."
+    return Refused("id", RefusalReason.UNKNOWN_CASE, "there is no such case", fix, status=404)
+
+
+def place_of(case: Case, order: Order) -> CaseCursor:
+    """A case's own place in a list."""
+    at = case.opened_at if order is Order.OPENED else case.due_at
+    return CaseCursor(order, at, case.id, _RANKS[case.severity])
+
+
+def cursor_text(cursor: CaseCursor) -> str:
+    """The cursor as it goes into `after`."""
+    at_us = None if cursor.at is None else (cursor.at - _EPOCH) // timedelta(microseconds=1)
+    return encode_cursor((cursor.order.value, at_us, cursor.id, cursor.rank))
+
+
+def parse_cursor(text: str | None, order: Order) -> CaseCursor | None:
+    """Reads what `cursor_text` wrote. Raises Refused, also for the cursor of another order."""
+    if text is None:
+        return None
+    was, at_us, id_, rank = decode_cursor(text, tuple[str, int | None, str, int], "after")
+    try:
+        at = None if at_us is None else _EPOCH + timedelta(microseconds=at_us)
+    except OverflowError:
+        raise _unreadable("after") from None
+    if was != order or "\x00" in id_ or not 1 <= rank <= len(_RANKS) or (at and at.year not in CURSOR_YEARS):
+        raise _unreadable("after")
+    if order is Order.OPENED and at is None:
+        raise _unreadable("after")
+    return CaseCursor(order, at, id_, rank)
+
+
+def encode_cursor(value: object) -> str:
+    """A place in a list as one word."""
+    return base64.urlsafe_b64encode(msgspec.json.encode(value)).decode().rstrip("=")
+
+
+def decode_cursor(text: str, form: Any, field: str) -> Any:  # noqa: ANN401  # the form says what comes out
+    """Reads what `encode_cursor` wrote. Raises Refused about the parameter `field`."""
+    try:
+        raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        return msgspec.json.decode(raw, type=form)
+    except (ValueError, RecursionError, msgspec.MsgspecError) as wrong:  # as binascii.Error and UnicodeError are
+        raise _unreadable(field) from wrong
+
+
+def _unreadable(field: str) -> Refused:
+    fix = "Send `next` of the page before as it came, with the same `order`."
+    return Refused(field, RefusalReason.INVALID, "the cursor cannot be read", fix)
+
+
+def _filter_values(wanted: CaseFilter) -> Sequence[object]:
+    def listed(some: Collection[str] | None) -> list[str] | None:
+        return None if some is None else [str(one) for one in some]
+
+    return (
+        listed(wanted.states),
+        wanted.open,
+        listed(wanted.kinds),
+        listed(wanted.categories),
+        listed(wanted.severities),
+        listed(wanted.areas),
+        wanted.agency,
+        wanted.unit,
+        wanted.due_before,
+        None if wanted.words is None else wanted.words.lower(),
+        *(wanted.box or (None, None, None, None)),
+        None if wanted.since_xid is None else str(wanted.since_xid),
+        wanted.changed_after,
+        wanted.exercise,
+    )
+
+
+_EPOCH = datetime.fromtimestamp(0, UTC)

@@ -1,0 +1,81 @@
+"""Who is shown which case, event and indicator?
+
+What may be seen of cases is `schemas.identity.may_see`. Here it is said to the database, in one place that every
+statement shares, so that what may not be seen is neither listed nor counted. Indicators of the audience
+`supervision` are for people of an agency that supervises another one.
+"""
+
+from collections.abc import Sequence
+
+from dashboard_api.statements import load_statements
+from schemas.command import Actor
+from schemas.identity import Role
+from schemas.kpi import Catalogue, Kpi
+from schemas.site import Site
+
+PARAMETERS = 8
+"""A scoped statement's own parameters come after so many."""
+
+SUPERVISION = "supervision"
+"""The audience of an indicator that counts complaints about conduct."""
+
+_SQL = load_statements("scope")
+_PREDICATES = {"{may_see_event}": _SQL["may_see_event"], "{may_see}": _SQL["may_see"]}
+_STAFF = frozenset({Role.OPERATOR, Role.DISPATCHER, Role.UNIT, Role.LEADER, Role.AUDITOR, Role.ADMINISTRATOR})
+
+
+def scoped_statements(concept: str) -> dict[str, str]:
+    """The statements of `<concept>.sql`, with the predicates of `scope.sql` where they name them."""
+    statements = load_statements(concept)
+    # The predicate on events holds the one on cases, so it goes first.
+    for name, predicate in _PREDICATES.items():
+        statements = {key: text.replace(name, predicate) for key, text in statements.items()}
+    return statements
+
+
+def parameters(actor: Actor) -> tuple[object, ...]:
+    """The first PARAMETERS of every scoped statement."""
+    return (
+        Role.SYSTEM in actor.roles,
+        actor.tracking,
+        actor.agency,
+        list(actor.agencies),
+        list(actor.areas),
+        actor.unit,
+        set(actor.roles) <= {Role.UNIT},
+        actor.sees_all,
+    )
+
+
+def is_signed_in(actor: Actor) -> bool:
+    """Whether somebody works here: everyone does where the site pack declares no people."""
+    return not _STAFF.isdisjoint(actor.roles)
+
+
+def supervises(site: Site, actor: Actor) -> bool:
+    """Whether somebody belongs to an agency that complaints about another agency's officials go to."""
+    return actor.agency is not None and any(one.supervisor == actor.agency for one in site.agencies.values())
+
+
+def may_see_kpi(site: Site, actor: Actor, kpi: Kpi) -> bool:
+    """Whether somebody may know an indicator's values. Those on supervision, or made of such, are not for all."""
+    return not needs_supervision(site.kpis, kpi.id) or supervises(site, actor)
+
+
+def needs_supervision(catalogue: Catalogue, kpi_id: str) -> bool:
+    """Whether an indicator, or one that it is computed from, is for supervising agencies."""
+    pending, seen = [kpi_id], set[str]()
+    while pending:
+        one = pending.pop()
+        if one in seen or one not in catalogue:
+            continue
+        seen.add(one)
+        if getattr(catalogue[one], "audience", "all") == SUPERVISION:
+            return True
+        pending += catalogue.parts_of(one)
+    return False
+
+
+def seen_kpis(site: Site, actor: Actor) -> Sequence[Kpi]:
+    """The indicators that somebody may see, in the order of the site pack."""
+    return [kpi for kpi in site.kpis.kpis if may_see_kpi(site, actor, kpi)]

@@ -1,0 +1,22 @@
+-- Who sees which case? The rule of schemas.identity.may_see, said once: a statement that holds {may_see} has it in that
+-- place, about the row `c` of `cases`, and takes the actor as its first eight parameters (dashboard_api.scope).
+-- $1 is the centre itself, $2 the hash of a citizen's tracking secret, $3 the person's agency, $4 further agencies, $5 areas,
+-- $6 the person's unit, $7 whether the person is in a unit and nothing else, $8 whether cases of every agency are seen.
+
+-- may_see --
+($1::boolean OR CASE
+    WHEN $2::text IS NOT NULL THEN $2::text = ANY (c.tracking)
+    WHEN c.accused_agency IS NOT NULL THEN coalesce(c.agency = $3::text, false) AND c.accused_agency <> $3::text
+        AND NOT c.accused_agency = ANY ($4::text[]) AND c.areas && $5::text[]
+    WHEN coalesce($6::text = ANY (c.units), false) THEN true
+    WHEN $7::boolean THEN false
+    ELSE ($8::boolean OR c.agency IS NULL OR coalesce(c.agency = $3::text, false) OR c.agency = ANY ($4::text[]))
+        AND c.areas && $5::text[]
+END)
+
+-- may_see_event --
+-- About the row `e` of `event`: it is of no case, or of one that is seen. Commands and steps name theirs, and a command
+-- that is about no case (a person, a unit, a rule) is nobody's to read in a list.
+(CASE WHEN e.case_id IS NULL AND e.type NOT IN ('ioc.case.command.v1', 'ioc.case.step.v1') THEN true
+    ELSE EXISTS (SELECT FROM cases AS c WHERE c.id = coalesce(e.case_id, e.subject) AND {may_see})
+END)
