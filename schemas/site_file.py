@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any, NamedTuple, TypeVar, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -18,6 +18,9 @@ _T = TypeVar("_T")
 
 NESTING_MAX = 32
 """Tables and arrays within each other. A deeper file is refused: whoever walks it would run out of stack."""
+
+_NAMED_MAX = 20
+"""So many words are named as a fix; of more only the nearest one."""
 
 _AT = re.compile(r"\(at line (\d+), column \d+\)$")
 _WHERE = re.compile(r" - at (?:`key` in )?`\$(.*)`$")
@@ -157,3 +160,16 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     words = list(known)
     near = get_close_matches(word, words, n=1)
     return f"Did you mean {near[0]!r}?" if near else f"Use one of: {', '.join(words)}."
+
+
+def check_declared(
+    words: Iterable[str], known: Collection[str], what: str, file: str, lines: Mapping[Path, int], path: Path
+) -> None:
+    """Raises SiteError for the first word of the list at `path` that the rest of the pack does not declare."""
+    for number, word in enumerate(words):
+        if word not in known:
+            near = get_close_matches(word, known, n=1)
+            named = near or 0 < len(known) <= _NAMED_MAX
+            fix = suggestion(word, known) if named else "Declare it."
+            where = f"line {line_of(lines, (*path, number))}"
+            raise SiteError(file, where, f"{what} {word!r} is not declared in this pack", fix)
