@@ -25,6 +25,12 @@ MEMBERS_MAX = 500
 EVIDENCE_MAX = 200
 """Attachments of one case; a command that brings more is rejected."""
 
+OFFERS_MAX = 200
+"""Offers of one case, with those that are over; a further one is rejected."""
+
+REVIEWS_NEEDED = 2
+"""Persons who have to say the same of a camera violation before anything comes of it."""
+
 
 class Kind(StrEnum):
     """What sort of case it is. Two of them need care: see `conduct` and `violation`."""
@@ -89,6 +95,7 @@ class Refusal(StrEnum):
     TOO_LATE = "too_late"  # the deadline, offer or proposal is no longer in force
     FROM_THE_FUTURE = "from_the_future"
     SAME_REVIEWER = "same_reviewer"  # the second review has to be another person's
+    AWAITS_CITIZEN = "awaits_citizen"  # the citizen was asked whether it is fixed, and may still answer
 
 
 class ClockName(StrEnum):
@@ -156,7 +163,12 @@ class Offer(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Member(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A signal of the case. `case` is the one that it opened; `subscriber` is whom to tell, a person's id."""
+    """A signal of the case. `case` is the one that it opened or came for.
+
+    `subscriber`    whom to tell: the reporter's pseudonym
+    `tracking`      the hash of the secret by which that reporter follows the case
+    `corrected_by`  the id of the newest event that replaces it
+    """
 
     source: str
     id: str
@@ -168,6 +180,8 @@ class Member(Struct, frozen=True, kw_only=True, omit_defaults=True):
     place: str | None = None
     title: str | None = None
     subscriber: str | None = None
+    tracking: str | None = None
+    corrected_by: str | None = None
 
 
 class Evidence(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -197,7 +211,9 @@ class Case(Struct, frozen=True, kw_only=True, omit_defaults=True):
     `accused_agency`  of a complaint about conduct: whose official; that agency sees nothing of it
     `agency`          who owns it now; for a complaint about conduct the supervising one
     `absorbed`        cases that were merged into this one, with the state each of them had
+    `parted`          where what comes for a case merged into this one goes on to, as it was split off again
     `before_waiting`  where to go on when what is waited for has come
+    `accepted_at`, `arrived_at`  when that happened first
     `tracking`        hashes of the secrets by which citizens follow it
     `published`       may be shown to everyone: no personal data, the place rounded where the category is sensitive
     """
@@ -220,6 +236,7 @@ class Case(Struct, frozen=True, kw_only=True, omit_defaults=True):
     members: tuple[Member, ...] = ()
     merged_into: CaseId | None = None
     absorbed: dict[CaseId, State] = {}
+    parted: dict[CaseId, CaseId] = {}
     before_waiting: State | None = None
     offers: tuple[Offer, ...] = ()
     clocks: tuple[Clock, ...] = ()
@@ -229,6 +246,8 @@ class Case(Struct, frozen=True, kw_only=True, omit_defaults=True):
     result: str | None = None
     reason: str | None = None
     answered_at: datetime | None = None
+    accepted_at: datetime | None = None
+    arrived_at: datetime | None = None
     resolved_at: datetime | None = None
     closed_at: datetime | None = None
     rating: int | None = None

@@ -3,13 +3,15 @@
 `cases.toml` in the site pack. Every mistake is a SiteError with the line, the reason and the fix.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from schemas.agency import AGENCIES_FILE, Agency
 from schemas.case import Kind, Severity
 from schemas.errors import SiteError
-from schemas.site_file import convert_file
+from schemas.site_file import convert_file, suggestion
 from schemas.toml_lines import line_of, toml_lines
 
 CASES_FILE = "cases.toml"
@@ -21,7 +23,8 @@ CategoryId = Annotated[str, Meta(min_length=1, max_length=128)]
 class Category(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a signal is about.
 
-    `agency`     who gets it without being asked; none: an operator decides
+    `agency`     who gets it without being asked; none: an operator decides. Of complaints about conduct: who gets
+                 those about an agency that nobody supervises, or that do not name one
     `skills`     what a unit must be able to do
     `sensitive`  a published place is rounded
     `publish`    cases of it are shown to everyone unless somebody says otherwise
@@ -98,3 +101,48 @@ def parse_case_rules(text: str) -> CaseRules:
             CASES_FILE, where, f"category {rules.other!r} is not declared", "Declare it, or name another."
         )
     return rules
+
+
+def supervising_agency(rules: CaseRules, agencies: Mapping[str, Agency], category: str, accused: str) -> str | None:
+    """Who deals with a complaint about an official of `accused`: its supervisor, else the category's own agency.
+
+    None where that would be the accused agency itself.
+    """
+    supervisor = agencies[accused].supervisor if accused in agencies else None
+    found = supervisor or rules.of(category).agency
+    return None if found == accused else found
+
+
+def is_below(agencies: Mapping[str, Agency], agency: str, over: str) -> bool:
+    """Whether an agency is `over` itself, or supervised by it at any depth."""
+    seen: set[str] = set()
+    at: str | None = agency
+    while at is not None and at not in seen:
+        if at == over:
+            return True
+        seen.add(at)
+        at = agencies[at].supervisor if at in agencies else None
+    return False
+
+
+def check_categories(text: str, rules: CaseRules, agencies: Mapping[str, Agency]) -> None:
+    """Checks what `cases.toml` says of agencies: each is declared, and a complaint about any of them has where to go.
+
+    Raises SiteError.
+    """
+    lines = toml_lines(text)
+    for number, category in enumerate(rules.category):
+        where = f"line {line_of(lines, ('category', number, 'agency'))}"
+        if category.agency is not None and category.agency not in agencies:
+            reason = f"agency {category.agency!r} is not declared in {AGENCIES_FILE}"
+            raise SiteError(CASES_FILE, where, reason, suggestion(category.agency, agencies))
+        if category.kind is not Kind.CONDUCT:
+            continue
+        where = f"line {line_of(lines, ('category', number, 'id'))}"
+        if category.agency is None:
+            reason = f"nobody gets complaints of {category.id!r} that do not name an agency"
+            raise SiteError(CASES_FILE, where, reason, f"Add `agency`, one of {AGENCIES_FILE}.")
+        for accused in agencies:
+            if supervising_agency(rules, agencies, category.id, accused) is None:
+                reason = f"nobody but {accused!r} itself would get complaints of {category.id!r} about it"
+                raise SiteError(CASES_FILE, where, reason, f"Give {accused!r} a supervisor in {AGENCIES_FILE}.")

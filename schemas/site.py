@@ -19,7 +19,7 @@ from schemas.area import AreaTree, Zone
 from schemas.area_table import AREAS_FILE, LINEAGE_FILE, parse_area_tree
 from schemas.boundary import BOUNDARIES_FILE
 from schemas.calendar import Calendar
-from schemas.category import CASES_FILE, CaseRules, parse_case_rules
+from schemas.category import CASES_FILE, CaseRules, check_categories, parse_case_rules
 from schemas.clock_plan import ClockPlan
 from schemas.dispatch_plan import DispatchPlan
 from schemas.errors import SiteError
@@ -166,6 +166,8 @@ def _alerts(pack: Pack, site: Site) -> tuple[AlertRule, ...]:
 
 def _check_across(pack: Pack, site: Site) -> None:
     """Raises SiteError where one file names what another one ought to declare, and does not."""
+    if site.cases is not None:
+        check_categories(pack[CASES_FILE], site.cases, site.agencies)
     if PEOPLE_FILE in pack:
         check_people(
             pack[PEOPLE_FILE],

@@ -1,7 +1,7 @@
 """What follows from an event that concerns a case?
 
-Signals open cases and add to them, commands ask for steps, deadlines that have passed set off what was declared. Every
-event in every state has an outcome: a change, or a refusal with its reason. `received_at` is now.
+Signals open cases and add to them, commands ask for steps, deadlines that have passed set off what was declared. Every event
+in every state has an outcome: a change, or a refusal with its reason. `received_at` is now.
 """
 
 from collections.abc import Mapping

@@ -86,7 +86,7 @@ class Decided(Struct, frozen=True, kw_only=True):
 
     `subject`   the case or unit that it was decided on, after merges; None where there is none, or none to be known
     `cases`     new versions of all that changed; each version is one more than the scene's (1 for a new case)
-    `entries`   lines for timelines, also of cases that did not change otherwise; `number` is 0: the store numbers them
+    `entries`   lines for timelines, also of cases that did not change otherwise; their `number` is 0: the store's
     `units`     new versions of what is known of units
     `steps`     facts to be counted, `commands` what follows by itself; both go onto the log
     `signals`   corrections of earlier reports, whole and with their identity, to be put onto the log by `key_of`
