@@ -1,4 +1,4 @@
-"""How does the process start that makes the reports that are due, and sends what waits?"""
+"""How does the process start that makes the reports that are due, and sends what waits, also to the log?"""
 
 import asyncio
 import logging
@@ -17,6 +17,7 @@ from schemas.period import Period
 from schemas.report import Report
 from schemas.site import Site
 from streams.outbound.channels import Folder, Webhook
+from streams.outbound.log_channel import LogChannel
 from streams.outbound.relay import Relay
 from streams.store.outbox import Connection, Outbox, Unsent
 
@@ -36,12 +37,13 @@ def outbound(settings: Settings) -> None:
     """Sends until a signal comes."""
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs addresses, which may hold keys
-    _, database_url = settings.addresses()
+    kafka, database_url = settings.addresses()
     folder = SiteFolder(settings.site)
     if settings.metrics_port:
         serve_metrics(settings.metrics_port)
     folder.watch()
-    clean = asyncio.run(_run(database_url, folder, settings.data_dir / REPORTS_FOLDER))
+    log = LogChannel(database_url, kafka, settings.topic_prefix)
+    clean = asyncio.run(_run(database_url, folder, settings.data_dir / REPORTS_FOLDER, log))
     if not clean:
         # A thread that writes to a share which has gone away would keep the process for as long.
         logging.shutdown()
@@ -77,7 +79,7 @@ async def make(connection: Connection, site: Site, report: Report, period: Perio
     return Made(await asyncio.to_thread(messages, site, report, table), table.complete)
 
 
-async def _run(database_url: str, folder: SiteFolder, reports: Path) -> bool:
+async def _run(database_url: str, folder: SiteFolder, reports: Path, log: LogChannel) -> bool:
     """Runs until a signal comes. False when something was still under way after the grace."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -86,7 +88,7 @@ async def _run(database_url: str, folder: SiteFolder, reports: Path) -> bool:
     outbox, webhook = Outbox(database_url), Webhook()
     relay = Relay(outbox, {"folder": Folder(reports), "webhook": webhook})
     schedule = ReportSchedule(outbox, folder.current, make, lambda: datetime.now(UTC))
-    work = asyncio.gather(relay.run(stop), schedule.run(stop))
+    work = asyncio.gather(relay.run(stop), schedule.run(stop), log.run(stop))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({work, stopping}, return_when=asyncio.FIRST_COMPLETED)
     if not stop.is_set():

@@ -1,11 +1,13 @@
 -- What is handled: cases, the units that are sent, and the record of every decision.
 
 -- `body` is the case as JSON (schemas.case.Case); the columns are what is looked for. `areas` is its area with all
--- ancestors, `due_at` when the next of its clocks has run out. Of a complaint about conduct `accused_agency` is set:
--- who belongs to that agency sees nothing of it, and nobody does but the supervising agency, `agency`.
+-- ancestors, `due_at` when the next of its clocks has run out, `entries` how many lines its timeline has. Of a complaint
+-- about conduct `accused_agency` is set: who belongs to that agency sees nothing of it, and nobody does but the
+-- supervising agency, `agency`.
 CREATE TABLE cases (
     id             text        PRIMARY KEY,
     version        bigint      NOT NULL CHECK (version > 0),
+    entries        integer     NOT NULL DEFAULT 0,
     kind           text        NOT NULL,
     state          text        NOT NULL,
     is_open        boolean     NOT NULL,
@@ -48,7 +50,8 @@ CREATE TABLE case_entry (
     PRIMARY KEY (case_id, number)
 );
 
--- To which case a kept event belongs, as it was opened; null for what is no signal of a case.
+-- To which case a kept event belongs, as it was opened, whether it is a signal of it, a command or a step; null for what
+-- belongs to none, and where the site keeps no cases.
 ALTER TABLE event ADD COLUMN case_id text;
 CREATE INDEX event_case ON event (case_id) WHERE case_id IS NOT NULL;
 
@@ -92,7 +95,8 @@ CREATE TABLE deadline (
 );
 CREATE INDEX deadline_due ON deadline (due_at) WHERE fired_at IS NULL;
 
--- What is known of a unit besides the site pack. `body` is schemas.unit.UnitState as JSON.
+-- What is known of a unit besides the site pack. `body` is schemas.unit.UnitState as JSON, but for where it is: that is
+-- in the columns, which change without a new version.
 CREATE TABLE unit_state (
     unit        text        PRIMARY KEY,
     version     bigint      NOT NULL,
@@ -106,15 +110,18 @@ CREATE TABLE unit_state (
 );
 
 -- Every decision, for ever. Each row's hash covers the one before it of its chain (one for each partition that cases
--- travel on), so that nothing can be changed or left out unseen. `audit_head` is where each chain stands.
+-- travel on), so that nothing can be changed or left out unseen. `audit_head` is where each chain stands. `body` is
+-- streams.core.audit.Record as JSON; `subject` and `recorded_at` repeat what it says.
 CREATE TABLE audit (
     chain       integer     NOT NULL,
     number      bigint      NOT NULL,
     recorded_at timestamptz NOT NULL,
+    subject     text        NOT NULL,
     body        bytea       NOT NULL,
     hash        bytea       NOT NULL,
     PRIMARY KEY (chain, number)
 );
+CREATE INDEX audit_subject ON audit (subject);
 CREATE TABLE audit_head (
     chain  integer PRIMARY KEY,
     number bigint  NOT NULL,
@@ -126,3 +133,6 @@ BEGIN
 END $$;
 CREATE TRIGGER audit_is_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON audit
     FOR EACH STATEMENT EXECUTE FUNCTION keep_audit();
+
+-- What waits to be written to the log goes out in the order of coming, past all that waits for slower receivers.
+CREATE INDEX outbox_log ON outbox (made_at) WHERE channel = 'kafka' AND sent_at IS NULL;

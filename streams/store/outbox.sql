@@ -9,11 +9,12 @@ RETURNING id;
 
 -- claim --
 -- Takes the row that has been due for longest, for $1 seconds: nobody else is given it until then. The attempt is
--- counted before it is made, so that a row which kills whoever sends it is not sent for ever.
+-- counted before it is made, so that a row which kills whoever sends it is not sent for ever. What goes to the log has
+-- a way of its own (`streams.outbound.log_channel`).
 UPDATE outbox SET attempts = attempts + 1, due_at = clock_timestamp() + make_interval(secs => $1)
 WHERE id = (
     SELECT id FROM outbox
-    WHERE sent_at IS NULL AND due_at <= clock_timestamp() AND attempts < $2
+    WHERE sent_at IS NULL AND due_at <= clock_timestamp() AND attempts < $2 AND channel <> 'kafka'
     ORDER BY due_at
     FOR UPDATE SKIP LOCKED
     LIMIT 1
@@ -34,7 +35,7 @@ WHERE id = $1 AND attempts = $2 AND sent_at IS NULL;
 -- give_up --
 -- Rows whose last attempt ended with the process that made it.
 UPDATE outbox SET due_at = 'infinity', last_error = coalesce(last_error, 'whoever sent it did not come back')
-WHERE sent_at IS NULL AND due_at <= clock_timestamp() AND attempts >= $1;
+WHERE sent_at IS NULL AND due_at <= clock_timestamp() AND attempts >= $1 AND channel <> 'kafka';
 
 -- read_backlog --
 -- How many rows wait, how many were given up, and for how long the oldest waits, in seconds.

@@ -1,0 +1,114 @@
+"""What does the centre itself put on the log, because of a case?
+
+Steps of cases, commands that follow from a decision, and deadlines that have passed. Each has an identity that
+follows from its cause, so that one which is sent twice is one event.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+import msgspec
+
+from schemas.area import AreaTree
+from schemas.case import Case, CaseId, Deadline
+from schemas.command import Actor, AnyAction, Command, DeadlinePassed
+from schemas.event import AnyEvent, AreaCode, AreaId, CaseCommand, CaseStep, CaseStepped
+from schemas.identity import Role
+from schemas.topics import key_of, topic_of
+
+SYSTEM = "ioc.streams"
+"""The source of what `streams` itself causes, and the id of the actor."""
+
+SYSTEM_ACTOR = Actor(id=SYSTEM, roles=(Role.SYSTEM,), sees_all=True)
+
+
+class Outgoing(NamedTuple):
+    """An event on its way to the log. `id` is the outbox's name of it; topic and key say where it goes."""
+
+    id: str
+    topic: str
+    key: str
+    body: bytes
+
+
+class Cause(NamedTuple):
+    """What something follows from: an event's identity, and when the centre took it in."""
+
+    source: str
+    id: str
+    received_at: datetime
+
+    @property
+    def name(self) -> str:
+        """The same for the same cause, and short."""
+        return hashlib.blake2b(f"{self.source}\x1f{self.id}".encode(), digest_size=12).hexdigest()
+
+
+def outgoing(event: AnyEvent) -> Outgoing:
+    """An event of ours as it is put into the outbox."""
+    key = key_of(event).decode()
+    return Outgoing(f"log:{event.source}:{event.id}", topic_of(event).name, key, msgspec.json.encode(event))
+
+
+def stepped(areas: AreaTree, cause: Cause, steps: Sequence[tuple[Case, datetime, CaseStep]]) -> Iterator[CaseStepped]:
+    """The events of the steps that one cause has made cases take, each at its time."""
+    for number, (case, at, step) in enumerate(steps):
+        code, list_id = _where(areas, case.area)
+        yield CaseStepped(
+            specversion="1.0",
+            id=f"step:{cause.name}:{number}",
+            source=SYSTEM,
+            subject=case.id,
+            time=at,
+            area=code,
+            area_list=list_id,
+            received_at=cause.received_at,
+            exercise=case.exercise,
+            data=step,
+        )
+
+
+def following(
+    areas: AreaTree, cause: Cause, commands: Sequence[tuple[CaseId, AreaId, AnyAction]], *, exercise: bool
+) -> Iterator[CaseCommand]:
+    """The commands that follow from one cause, each for a case in an area."""
+    for number, (case, area, action) in enumerate(commands):
+        code, list_id = _where(areas, area)
+        yield CaseCommand(
+            specversion="1.0",
+            id=f"then:{cause.name}:{number}",
+            source=SYSTEM,
+            subject=case,
+            time=cause.received_at,
+            area=code,
+            area_list=list_id,
+            received_at=cause.received_at,
+            exercise=exercise,
+            data=Command(do=action, actor=SYSTEM_ACTOR),
+        )
+
+
+def passed(areas: AreaTree, deadline: Deadline, area: AreaId, now: datetime, *, exercise: bool) -> CaseCommand:
+    """The command that a deadline becomes when it is due. The same deadline is one command, whoever finds it due."""
+    code, list_id = _where(areas, area)
+    due_at = deadline.due_at.astimezone(UTC)
+    return CaseCommand(
+        specversion="1.0",
+        id=f"deadline:{deadline.case}:{deadline.name}:{due_at.isoformat()}",
+        source=SYSTEM,
+        subject=deadline.case,
+        time=due_at,
+        area=code,
+        area_list=list_id,
+        received_at=now,
+        exercise=exercise,
+        data=Command(do=DeadlinePassed(name=deadline.name, due_at=due_at), actor=SYSTEM_ACTOR),
+    )
+
+
+def _where(areas: AreaTree, area: AreaId) -> tuple[AreaCode, str]:
+    """Code and list of an area; of one that the map does not have any more the whole site's."""
+    found = areas[area] if area in areas else areas.root  # noqa: SIM401 (a tree is no mapping)
+    return found.code, found.list_id
