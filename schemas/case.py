@@ -150,12 +150,16 @@ OFFER_OVER = frozenset({OfferStep.DONE, OfferStep.DECLINED, OfferStep.MISSED, Of
 
 
 class Offer(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A case offered to a unit. `at` has the moment of each step so far; `level` is how far it has been escalated."""
+    """A case offered to a unit. `at` has the moment of each step so far; `level` is how far it has been escalated.
+
+    `awaits` is the step that has to come by `due_at`; None when nobody waits.
+    """
 
     number: int
     unit: str
     step: OfferStep
     at: dict[OfferStep, datetime]
+    awaits: OfferStep | None = None
     due_at: datetime | None = None
     level: int = 0
     reason: str | None = None
