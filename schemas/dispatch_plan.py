@@ -3,12 +3,16 @@
 `dispatch.toml` in the site pack. Every mistake is a SiteError with the line, the reason and the fix.
 """
 
+from collections.abc import Collection
 from enum import StrEnum
 from typing import Annotated
 
 from msgspec import Meta, Struct
 
 from schemas.case import Kind, OfferStep, Severity
+from schemas.errors import SiteError
+from schemas.site_file import check_declared, convert_file
+from schemas.toml_lines import line_of, toml_lines
 
 DISPATCH_FILE = "dispatch.toml"
 
@@ -47,6 +51,24 @@ class StepTimes(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     on_scene_s: Seconds | None = None
     done_s: Seconds | None = None
 
+    def allowed_s(self, step: OfferStep) -> int | None:
+        """How long this step may take."""
+        match step:
+            case OfferStep.DELIVERED:
+                return self.delivered_s
+            case OfferStep.SEEN:
+                return self.seen_s
+            case OfferStep.ACCEPTED:
+                return self.accepted_s
+            case OfferStep.EN_ROUTE:
+                return self.en_route_s
+            case OfferStep.ON_SCENE:
+                return self.on_scene_s
+            case OfferStep.DONE:
+                return self.done_s
+            case _:
+                return None
+
 
 class Chain(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is done when one of `steps` is missed, one rung after the other. The first that fits holds.
@@ -72,3 +94,29 @@ class DispatchPlan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     speed_mps: Annotated[float, Meta(gt=0, le=100)] = 8.0
     steps: tuple[StepTimes, ...] = ()
     escalation: tuple[Chain, ...] = ()
+
+
+def parse_dispatch(text: str) -> DispatchPlan:
+    """Reads `dispatch.toml`. Raises SiteError."""
+    plan = convert_file(text, DispatchPlan, DISPATCH_FILE)
+    lines = toml_lines(text)
+    for number, chain in enumerate(plan.escalation):
+        where = f"line {line_of(lines, ('escalation', number, 'steps'))}"
+        for step in chain.steps:
+            if step not in AWAITED:
+                words = ", ".join(AWAITED)
+                raise SiteError(DISPATCH_FILE, where, f"nobody waits for the step {step!r}", f"Use some of: {words}.")
+        dropped = [step for step in chain.steps if step in (OfferStep.ON_SCENE, OfferStep.DONE)]
+        if dropped and Rung.NEXT_UNIT in chain.rungs:
+            reason = f"{Rung.NEXT_UNIT.value!r} takes the case from a unit that is on its way ({dropped[0]!r})"
+            raise SiteError(DISPATCH_FILE, where, reason, f"Use {Rung.SUPERVISOR.value!r}, who can send another.")
+    return plan
+
+
+def check_dispatch(text: str, plan: DispatchPlan, people: Collection[str] | None) -> None:
+    """Raises SiteError where a chain tells a person that the pack does not declare, if it declares any."""
+    if people is None:
+        return
+    lines = toml_lines(text)
+    for number, chain in enumerate(plan.escalation):
+        check_declared(chain.tell, people, "person", DISPATCH_FILE, lines, ("escalation", number, "tell"))

@@ -18,10 +18,10 @@ from schemas.alert_table import Surroundings, parse_alerts
 from schemas.area import AreaTree, Zone
 from schemas.area_table import AREAS_FILE, LINEAGE_FILE, parse_area_tree
 from schemas.boundary import BOUNDARIES_FILE
-from schemas.calendar import Calendar
+from schemas.calendar import CALENDAR_FILE, Calendar, parse_calendars
 from schemas.category import CASES_FILE, CaseRules, check_categories, parse_case_rules
-from schemas.clock_plan import ClockPlan
-from schemas.dispatch_plan import DispatchPlan
+from schemas.clock_plan import CLOCKS_FILE, ClockPlan, check_clocks, parse_clocks
+from schemas.dispatch_plan import DISPATCH_FILE, DispatchPlan, check_dispatch, parse_dispatch
 from schemas.errors import SiteError
 from schemas.event import AreaCode
 from schemas.identity import PEOPLE_FILE, Person, check_people, parse_people
@@ -31,13 +31,25 @@ from schemas.kpi_table import mistakes as kpi_mistakes
 from schemas.report import REPORTS_FILE, Report, parse_reports
 from schemas.site_file import check_zone, convert_file
 from schemas.toml_lines import line_of, toml_lines
-from schemas.unit import Unit
+from schemas.unit import UNITS_FILE, Unit, check_units, parse_units
 
 _T = TypeVar("_T")
 
 SITE_FILE = "site.toml"
 REQUIRED_FILES = (SITE_FILE, AREAS_FILE, KPIS_FILE)
-OPTIONAL_FILES = (LINEAGE_FILE, BOUNDARIES_FILE, REPORTS_FILE, AGENCIES_FILE, CASES_FILE, PEOPLE_FILE, ALERTS_FILE)
+OPTIONAL_FILES = (
+    LINEAGE_FILE,
+    BOUNDARIES_FILE,
+    REPORTS_FILE,
+    AGENCIES_FILE,
+    CASES_FILE,
+    CALENDAR_FILE,
+    CLOCKS_FILE,
+    UNITS_FILE,
+    DISPATCH_FILE,
+    PEOPLE_FILE,
+    ALERTS_FILE,
+)
 
 _WEEK_S = 7 * 24 * 60 * 60
 _YEAR_S = 366 * 24 * 60 * 60
@@ -144,6 +156,10 @@ def parse_site(pack: Pack) -> Site:
         reports=parse_reports(pack[REPORTS_FILE], kpis) if REPORTS_FILE in pack else (),
         agencies=parse_agencies(pack[AGENCIES_FILE]) if AGENCIES_FILE in pack else {},
         cases=parse_case_rules(pack[CASES_FILE]) if CASES_FILE in pack else None,
+        calendars=parse_calendars(pack[CALENDAR_FILE]) if CALENDAR_FILE in pack else {},
+        clocks=parse_clocks(pack[CLOCKS_FILE]) if CLOCKS_FILE in pack else (),
+        units=parse_units(pack[UNITS_FILE]) if UNITS_FILE in pack else {},
+        dispatch=parse_dispatch(pack[DISPATCH_FILE]) if DISPATCH_FILE in pack else DispatchPlan(),
         people=parse_people(pack[PEOPLE_FILE]) if PEOPLE_FILE in pack else {},
     )
     _check_across(pack, site)
@@ -168,6 +184,29 @@ def _check_across(pack: Pack, site: Site) -> None:
     """Raises SiteError where one file names what another one ought to declare, and does not."""
     if site.cases is not None:
         check_categories(pack[CASES_FILE], site.cases, site.agencies)
+    categories = [] if site.cases is None else site.cases.category
+    people = site.people if PEOPLE_FILE in pack else None
+    if CLOCKS_FILE in pack:
+        check_clocks(
+            pack[CLOCKS_FILE],
+            site.clocks,
+            calendars=site.calendars,
+            categories=[category.id for category in categories],
+            agencies=site.agencies,
+            areas=site.areas,
+        )
+    if UNITS_FILE in pack:
+        check_units(
+            pack[UNITS_FILE],
+            site.units,
+            calendars=site.calendars,
+            agencies=site.agencies,
+            areas=site.areas,
+            people=people,
+            skills={skill for category in categories for skill in category.skills},
+        )
+    if DISPATCH_FILE in pack:
+        check_dispatch(pack[DISPATCH_FILE], site.dispatch, people)
     if PEOPLE_FILE in pack:
         check_people(
             pack[PEOPLE_FILE],
@@ -175,6 +214,7 @@ def _check_across(pack: Pack, site: Site) -> None:
             areas=site.areas,
             agencies=site.agencies,
             languages=site.header.languages,
+            units=site.units if UNITS_FILE in pack else None,
         )
 
 
@@ -193,6 +233,10 @@ def mistakes(pack: Pack) -> list[SiteError]:
     for file, parse in (
         (AGENCIES_FILE, parse_agencies),
         (CASES_FILE, parse_case_rules),
+        (CALENDAR_FILE, parse_calendars),
+        (CLOCKS_FILE, parse_clocks),
+        (UNITS_FILE, parse_units),
+        (DISPATCH_FILE, parse_dispatch),
         (PEOPLE_FILE, parse_people),
     ):
         if file in pack:

@@ -4,6 +4,7 @@
 report. Every mistake in the file is a SiteError with the line, the reason and the fix.
 """
 
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
@@ -11,9 +12,14 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from schemas.agency import AgencyId
-from schemas.calendar import ALWAYS
+from schemas.area import AreaTree
+from schemas.calendar import ALWAYS, Calendar, check_calendar
 from schemas.case import CaseId
+from schemas.errors import InvalidEvent, SiteError
 from schemas.event import GeoUri
+from schemas.location import parse_geo
+from schemas.site_file import check_declared, convert_file
+from schemas.toml_lines import line_of, toml_lines
 
 UNITS_FILE = "units.toml"
 
@@ -49,7 +55,7 @@ class Unit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     calendar: str = ALWAYS
     capacity: Annotated[int, Meta(ge=1, le=100)] = 1
     members: tuple[str, ...] = ()
-    channels: tuple[str, ...] = ("push",)
+    channels: Annotated[tuple[str, ...], Meta(min_length=1, max_length=8)] = ("push",)
 
 
 class UnitState(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -74,3 +80,53 @@ class UnitState(Struct, frozen=True, kw_only=True, omit_defaults=True):
     def status_by(self, now: datetime) -> UnitStatus:
         """What it says of itself, at a moment."""
         return UnitStatus.AVAILABLE if self.until is not None and self.until <= now else self.status
+
+
+class _File(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    unit: list[Unit] = []
+
+
+def parse_units(text: str) -> dict[str, Unit]:
+    """The units by id, in the file's order. Raises SiteError."""
+    given = convert_file(text, _File, UNITS_FILE).unit
+    lines = toml_lines(text)
+    found: dict[str, Unit] = {}
+    for number, unit in enumerate(given):
+        if unit.id in found:
+            where = f"line {line_of(lines, ('unit', number, 'id'))}"
+            raise SiteError(UNITS_FILE, where, f"the id {unit.id!r} is used twice", "Give every unit its own.")
+        try:
+            parse_geo(unit.base)
+        except InvalidEvent as error:
+            where = f"line {line_of(lines, ('unit', number, 'base'))}"
+            raise SiteError(UNITS_FILE, where, f"`base`: {error.detail}", error.fix) from None
+        found[unit.id] = unit
+    return found
+
+
+def check_units(
+    text: str,
+    units: Mapping[str, Unit],
+    *,
+    calendars: Mapping[str, Calendar],
+    agencies: Collection[str],
+    areas: AreaTree,
+    people: Collection[str] | None,
+    skills: Collection[str],
+) -> None:
+    """Raises SiteError where a unit names what the rest of the pack does not declare.
+
+    Members are checked where the pack has people, and skills where it has categories that need some: a skill that no
+    category asks for is most likely a slip of the hand.
+    """
+    lines = toml_lines(text)
+    codes = {area.code for area in areas if area.list_id == areas.list_id}
+    for number, unit in enumerate(units.values()):
+        path = ("unit", number)
+        check_declared([unit.agency], agencies, "agency", UNITS_FILE, lines, (*path, "agency"))
+        check_declared([unit.area], codes, "area", UNITS_FILE, lines, (*path, "area"))
+        check_calendar(calendars, unit.calendar, UNITS_FILE, lines, (*path, "calendar"))
+        if people is not None:
+            check_declared(unit.members, people, "person", UNITS_FILE, lines, (*path, "members"))
+        if skills:
+            check_declared(unit.skills, skills, "skill", UNITS_FILE, lines, (*path, "skills"))
