@@ -45,12 +45,12 @@ from dashboard_api.tables import (
     by_zone,
     check_size,
     counts_of,
-    ordered,
     period_of_text,
-    ranked,
     read_all,
+    row_of,
     rows_of,
     table_sheet,
+    values_of,
     when_of,
 )
 from dashboard_api.values import dimensions_of, read_figures
@@ -204,7 +204,7 @@ def query_routes(config: DashboardConfig, database: Database) -> APIRouter:
             reads = await read_all(
                 moment.reader, site, kpi, areas, when, by=query.by, where=where, closed=moment.closed
             )
-        found = await rows_of(site, kpi, reads, where, bounds)
+        found = await values_of(site, kpi, reads, bounds)
         answer = TableView(
             **_about(kpi),
             direction=kpi.direction,
@@ -215,7 +215,7 @@ def query_routes(config: DashboardConfig, database: Database) -> APIRouter:
             position=moment.position,
             as_of=moment.as_of,
             total=len(found),
-            rows=ordered(ranked(found, kpi.direction), query.order, kpi.direction, query.limit),
+            rows=await rows_of(kpi, found, where, query.order, query.limit),
         )
         languages = site.header.languages
         return await reply(
@@ -241,11 +241,11 @@ def query_routes(config: DashboardConfig, database: Database) -> APIRouter:
         checked(site, when, [area.id for area in areas])
         async with one_moment(site, "attainment") as moment:
             reads = await read_all(moment.reader, site, kpi, areas, when, by=None, where={}, closed=moment.closed)
-        found = await rows_of(site, kpi, reads, {}, bounds)
+        found = await values_of(site, kpi, reads, bounds)
         # The area itself is there once, wherever its zone has put it.
-        [first] = [one for one in found if one.row.area == of]
-        below = [one for one in found if one.row.area != of]
-        rows = ordered(ranked(below, kpi.direction), Order.RANK, kpi.direction, None)
+        [first] = [one for one in found if one.area.id == of]
+        below = [one for one in found if one.area.id != of]
+        rows = await rows_of(kpi, below, {}, Order.RANK, None)
         answer = AttainmentView(
             **_about(kpi),
             direction=kpi.direction,
@@ -254,7 +254,7 @@ def query_routes(config: DashboardConfig, database: Database) -> APIRouter:
             end=end,
             position=moment.position,
             as_of=moment.as_of,
-            own=first.row,
+            own=row_of(first, {}),
             rows=rows,
             counts=counts_of(rows),
         )

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Literal, NamedTuple
@@ -183,13 +183,6 @@ def areas_of(site: Site, asked: str, of: AreaId, last_day_end: datetime) -> list
     ]
 
 
-class Found(NamedTuple):
-    """A row, and the number of the span that it is of."""
-
-    at: int
-    row: Row
-
-
 class Read(NamedTuple):
     """What was read of some areas of one zone, over these spans."""
 
@@ -197,6 +190,16 @@ class Read(NamedTuple):
     areas: Sequence[AreaId]
     spans: Sequence[Span]
     figures: Figures
+
+
+class Found(NamedTuple):
+    """What a row is about: the value of an area, or of one dimension value (`dim`), in the span of this number."""
+
+    at: int
+    area: Area
+    dim: str | None
+    value: Reported
+    goals: "_Goals"
 
 
 async def read_all(
@@ -219,33 +222,43 @@ async def read_all(
     return found
 
 
-async def rows_of(
-    site: Site, kpi: Kpi, reads: Sequence[Read], where: Mapping[str, str], bounds: Bounds
-) -> list[Found]:
-    """The rows, area by area. Raises Refused when there are too many."""
+async def values_of(site: Site, kpi: Kpi, reads: Sequence[Read], bounds: Bounds) -> list[Found]:
+    """The values, area by area. Raises Refused when there are too many."""
     groups = [{area: read.figures.groups(kpi.id, area) for area in read.areas} for read in reads]
     check_size(
         sum(sum(map(len, some.values())) * len(read.spans) for some, read in zip(groups, reads, strict=True)), bounds
     )
-    # Thousands of rows take a while to put together, and other requests and the live feed are waiting.
-    return await asyncio.to_thread(_put_together, site, kpi, reads, groups, where)
+    # Thousands of values take a while to put together, and other requests and the live feed are waiting.
+    return await asyncio.to_thread(_put_together, site, kpi, reads, groups)
 
 
 def _put_together(
-    site: Site,
-    kpi: Kpi,
-    reads: Sequence[Read],
-    groups: Sequence[Mapping[AreaId, Sequence[str | None]]],
-    where: Mapping[str, str],
+    site: Site, kpi: Kpi, reads: Sequence[Read], groups: Sequence[Mapping[AreaId, Sequence[str | None]]]
 ) -> list[Found]:
-    rows: list[Found] = []
+    found: list[Found] = []
     for read, some in zip(reads, groups, strict=True):
         goals = [_Goals(site, kpi, span, read.zone) for span in read.spans]
-        for area, group in [(id_, dim) for id_ in read.areas for dim in some[id_]]:
-            for at, span in enumerate(read.spans):
-                value = read.figures.reported(kpi.id, area, group, at)
-                rows.append(Found(at, _row(site, area, group, goals[at], span, value, read.zone, where)))
-    return rows
+        reported = read.figures.reported
+        found += [
+            Found(at, site.areas[id_], dim, reported(kpi.id, id_, dim, at), one)
+            for id_ in read.areas
+            for dim in some[id_]
+            for at, one in enumerate(goals)
+        ]
+    return found
+
+
+async def rows_of(
+    kpi: Kpi, found: Sequence[Found], where: Mapping[str, str], order: Order, limit: int | None
+) -> list[Row]:
+    """The rows of each bucket in this order with their ranks, at most `limit` of each; the oldest bucket first."""
+    return await asyncio.to_thread(_rows, kpi, found, where, order, limit)
+
+
+def _rows(kpi: Kpi, found: Sequence[Found], where: Mapping[str, str], order: Order, limit: int | None) -> list[Row]:
+    places = ranks(found, kpi.direction)
+    kept = ordered(found, order, kpi.direction, limit)
+    return [row_of(found[number], where, places[number]) for number in kept]
 
 
 def by_zone(site: Site, areas: Iterable[AreaId]) -> dict[ZoneInfo, list[AreaId]]:
@@ -264,18 +277,24 @@ def check_size(rows: int, bounds: Bounds) -> None:
 
 
 class _Goals:
-    """The judge of one span."""
+    """The judge of one span, which knows its ends by the clocks of the zone."""
 
     def __init__(self, site: Site, kpi: Kpi, span: Span, zone: ZoneInfo) -> None:
         self._site = site
         self._kpi = kpi
+        self.start = datetime.fromtimestamp(span.start_s, zone)
+        self.end = datetime.fromtimestamp(span.end_s, zone)
         # The target that holds on the last day is the span's.
         self._day = datetime.fromtimestamp(span.end_s - 1, zone).date()
 
     def judge(self, area: AreaId, value: Reported, *, is_part: bool) -> Judgement:
         if is_part and self._kpi.measure in TOTALS:
-            return Judgement(status=Status.NONE, reason=Why.NO_GOAL)
-        return judge(self._kpi, value.now, target_of(self._kpi, self._site.areas.path(area), self._day))
+            return _NO_GOAL
+        target = target_of(self._kpi, self._site.areas.path(area), self._day) if self._kpi.target else None
+        return judge(self._kpi, value.now, target)
+
+
+_NO_GOAL = Judgement(status=Status.NONE, reason=Why.NO_GOAL)
 
 
 def judged_bucket(site: Site, kpi: Kpi, area: AreaId, span: Span, value: Reported, zone: ZoneInfo) -> Judged:
@@ -284,26 +303,38 @@ def judged_bucket(site: Site, kpi: Kpi, area: AreaId, span: Span, value: Reporte
     return Judged(**_fields(bucket_of(span, value, zone)), **_fields(judged))
 
 
-def _row(
-    site: Site,
-    id_: AreaId,
-    group: str | None,
-    goals: _Goals,
-    span: Span,
-    value: Reported,
-    zone: ZoneInfo,
-    where: Mapping[str, str],
-) -> Row:
-    area = site.areas[id_]
+def row_of(found: Found, where: Mapping[str, str], rank: int | None = None) -> Row:
+    """The row of what was found; `where` is what was asked for."""
+    area, value, now, goals = found.area, found.value, found.value.now, found.goals
+    judged = goals.judge(area.id, value, is_part=found.dim is not None or bool(where))
+    # Field by field, for there are thousands of rows.
     return Row(
         area=area.id,
         code=area.code,
         list=area.list_id,
         kind=area.kind,
         names=area.names,
-        dim=group,
-        **_fields(bucket_of(span, value, zone)),
-        **_fields(goals.judge(id_, value, is_part=group is not None or bool(where))),
+        dim=found.dim,
+        rank=rank,
+        start=goals.start,
+        end=goals.end,
+        closed=value.closed,
+        first=value.first,
+        corrected_at=value.corrected_at,
+        value=now.value,
+        n=now.n,
+        numerator=now.numerator,
+        denominator=now.denominator,
+        p50=now.p50,
+        p95=now.p95,
+        exact=now.exact,
+        lower=now.lower,
+        upper=now.upper,
+        status=judged.status,
+        reason=judged.reason,
+        target=judged.target,
+        attainment=judged.attainment,
+        gap=judged.gap,
     )
 
 
@@ -311,45 +342,45 @@ def _fields(struct: Struct) -> dict[str, Any]:
     return msgspec.structs.asdict(struct)
 
 
-def ranked(rows: Collection[Found], direction: str | None) -> list[Found]:
-    """The rows with their ranks, in any order.
+def ranks(found: Sequence[Found], direction: str | None) -> list[int | None]:
+    """The rank of each.
 
     Several areas are ranked within each bucket and dimension value, the dimension values of one area among each
     other. Without a direction the greatest is the first.
     """
-    is_one = len({one.row.area for one in rows}) == 1
-    groups: dict[tuple[int, str | None], list[Found]] = {}
-    for one in rows:
-        groups.setdefault((one.at, None if is_one else one.row.dim), []).append(one)
+    is_one = len({one.area.id for one in found}) == 1
     sign = 1 if direction == "lower" else -1
-    found: list[Found] = []
+    groups: dict[tuple[int, str | None], list[tuple[float, int]]] = {}
+    for number, one in enumerate(found):
+        now = one.value.now
+        if now.value is not None and now.exact:
+            groups.setdefault((one.at, None if is_one else one.dim), []).append((sign * now.value, number))
+    places: list[int | None] = [None] * len(found)
     for group in groups.values():
-        values = sorted(sign * v for one in group if (v := one.row.value) is not None and one.row.exact)
-        place: dict[float, int] = {}
-        for at, value in enumerate(values, 1):
-            place.setdefault(value, at)
-        for at, row in group:
-            has_rank = row.value is not None and row.exact
-            rank = place[sign * row.value] if has_rank and row.value is not None else None
-            found.append(Found(at, msgspec.structs.replace(row, rank=rank)))
-    return found
+        last, rank = None, 0
+        for at, (value, number) in enumerate(sorted(group), 1):
+            if value != last:
+                last, rank = value, at
+            places[number] = rank
+    return places
 
 
-def ordered(rows: Iterable[Found], order: Order, direction: str | None, limit: int | None) -> list[Row]:
-    """The rows of each bucket in this order, at most `limit` of each; the oldest bucket first."""
+def ordered(found: Sequence[Found], order: Order, direction: str | None, limit: int | None) -> list[int]:
+    """The numbers of what was found in this order, at most `limit` of each bucket, the oldest bucket first."""
     is_rising = order is Order.VALUE or (order is Order.RANK and direction == "lower")
     sign = 1 if is_rising else -1
 
-    def key(row: Row) -> tuple[bool, float, str, str, str]:
-        place = (row.list, row.code, row.dim or "")
+    def key(number: int) -> tuple[bool, float, str, str, str]:
+        _, area, dim, reported, _ = found[number]
+        value = reported.now.value
         if order is Order.CODE:
-            return False, 0.0, *place
-        return row.value is None, 0.0 if row.value is None else sign * row.value, *place
+            return False, 0.0, area.list_id, area.code, dim or ""
+        return value is None, 0.0 if value is None else sign * value, area.list_id, area.code, dim or ""
 
-    by_span: dict[int, list[Row]] = {}
-    for at, row in rows:
-        by_span.setdefault(at, []).append(row)
-    return [row for at in sorted(by_span) for row in sorted(by_span[at], key=key)[:limit]]
+    by_span: dict[int, list[int]] = {}
+    for number, one in enumerate(found):
+        by_span.setdefault(one.at, []).append(number)
+    return [number for at in sorted(by_span) for number in sorted(by_span[at], key=key)[:limit]]
 
 
 def counts_of(rows: Iterable[Row]) -> dict[str, int]:

@@ -36,6 +36,7 @@ from schemas.kpi import (
     Value,
     balance_value,
     bounds,
+    kpi_value,
     ratio_value,
     silent_value,
 )
@@ -57,10 +58,14 @@ STRETCHES_MAX = 8
 _SQL = load_statements("values")
 
 _HELD = f"WITH held AS ({_SQL['held']})"
-_PLACES = f"{_HELD}, places AS ({_SQL['read_latest']})"
+_OWN = f"WITH asked AS ({_SQL['held']}), held AS ({_SQL['own']})"
+_BELOW = f"WITH asked AS ({_SQL['held']}), held AS ({_SQL['below']})"
+_PLACES = f"places AS ({_SQL['read_places']})"
 _READING = {
     **{name: f"{_HELD} {_SQL[name]}" for name in ("read_sums", "read_sketches", "read_latest")},
-    "read_latest_across": f"{_PLACES} {_SQL['read_latest_across']}",
+    "read_across": f"{_HELD}, {_PLACES} {_SQL['read_across']}",
+    "read_own": f"{_OWN} {_SQL['read_latest']}",
+    "read_across_below": f"{_BELOW}, {_PLACES} {_SQL['read_across']}",
 }
 
 
@@ -169,8 +174,12 @@ class Figures:
         self._spans = spans
         self._by = by
         self._cells = cells
+        self._said = {id_ for found in cells.values() for _, id_ in found}
         self._own: dict[tuple[Part, AreaId, str | None, int, Version], Sequence[Partial]] = {}
         self._covers: dict[AreaId, Sequence[Cover]] = {}
+        self._readings: dict[str, _Reading] = {}
+        self._only: dict[AreaId, Sequence[AreaId] | None] = {}
+        self._nothing: dict[tuple[str, int], Reported] = {}
         self._closed_s = {kpi: closed.until_s(site.kpis.bases_of(kpi)) for kpi in kpis}
 
     def groups(self, kpi_id: str, area: AreaId) -> list[str | None]:
@@ -187,6 +196,14 @@ class Figures:
 
     def reported(self, kpi_id: str, area: AreaId, group: str | None, at: int) -> Reported:
         """The value in the span of this index, of one dimension value or (None) of all together."""
+        if self._said_in(area) == []:
+            # Where there is nothing at all the value is the same everywhere.
+            if (kpi_id, at) not in self._nothing:
+                self._nothing[kpi_id, at] = self._reported(kpi_id, area, group, at)
+            return self._nothing[kpi_id, at]
+        return self._reported(kpi_id, area, group, at)
+
+    def _reported(self, kpi_id: str, area: AreaId, group: str | None, at: int) -> Reported:
         corrections: list[datetime] = []
         now = self._value(kpi_id, area, group, at, "now", corrections)
         if self._spans[at].end_s > self._closed_s[kpi_id]:
@@ -206,37 +223,49 @@ class Figures:
         corrections: list[datetime],
     ) -> Value:
         """The value of a KPI or of a part; notes when something in it was corrected."""
-        catalogue = self._catalogue
-        kpi = catalogue[id_] if id_ in catalogue else None  # noqa: SIM401  # a catalogue is no dictionary
-
-        def over(part: Part) -> tuple[list[Partial], list[Partial]]:
-            return self._partials(part, area, group, at, version, corrections)
-
-        match kpi.measure if kpi else None:
+        catalogue, reading = self._catalogue, self._reading(id_)
+        partials = self._partials
+        match reading.measure:
             case Measure.BALANCE:
                 plus, minus = (
                     self._value(part, area, group, at, version, corrections)
-                    if _is_derived(catalogue, part)
-                    else _bounded(catalogue, part, *over(Part(part, Reach.RUNNING)))
-                    for part in catalogue.parts_of(id_)
+                    if base is None
+                    else _bounded(catalogue, part, *partials(base, area, group, at, version, corrections))
+                    for part, base in reading.parts
                 )
                 return balance_value(plus, minus)
             case Measure.SILENT:
-                assert kpi is not None
-                of = catalogue.parts_of(id_)[0]
-                seen = _bounded(catalogue, of, *over(Part(of, Reach.SEEN, kpi.lookback_days)))
-                return silent_value(seen, _bounded(catalogue, of, *over(Part(of, Reach.WITHIN))))
+                (of, heard), (_, seen) = reading.parts
+                assert heard is not None
+                assert seen is not None
+                before = _bounded(catalogue, of, *partials(seen, area, group, at, version, corrections))
+                return silent_value(
+                    before, _bounded(catalogue, of, *partials(heard, area, group, at, version, corrections))
+                )
             case Measure.RATIO:
-                assert kpi is not None
-                parts = catalogue.parts_of(id_)
-                if any(_is_derived(catalogue, part) for part in parts):
-                    above, below = (self._value(part, area, group, at, version, corrections) for part in parts)
-                    return ratio_value(kpi, above, below)
-                by_part = {part: over(Part(part, Reach.WITHIN)) for part in parts}
-                whole = {part: certain for part, (certain, _) in by_part.items()}
-                return bounds(catalogue, id_, whole, {part: maybe for part, (_, maybe) in by_part.items()})
+                certain: dict[str, Sequence[Partial]] = {}
+                possible: dict[str, Sequence[Partial]] = {}
+                for part, base in reading.parts:
+                    if base is None:
+                        above, below = (
+                            self._value(one, area, group, at, version, corrections) for one, _ in reading.parts
+                        )
+                        return ratio_value(catalogue[id_], above, below)
+                    certain[part], possible[part] = partials(base, area, group, at, version, corrections)
+                if not any(possible.values()):
+                    return kpi_value(catalogue, id_, certain)
+                return bounds(catalogue, id_, certain, possible)
             case _:
-                return _bounded(catalogue, id_, *over(Part(id_, Reach.WITHIN)))
+                ((_, base),) = reading.parts
+                assert base is not None
+                return _bounded(catalogue, id_, *partials(base, area, group, at, version, corrections))
+
+    def _reading(self, id_: str) -> "_Reading":
+        """How a KPI or a part is read; found once, for it is asked for each of thousands of areas."""
+        found = self._readings.get(id_)
+        if found is None:
+            found = self._readings[id_] = _reading_of(self._catalogue, id_)
+        return found
 
     def _partials(
         self,
@@ -248,13 +277,13 @@ class Figures:
         corrections: list[datetime],
     ) -> tuple[list[Partial], list[Partial]]:
         """What certainly belongs to the area in this span, and what may."""
-        cells, base = self._cells[part], self._catalogue.base(part.base)
-        if self._by is None or self._by not in base.dimensions:
+        cells = self._cells[part]
+        if group is not None and self._by not in self._catalogue.base(part.base).dimensions:
             group = None
 
         def of(id_: AreaId) -> list[Partial]:
             rows: list[Partial] = []
-            groups = cells.get((base.id, id_))
+            groups = cells.get((part.base, id_))
             if groups is None:
                 return rows
             for spans in groups.values() if group is None else (groups.get(group, {}),):
@@ -263,6 +292,11 @@ class Figures:
                 if held.corrected_at is not None:
                     corrections.append(held.corrected_at)
             return rows
+
+        only = self._said_in(area)
+        if only is not None:
+            return of(only[0]) if only else [], []
+        base = self._catalogue.base(part.base)
 
         def over(cover: Cover) -> tuple[list[Partial], list[Partial]]:
             whole = [row for id_ in cover.whole for row in of(id_)]
@@ -288,6 +322,17 @@ class Figures:
                 return whole, possible
         return [], possible
 
+    def _said_in(self, area: AreaId) -> Sequence[AreaId] | None:
+        """The one area that makes up this one, or none, of those of which there is anything; None: there are more, or
+        parts.
+        """
+        if area not in self._only:
+            cover = self._areas.cover(area)
+            told = [id_ for id_ in cover.whole if id_ in self._said]
+            is_simple = len(told) < 2 and self._said.isdisjoint(cover.partial) and self._said.isdisjoint(cover.apart)
+            self._only[area] = told if is_simple else None
+        return self._only[area]
+
     def _maps(self, area: AreaId) -> Sequence[Cover]:
         """What makes up an area, map by map, the newest first."""
         maps = self._covers.get(area)
@@ -300,6 +345,28 @@ class Figures:
 
             maps = self._covers[area] = [on(list_id) for list_id in self._areas.lists]
         return maps
+
+
+class _Reading(NamedTuple):
+    """How a KPI is read: its parts by id, each with what is read of it; None where the part is derived itself."""
+
+    measure: Measure | None
+    parts: Sequence[tuple[str, Part | None]]
+
+
+def _reading_of(catalogue: Catalogue, id_: str) -> _Reading:
+    measure = catalogue[id_].measure if id_ in catalogue else None
+    if measure is Measure.SILENT:
+        (of,) = catalogue.parts_of(id_)
+        seen = Part(of, Reach.SEEN, catalogue[id_].lookback_days)
+        return _Reading(measure, [(of, Part(of, Reach.WITHIN)), (of, seen)])
+    if measure is Measure.BALANCE or measure is Measure.RATIO:
+        reach = Reach.RUNNING if measure is Measure.BALANCE else Reach.WITHIN
+        return _Reading(
+            measure,
+            [(part, None if _is_derived(catalogue, part) else Part(part, reach)) for part in catalogue.parts_of(id_)],
+        )
+    return _Reading(measure, [(id_, Part(id_, Reach.WITHIN))])
 
 
 def own(base: Base, area: AreaId, rows: Sequence[Partial], below: Sequence[Sequence[Partial]]) -> Sequence[Partial]:
@@ -326,6 +393,8 @@ def own(base: Base, area: AreaId, rows: Sequence[Partial], below: Sequence[Seque
 
 
 def _bounded(catalogue: Catalogue, id_: str, whole: Sequence[Partial], partial: Sequence[Partial]) -> Value:
+    if not partial:
+        return kpi_value(catalogue, id_, {id_: whole})
     return bounds(catalogue, id_, {id_: whole}, {id_: partial})
 
 
@@ -485,16 +554,22 @@ def _running(held: Mapping[int, Held], runs: Sequence[range], intervals: int) ->
     sums = [Partial(n=0)]
     for at in range(intervals):
         sums.append(_summed([sums[-1], *held[at].now]) if at in held else sums[-1])
+    is_corrected = any(one.corrected_at is not None for one in held.values())
     over: dict[int, Held] = {}
     for at, run in enumerate(runs):
-        within = _joined(held, run)
-        first = [sums[run.start], *within.first] if within.corrected_at is not None else [sums[run.stop]]
-        over[at] = Held([sums[run.stop]], first, within.corrected_at)
+        now = [sums[run.stop]]
+        within = _joined(held, run) if is_corrected else NOTHING
+        first = now if within.corrected_at is None else [sums[run.start], *within.first]
+        over[at] = Held(now, first, within.corrected_at)
     return over
 
 
 def _summed(rows: Sequence[Partial]) -> Partial:
-    return Partial(n=sum(row.n for row in rows), total=sum(row.total for row in rows))
+    n, total = 0, 0.0
+    for row in rows:
+        n += row.n
+        total += row.total
+    return Partial(n=n, total=total)
 
 
 def _seen(held: Mapping[int, Held], runs: Sequence[range], begins: Sequence[int]) -> dict[int, Held]:
@@ -566,19 +641,16 @@ async def _read(
         split = base.dimensions.index(by) + 1 if by is not None and by in base.dimensions else 0
         return _KEPT_AS.get(base.measure, "sums"), split, list(wanted), list(wanted.values())
 
-    found: dict[tuple[str, AreaId], dict[str, dict[int, list[Held]]]] = {}
+    found: Cells = {}
     for (kept_as, split, at, values), same in groupby(sorted(bases, key=question), question):
         same_bases = list(same)
         ids = [base.id for base in same_bases]
-        if kept_as == "latest" and whole:
-            across: dict[str, Across] = {base.id: base.across for base in same_bases}
-            statement, held_of = "read_latest_across", partial(_latest_across, across)
-        else:
-            statement, held_of = _READ[kept_as]
+        statement, held_of = _READ[kept_as]
+        is_across = kept_as == "latest" and whole
+        across = partial(_latest_across, {base.id: base.across for base in same_bases})
         for tier, all_pieces in by_tier.items():
             for some in _stretches(all_pieces):
-                rows = await reader.fetch(
-                    for_tier(_READING[statement], tier),
+                asked = (
                     ids,
                     areas,
                     [_instant(piece.start_s) for piece in some],
@@ -589,18 +661,41 @@ async def _read(
                     at,
                     values,
                 )
-                for row in rows:
-                    groups = found.setdefault((row["kpi"], row["area"]), {})
-                    number: int = row["piece"]
-                    interval = some[number - 1].interval
-                    groups.setdefault(row["dim"], {}).setdefault(interval, []).append(held_of(row))
-    return {
-        at: {
-            dim: {interval: _together(parts) for interval, parts in intervals.items()}
-            for dim, intervals in groups.items()
-        }
-        for at, groups in found.items()
-    }
+                if is_across and tier is Tier.DAY:
+                    _note(found, await reader.fetch(for_tier(_READING["read_own"], tier), *asked), some, _latest)
+                    _note(found, await _read_below(reader, asked), some, across)
+                elif is_across:
+                    _note(found, await reader.fetch(for_tier(_READING["read_across"], tier), *asked), some, across)
+                else:
+                    _note(found, await reader.fetch(for_tier(_READING[statement], tier), *asked), some, held_of)
+    return found
+
+
+# asyncpg's records have no column types.
+def _note(found: Cells, rows: Iterable[Any], some: Sequence[_Piece], held_of: Callable[[Any], Held]) -> None:
+    """Adds what was read of these pieces."""
+    for row in rows:
+        number: int = row["piece"]
+        by_interval = found.setdefault((row["kpi"], row["area"]), {}).setdefault(row["dim"], {})
+        held, at = held_of(row), some[number - 1].interval
+        by_interval[at] = _together((by_interval[at], held)) if at in by_interval else held
+
+
+async def _read_below(reader: Reader, asked: tuple[object, ...]) -> list[Any]:
+    """What the places below areas said last, together, in days.
+
+    It is there already where it has not changed lately; else it is put together from the rows.
+    """
+    rows = await reader.fetch(_SQL["read_below"], *asked)
+    unsure = [(row["kpi"], row["area"]) for row in rows if row["piece"] is None]
+    if not unsure:
+        return rows
+    kpis, areas = [kpi for kpi, _ in unsure], [area for _, area in unsure]
+    from_rows = await reader.fetch(
+        for_tier(_READING["read_across_below"], Tier.DAY),
+        *(list(dict.fromkeys(kpis)), list(dict.fromkeys(areas)), *asked[2:], kpis, areas),
+    )
+    return [row for row in rows if row["piece"] is not None] + from_rows
 
 
 def _stretches(all_pieces: Sequence[_Piece]) -> list[list[_Piece]]:

@@ -1,5 +1,6 @@
 """How does the web process start: both web rooms behind one origin?"""
 
+import gc
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -18,6 +19,9 @@ from schemas.site import Site
 
 WEB_PORT = 8080
 """Where the web listens when nobody says otherwise."""
+
+GC_ALLOCATIONS = 50_000
+"""Allocations between two runs of the garbage collector, as in the workers."""
 
 STOP_GRACE_S = 5
 """How long requests may take to end when the web process is told to stop; then their connections are closed."""
@@ -57,6 +61,9 @@ def web_app(kafka: str, database_url: str, current_site: Callable[[], Site], top
 def serve_web(app: Starlette, *, host: str, port: int, log_level: str) -> None:
     """Serves the app until a signal comes."""
     keep_freed_memory()
+    # A large answer is thousands of objects that all end with it: collecting among them finds nothing.
+    gc.freeze()
+    gc.set_threshold(GC_ALLOCATIONS, 20, 20)
     uvicorn.run(
         app,
         host=host,

@@ -39,6 +39,9 @@ POSITION_MOVED = Counter(
 )
 CAUGHT_UP = Counter("ioc_streams_caught_up_total", "Batches before which records left out were read from the log.")
 COMPACTED = Counter("ioc_streams_compacted_total", "Closed buckets whose rows were merged into one.", ["tier"])
+PUT_TOGETHER = Counter(
+    "ioc_streams_put_together_total", "Times that what places said last was added up for a base and an area."
+)
 CHUNKS_DROPPED = Counter("ioc_streams_chunks_dropped_total", "Chunks dropped because of their age.", ["tier"])
 CHUNKS_KEPT = Gauge("ioc_streams_chunks_kept", "Chunks that are too old and cannot be dropped.", ["tier"])
 MAINTENANCE_FAILED = Counter("ioc_streams_maintenance_failed_total", "Looks after the tables that failed.")

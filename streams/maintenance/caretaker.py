@@ -8,21 +8,27 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from typing import NoReturn
 
 from schemas.errors import DependencyUnavailable
 from streams import metrics
+from streams.maintenance.across import put_together
 from streams.maintenance.compaction import compact
 from streams.maintenance.retention import Kept, retain
+from streams.store.cells import Connection
 from streams.store.timescale import TimescaleWriter
 from streams.versions import Versions
 
 LOOK_EVERY_S = 10.0
 """Between two looks, more or less: workers that look at the same moment do the same search twice."""
 
+ACROSS_EVERY_S = 2.0
+"""Between two looks whether reports have come: until they are added up, a board over a whole country is slow."""
+
 PAUSE_S_MIN = 0.05
-"""After a step of the compaction, which rests for as long as the step took: counting has half of the time or more."""
+"""After a step, which rests for as long as it took: counting has half of the time or more."""
 
 _log = logging.getLogger("ioc.streams")
 
@@ -30,12 +36,25 @@ _log = logging.getLogger("ioc.streams")
 async def look_after(writer: TimescaleWriter, versions: Versions, wall_clock_s: Callable[[], float]) -> None:
     """Does what is due, until it is cancelled. What goes wrong here is told, and never stops the counting."""
     told: set[Kept] = set()
+
+    async def keep_small() -> None:
+        async with writer.connection() as connection:
+            await retain(connection, versions.newest.site, datetime.fromtimestamp(wall_clock_s(), UTC), told)
+        await _until_done(writer, lambda connection: compact(connection, versions.newest))
+
+    async def keep_together() -> None:
+        await _until_done(writer, lambda connection: put_together(connection, versions.newest.site))
+
+    async with asyncio.TaskGroup() as both:
+        both.create_task(_again_and_again(LOOK_EVERY_S, keep_small))
+        both.create_task(_again_and_again(ACROSS_EVERY_S, keep_together))
+
+
+async def _again_and_again(every_s: float, look: Callable[[], Awaitable[None]]) -> NoReturn:
     while True:
-        await asyncio.sleep(LOOK_EVERY_S * random.uniform(0.5, 1.5))  # noqa: S311 (nothing secret)
+        await asyncio.sleep(every_s * random.uniform(0.5, 1.5))  # noqa: S311 (nothing secret)
         try:
-            async with writer.connection() as connection:
-                await retain(connection, versions.newest.site, datetime.fromtimestamp(wall_clock_s(), UTC), told)
-            await _compact_all(writer, versions)
+            await look()
         except DependencyUnavailable as error:
             metrics.MAINTENANCE_FAILED.inc()
             _log.warning("the tables were not looked after: %s", error)
@@ -44,10 +63,10 @@ async def look_after(writer: TimescaleWriter, versions: Versions, wall_clock_s: 
             _log.exception("could not look after the tables")
 
 
-async def _compact_all(writer: TimescaleWriter, versions: Versions) -> None:
+async def _until_done(writer: TimescaleWriter, step: Callable[[Connection], Awaitable[bool]]) -> None:
     is_more = True
     while is_more:
         begun_s = time.monotonic()
         async with writer.connection() as connection:
-            is_more = await compact(connection, versions.newest)
+            is_more = await step(connection)
         await asyncio.sleep(max(PAUSE_S_MIN, time.monotonic() - begun_s))

@@ -188,3 +188,64 @@ INSERT INTO kpi_tier (kpi, area, bucket, dim, bin, shard, n, total) VALUES ('', 
 -- release --
 -- Takes away what `reserve` has put in; the chunk stays.
 DELETE FROM kpi_tier WHERE kpi = '' AND area = '' AND bucket = $1;
+
+-- is_touched --
+-- Whether the timer ($1) of adding up is due, and there is something to add up.
+SELECT EXISTS (SELECT FROM timer WHERE name = $1 AND due_at <= clock_timestamp())
+    AND EXISTS (SELECT FROM latest_touched);
+
+-- read_touched --
+-- The bases and areas that were touched, at most $1, and the first and the last of their buckets; those that have waited
+-- longest come first.
+SELECT kpi, area, min(bucket) AS first, max(bucket) AS last FROM latest_touched
+GROUP BY kpi, area ORDER BY min(writer) LIMIT $1;
+
+-- read_standing --
+-- The first bucket of a base and area whose rows a change in bucket $3 can concern: of those that stood until then or
+-- beyond. $3 itself when there is none.
+SELECT coalesce(min(bucket), $3) FROM latest_across
+WHERE kpi = $1 AND area = $2 AND bucket < $3 AND greatest(until, first_until) >= $3;
+
+-- take_across --
+-- Forgets what was added up of a base and area in the buckets [$3, $4].
+DELETE FROM latest_across WHERE kpi = $1 AND area = $2 AND bucket >= $3 AND bucket <= $4;
+
+-- put_across --
+-- Adds up the rows of a base in an area, but for what the area said of itself, in the buckets [$3, $4]; how long each
+-- stands is looked for as far as $5 ahead. Of what lies in the rows of several partitions the one that was said last holds.
+WITH said AS (
+    SELECT bucket, dim, max(corrected_at) AS corrected_at,
+        (array_agg(total ORDER BY high DESC, total DESC) FILTER (WHERE n > 0))[1] AS total,
+        (array_agg(closed_total ORDER BY closed_high DESC, closed_total DESC) FILTER (WHERE closed_n > 0))[1]
+            AS first_total
+    FROM (
+        SELECT bucket, dim, n, total, high, corrected_at,
+            CASE WHEN first_n IS NULL THEN n ELSE first_n END AS closed_n,
+            CASE WHEN first_n IS NULL THEN total ELSE first_total END AS closed_total,
+            CASE WHEN first_n IS NULL THEN high ELSE first_high END AS closed_high
+        FROM kpi_day
+        WHERE kpi = $1 AND area = $2 AND bucket >= $3 AND bucket <= $4::timestamptz + $5::interval
+            AND bin = -2147483648 AND split_part(dim, E'\x1f', -1) <> area
+    ) AS held
+    GROUP BY bucket, dim
+), followed AS (
+    -- From the newest to the oldest, the least bucket so far is the next one.
+    SELECT *,
+        min(bucket) FILTER (WHERE total IS NOT NULL) OVER later AS next,
+        min(bucket) FILTER (WHERE first_total IS NOT NULL) OVER later AS first_next
+    FROM said
+    WINDOW later AS (PARTITION BY dim ORDER BY bucket DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
+)
+INSERT INTO latest_across (kpi, area, bucket, words, until, is_open, first_until, first_is_open,
+                           n, total, low, high, first_n, first_total, first_low, first_high, corrected_at)
+SELECT $1, $2, bucket, left(dim, greatest(length(dim) - length(split_part(dim, E'\x1f', -1)) - 1, 0)) AS words,
+    coalesce(next, bucket + $5), next IS NULL, coalesce(first_next, bucket + $5), first_next IS NULL,
+    count(total), sum(total), min(total), max(total),
+    count(first_total), sum(first_total), min(first_total), max(first_total), max(corrected_at)
+FROM followed WHERE bucket <= $4
+GROUP BY bucket, words, next, first_next;
+
+-- unmark --
+-- The buckets [$3, $4] of a base and area are added up as this transaction sees them. The marks of whom it does not see
+-- stay.
+DELETE FROM latest_touched WHERE kpi = $1 AND area = $2 AND bucket >= $3 AND bucket <= $4;

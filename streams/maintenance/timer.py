@@ -23,6 +23,7 @@ class Timer(StrEnum):
 
     RETENTION = "retention"
     COMPACTION = "compaction"
+    ACROSS = "across"
 
 
 class Claim:

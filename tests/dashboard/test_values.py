@@ -16,6 +16,7 @@ from dashboard_api.spans import Span, Step, last_spans, spans
 from dashboard_api.values import dimensions_of, own, read_values
 from schemas.event import AreaId
 from schemas.kpi import Base, Measure, Partial, Value
+from streams.maintenance.across import put_together
 from tests.dashboard.centre import Sample, Writer, redrawn_site, site, writer
 
 HANOI = ZoneInfo("Asia/Ho_Chi_Minh")
@@ -36,9 +37,14 @@ async def stream(tables: str) -> AsyncGenerator[Writer]:
 async def read(
     stream: Writer, kpis: list[str], areas: list[AreaId], over: list[Span], **options: Any
 ) -> dict[tuple[str, AreaId, str | None, int], Reported]:
-    """What the database says."""
+    """What the database says, before and after what places said last was put together."""
     closed = await read_closing(stream.connection, stream.site)
-    return await read_values(stream.connection, stream.site, kpis, areas, over, closed=closed, **options)
+    found = await read_values(stream.connection, stream.site, kpis, areas, over, closed=closed, **options)
+    while await put_together(stream.connection, stream.site):
+        pass
+    await stream.connection.execute("UPDATE timer SET due_at = now()")
+    assert await read_values(stream.connection, stream.site, kpis, areas, over, closed=closed, **options) == found
+    return found
 
 
 async def now(stream: Writer, kpi: str, area: AreaId = ROOT, span: Span = TODAY) -> Value:

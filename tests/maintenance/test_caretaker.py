@@ -13,7 +13,7 @@ from streams.maintenance.caretaker import look_after
 from streams.store.cells import MERGED_SHARD
 from streams.store.writer import Lane
 from streams.versions import Versions
-from tests.maintenance.tables import BEGIN, PASSING, Tables
+from tests.maintenance.tables import BEGIN, KEPT, LATER_S, PASSING, Tables
 from tests.streams.world import VERSION, arrival, raw
 
 WAIT_S = 30.0
@@ -23,6 +23,7 @@ WAIT_S = 30.0
 async def looking(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Tables]:
     """Two partitions have counted an event each, all has closed, and a worker looks after it at once."""
     monkeypatch.setattr(caretaker, "LOOK_EVERY_S", 0.05)
+    monkeypatch.setattr(caretaker, "ACROSS_EVERY_S", 0.05)
     async with tables.writer() as writer:
         for partition in range(2):
             one = arrival(raw(id=str(partition), time=(BEGIN + timedelta(hours=9)).isoformat()))
@@ -51,7 +52,9 @@ def failed() -> float:
 
 async def test_all_that_is_due_is_done(looking: Tables) -> None:
     await until(looking, f"SELECT NOT EXISTS (SELECT FROM kpi_minute WHERE shard <> {MERGED_SHARD})")
-    await until(looking, "SELECT count(ran_at) = 2 AND min(due_at) > clock_timestamp() FROM timer")
+    await until(
+        looking, "SELECT count(ran_at) = 2 AND min(due_at) > clock_timestamp() FROM timer WHERE name <> 'across'"
+    )
     # The minutes of the 11th have a chunk.
     await until(
         looking,
@@ -62,7 +65,7 @@ async def test_all_that_is_due_is_done(looking: Tables) -> None:
 
 async def test_what_goes_wrong_stops_nothing(looking: Tables) -> None:
     before = failed()
-    await until(looking, "SELECT count(ran_at) = 2 FROM timer")
+    await until(looking, "SELECT count(ran_at) = 2 FROM timer WHERE name <> 'across'")
     await looking.connection.execute("ALTER TABLE compaction RENAME TO mislaid")
     await looking.make_due("compaction")
     deadline_s = time.monotonic() + WAIT_S
@@ -71,3 +74,13 @@ async def test_what_goes_wrong_stops_nothing(looking: Tables) -> None:
         await asyncio.sleep(0.02)
     await looking.connection.execute("ALTER TABLE mislaid RENAME TO compaction")
     await until(looking, "SELECT due_at > clock_timestamp() FROM timer WHERE name = 'compaction'")
+
+
+async def test_what_places_said_is_put_together(looking: Tables) -> None:
+    one = arrival(
+        raw("ioc.feedback.rated.v1", id="r", subject="r", area="0101", time=(BEGIN + timedelta(hours=9)).isoformat())
+    )
+    async with looking.writer() as writer:
+        await looking.count(writer, Lane(KEPT[0], 0), [one], LATER_S)
+    await until(looking, "SELECT count(DISTINCT area) = 2 FROM latest_across")
+    await until(looking, "SELECT NOT EXISTS (SELECT FROM latest_touched)")
