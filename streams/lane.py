@@ -17,7 +17,7 @@ from schemas.errors import (
 from schemas.event import Event
 from schemas.topics import INPUTS, Dedupe
 from streams import metrics
-from streams.core.batch import Arrival, Batch, Reading, Record, closing_cuts, parts
+from streams.core.batch import Arrival, Batch, Reading, Record, closing_cuts, decision_cuts, parts
 from streams.core.dedupe import GENERATION_MS, HORIZON_MS, IDS_MAX, SeenIds
 from streams.log import Log
 from streams.store.writer import Lane, LaneBatch, Outcome, Position, PositionMoved, Writer
@@ -120,7 +120,9 @@ class Counting:
         counted = 0
         # Only what is kept can be corrected, and is reported for periods.
         is_kept = self._dedupe is Dedupe.FOREVER
-        apart = closing_cuts(reading.arrivals, version.site.header.closing.grace_s) if is_kept else ()
+        apart = closing_cuts(reading.arrivals, version.site.header.closing.grace_s) if is_kept else set[int]()
+        if is_kept and version.site.cases is not None:
+            apart |= decision_cuts(reading.arrivals)
         for arrivals, following in parts(reading.arrivals, DAYS_MAX, apart):
             next_offset, watermark_s = (
                 (batch.next_offset, reading.watermark_s)

@@ -23,6 +23,11 @@ CORRECTIONS_MAX = 30
 count, whatever day that is; beyond it a part is cut, and between parts others count."""
 
 
+DECISIONS_MAX = 500
+"""Events of one part where they are decided about. A transaction that holds many cases for long would keep others
+waiting, and hold the change feed back; beyond it a part is cut."""
+
+
 class Record(Protocol):
     """A record as the Kafka client hands it over. `timestamp` is the log's, in milliseconds since the epoch."""
 
@@ -268,6 +273,11 @@ def closing_cuts(arrivals: Sequence[Arrival], grace_s: int) -> set[int]:
         if report is not None:
             reported.add(report)
     return cuts
+
+
+def decision_cuts(arrivals: Sequence[Arrival], decisions_max: int = DECISIONS_MAX) -> set[int]:
+    """Before which arrivals a new part begins, so that no part holds more than `decisions_max` of those given."""
+    return set(range(decisions_max, len(arrivals), decisions_max))
 
 
 def is_correction(event: Event) -> bool:

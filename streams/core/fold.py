@@ -495,8 +495,10 @@ def _number(base: Base) -> Callable[[tuple[Any, ...]], float | None]:
     return lambda at: None if at[0] is None else float(at[0])
 
 
-def touched_json(folds: Collection[Folded], events: int, sources: Iterable[str]) -> bytes:
-    """The change row of a transaction, as the change feed's readers expect it."""
+def touched_json(
+    folds: Collection[Folded], events: int, sources: Iterable[str], besides: Mapping[str, object] | None = None
+) -> bytes:
+    """The change row of a transaction, as the change feed's readers expect it. `besides` is what else has changed."""
     touched: dict[tuple[str, int], set[AreaId]] = {}
     for folded in folds:
         for key, areas in folded.touched.items():
@@ -506,5 +508,6 @@ def touched_json(folds: Collection[Folded], events: int, sources: Iterable[str])
             "kpis": [(kpi, minute_s, sorted(areas)) for (kpi, minute_s), areas in sorted(touched.items())],
             "events": events,
             "sources": sorted(set(sources)),
+            **(besides or {}),
         }
     )

@@ -61,16 +61,17 @@ WHERE p.consumer_group = $1 AND (p.topic, p.partition, p.next_offset) = (a.topic
 WITH given AS (
     SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::timestamptz[],
                          $7::text[], $8::text[], $9::bytea[], $10::text[], $11::timestamptz[], $12::text[],
-                         $13::boolean[], $14::boolean[], $15::text[], $16::integer[], $17::bigint[], $18::integer[])
+                         $13::boolean[], $14::boolean[], $15::text[], $16::integer[], $17::bigint[], $18::integer[],
+                         $19::text[])
         WITH ORDINALITY AS g (source, id, type, subject, time, received_at, area, area_list, body, located,
                               window_time, corrects, is_withdrawal, is_exercise, topic, partition, "offset",
-                              site_version, ordinal)
+                              site_version, case_id, ordinal)
 ), kept AS (
     INSERT INTO event (source, id, type, subject, time, received_at, area, area_list, body, located, window_time,
-                       corrects, is_withdrawal, is_exercise, topic, partition, "offset", site_version)
+                       corrects, is_withdrawal, is_exercise, topic, partition, "offset", site_version, case_id)
     SELECT DISTINCT ON (source, id)
         source, id, type, subject, time, received_at, area, area_list, body, located, window_time, corrects,
-        is_withdrawal, is_exercise, topic, partition, "offset", site_version
+        is_withdrawal, is_exercise, topic, partition, "offset", site_version, case_id
     FROM given ORDER BY source, id, ordinal
     ON CONFLICT (source, id) DO NOTHING
     RETURNING source, id

@@ -12,8 +12,10 @@ from asyncpg.pool import PoolConnectionProxy
 from schemas.errors import BatchRefused, DependencyUnavailable
 from schemas.event import type_of
 from schemas.site import Pack
+from schemas.topics import CASES, case_of, topic_of
 from streams.core.batch import Arrival
 from streams.core.fold import Folded, SourceSeen, added_up, sources_seen, touched_json
+from streams.store.cases import Changed, decide_all
 from streams.store.cells import SQL, Connection, KnownItems, Learned, write_cells
 from streams.store.settling import Fresh, Settlement, has_corrections, lanes_of, settle_corrections, without
 from streams.store.sites import newest_site, read_site, register_site
@@ -119,6 +121,7 @@ class TimescaleWriter:
                 await connection.execute(SQL["fence_out"], FENCE)
             held = await self._advance(connection, batches)
             fresh, corrected = await self._keep(connection, [batch for batch in held if batch.unique])
+            changed = await decide_all(connection, fresh, [batch for batch in held if not batch.unique])
             settlement = await self._settle(connection, fresh, corrected, settle=corrects)
             counted = lanes_of(settlement.counted)
             heard = lanes_of(fresh) | {batch.lane: batch.arrivals for batch in held if not batch.unique}
@@ -129,7 +132,7 @@ class TimescaleWriter:
                 if arrivals:
                     added.append((batch.lane, without(batch.version.fold(arrivals), settlement.anew)))
             added_by = max((batch.version.number for batch in held), default=0)
-            known, learned = await self._add(connection, heard, unique, added, settlement, added_by)
+            known, learned = await self._add(connection, heard, unique, added, settlement, added_by, changed)
         known.learn(learned)
         taken = {lane: len(arrivals) for lane, arrivals in heard.items()}
         outcomes = {
@@ -196,6 +199,7 @@ class TimescaleWriter:
             [one.batch.lane.partition for one in given],
             [one.arrival.offset for one in given],
             [one.batch.version.number for one in given],
+            [_case_of(one) for one in given],
         )
         by_ordinal = sorted((row["ordinal"], row["is_corrected"]) for row in rows)
         return (
@@ -226,12 +230,13 @@ class TimescaleWriter:
         added: Sequence[tuple[Lane, Folded]],
         settlement: Settlement,
         added_by: int,
+        changed: Changed,
     ) -> tuple[KnownItems, Learned]:
         seen = [(lane, one) for lane, arrivals in heard.items() for one in sources_seen(arrivals)]
         folds = [folded for _, folded in (*added, *settlement.added)]
         if seen:
             events = sum(len(arrivals) for lane, arrivals in heard.items() if lane in unique)
-            touched = touched_json(folds, events, [one.source for _, one in seen])
+            touched = touched_json(folds, events, [one.source for _, one in seen], changed.as_json)
             row = await connection.fetchrow(SQL["note_changes"], touched, *_source_columns(seen))
             assert row is not None
             self._forget_items_of(row["recounts"], added_by)
@@ -273,6 +278,14 @@ class TimescaleWriter:
         except (OSError, TimeoutError, *_AWAY) as error:
             # Nothing was committed, so trying again never counts twice.
             raise DependencyUnavailable("database", f"{type(error).__name__}: {error}") from error
+
+
+def _case_of(one: Fresh) -> str | None:
+    """The case that a kept event belongs to; None where the site keeps none, and for what is about something else."""
+    if one.batch.version.site.cases is None or topic_of(one.arrival.event) is not CASES:
+        return None
+    case = case_of(one.arrival.event)
+    return None if ":" in case else case
 
 
 def _real(arrivals: Sequence[Arrival]) -> Sequence[Arrival]:
