@@ -25,6 +25,8 @@ from dashboard_api.problem import answer_problems
 from dashboard_api.queries import ANSWERS as FIGURES
 from dashboard_api.queries import query_routes
 from dashboard_api.rest import ANSWERS, describe, routes
+from dashboard_api.sign_in import ANSWERS as SIGN_IN
+from dashboard_api.sign_in import sign_in_routes
 
 OPENAPI_PATH = "/v1/openapi/dashboard.json"
 
@@ -69,10 +71,11 @@ def create_app(config: DashboardConfig) -> FastAPI:
     app.state.database = database
     app.state.feed = feed
     app.state.guard = Guard(config.current_site, config.now, config.trust)
-    app.openapi = describe(app.openapi, (*ANSWERS, *FIGURES))
+    app.openapi = describe(app.openapi, (*ANSWERS, *FIGURES, *SIGN_IN))
     answer_problems(app)
     app.include_router(routes(config, database))
     app.include_router(query_routes(config, database))
+    app.include_router(sign_in_routes(config))
     app.include_router(page_routes(load_pages()))
 
     @app.websocket("/v1/live")

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 from msgspec import Struct
 
+from dashboard_api.provider import Provider
 from schemas.site import Site
 from schemas.token import Trust
 
@@ -38,7 +39,8 @@ class Bounds(Struct, frozen=True, kw_only=True):
 class DashboardConfig(Struct, frozen=True, kw_only=True):
     """All that `create_app` needs. `origins` are further web origins whose pages may open the live feed.
 
-    `trust` is whose tokens count; without it nobody can sign in.
+    `trust` is whose tokens count; without it nobody can sign in. `provider` is where they sign in, and `public_url`
+    the origin by which people reach the board, without a slash at the end.
     """
 
     database_url: str
@@ -47,6 +49,8 @@ class DashboardConfig(Struct, frozen=True, kw_only=True):
     bounds: Bounds = Bounds()
     origins: tuple[str, ...] = ()
     trust: Trust | None = None
+    provider: Provider | None = None
+    public_url: str = "http://127.0.0.1:8080"
 
     @property
     def site(self) -> Site:

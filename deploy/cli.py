@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from deploy.identity_commands import passwd_command, token_command
 from deploy.repair import backfill_command, rebuild_command, redrive_command
 from deploy.replay.command import replay_command
 from deploy.settings import Settings
@@ -170,6 +171,8 @@ def run_outbound() -> None:
 
 
 # Commands with a module of their own; each of these imports what it needs when it is called.
+app.command("token")(token_command)
+app.command("passwd")(passwd_command)
 app.command("replay")(replay_command)
 app.command("backfill")(backfill_command)
 app.command("rebuild")(rebuild_command)

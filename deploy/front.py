@@ -3,6 +3,7 @@
 | request            | answered by                       |
 | ------------------ | --------------------------------- |
 | `POST /v1/…`       | `ingest`: all writes come in there |
+| `/oidc/…`          | the local issuer, where there is one |
 | `GET /readyz`      | both: what is away on either side |
 | `GET /metrics`     | the process's Prometheus registry |
 | `GET /openapi.json`| both documents as one             |
@@ -15,6 +16,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Mutabl
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any
 
+import msgspec
 from fastapi import FastAPI
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
@@ -23,8 +25,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from deploy.identity import Identity
+from deploy.issuer.app import PATH as ISSUER_PATH
+
 Readiness = Callable[[], Awaitable[Mapping[str, Mapping[str, Any]]]]
-"""What a room depends on, each with its `state`: `up` or `away`."""
+"""What a room depends on, each with its `state`: `up` or `away`. One with `needed` false may be away."""
 
 
 class Room:
@@ -36,19 +41,24 @@ class Room:
         self.readiness = readiness
 
 
-def create_front(ingest: Room, dashboard: Room) -> Starlette:
-    """Both rooms behind one origin, with one lifespan."""
+def create_front(ingest: Room, dashboard: Room, identity: Identity | None = None) -> Starlette:
+    """Both rooms behind one origin, with one lifespan; and whoever signs people in."""
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncGenerator[None]:
         async with AsyncExitStack() as stack:
             for room in (ingest, dashboard):
                 await stack.enter_async_context(room.app.router.lifespan_context(room.app))
+            if identity is not None:
+                stack.push_async_callback(identity.client.close)
+                await identity.client.start()
             yield
 
     async def readyz(_: Request) -> Response:
         dependencies = {**await ingest.readiness(), **await dashboard.readiness()}
-        ready = all(dependency["state"] == "up" for dependency in dependencies.values())
+        if identity is not None:
+            dependencies["issuer"] = msgspec.to_builtins(identity.client.state)
+        ready = all(one["state"] == "up" or one.get("needed") is False for one in dependencies.values())
         return JSONResponse({"ready": ready, "dependencies": dependencies}, status_code=200 if ready else 503)
 
     async def metrics(_: Request) -> Response:
@@ -64,6 +74,7 @@ def create_front(ingest: Room, dashboard: Room) -> Starlette:
             Route("/readyz", readyz),
             Route("/metrics", metrics),
             Route("/openapi.json", openapi),
+            *([] if identity is None or identity.issuer is None else [Mount(ISSUER_PATH, identity.issuer)]),
             Mount("/", dashboard.app),
         ],
     )

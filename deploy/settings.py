@@ -28,7 +28,8 @@ class SettingError(OperatorError):
 class Settings(msgspec.Struct, frozen=True):
     """All that a process of the centre is told from outside. `None` for an address means: run it locally.
 
-    `url` is a centre elsewhere that events are sent to; `None` means the one on the data folder.
+    `url` is a centre elsewhere that events are sent to; `None` means the one on the data folder. `public_url` is the
+    origin by which people reach the web process; `oidc_issuer` who signs them in, `None` for the centre's own issuer.
     """
 
     data_dir: Path
@@ -44,6 +45,10 @@ class Settings(msgspec.Struct, frozen=True):
     metrics_port: int
     log_level: str
     topic_prefix: str
+    public_url: str | None = None
+    oidc_issuer: str | None = None
+    oidc_client_id: str = "ioc-board"
+    oidc_client_secret: str | None = None
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> "Settings":
@@ -66,6 +71,10 @@ class Settings(msgspec.Struct, frozen=True):
             metrics_port=_whole("IOC_METRICS_PORT", text("IOC_METRICS_PORT", "0"), 0, PORT_MAX),
             log_level=_log_level(text("IOC_LOG_LEVEL", "INFO")),
             topic_prefix=text("IOC_TOPIC_PREFIX", "ioc."),
+            public_url=_web_address("IOC_PUBLIC_URL", text("IOC_PUBLIC_URL"), "https://ioc.example.vn"),
+            oidc_issuer=_web_address("IOC_OIDC_ISSUER", text("IOC_OIDC_ISSUER"), "https://id.example.vn/realms/ioc"),
+            oidc_client_id=text("IOC_OIDC_CLIENT_ID", "ioc-board"),
+            oidc_client_secret=text("IOC_OIDC_CLIENT_SECRET") or None,
         )
 
     def addresses(self) -> tuple[str, str]:
@@ -145,6 +154,20 @@ def _url(value: str) -> str | None:
             "IOC_URL", value, "is not the address of a centre", "Set one such as http://127.0.0.1:8080."
         )
     return value
+
+
+def _web_address(name: str, value: str, example: str) -> str | None:
+    """An http address; that of people without a slash at the end, that of an issuer letter by letter as it is."""
+    if not value:
+        return None
+    try:
+        parts = urlsplit(value)
+        fits = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        fits, parts = False, urlsplit("")
+    if not fits or parts.query or parts.fragment or (name == "IOC_PUBLIC_URL" and parts.path.strip("/")):
+        raise SettingError(name, value, "is not such an address", f"Set one such as {example}.")
+    return value.rstrip("/") if name == "IOC_PUBLIC_URL" else value
 
 
 def _site(value: str) -> Path:

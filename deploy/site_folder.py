@@ -19,6 +19,7 @@ from prometheus_client import Gauge
 
 from deploy.site import load_pack
 from schemas.errors import SiteError
+from schemas.identity import PEOPLE_FILE
 from schemas.kpi_table import KPIS_FILE
 from schemas.site import Pack, Site, parse_site
 from schemas.sketch_kind import check_kinds
@@ -96,6 +97,11 @@ class SiteFolder:
         if self.loaded.site.kpis.kpis and not site.kpis.kpis:
             fix = "Declare what is to be counted; `ioc migrate` puts even an empty catalogue in force."
             raise SiteError(KPIS_FILE, "the file", "it declares no indicator any more", fix)
+        if self.loaded.site.people and not site.people:
+            fix = (
+                "Restart the centre if everyone who reaches it may do everything from now on; else restore the file."
+            )
+            raise SiteError(PEOPLE_FILE, "the file", "it has gone, and with it every sign-in", fix)
         check_kinds(site.kpis, [self.loaded.pack[KPIS_FILE]])
         return site
 

@@ -11,6 +11,7 @@ from starlette.applications import Starlette
 from dashboard_api import app as dashboard_app
 from dashboard_api.config import DashboardConfig
 from deploy.front import Room, create_front
+from deploy.identity import Identity, identity_of
 from deploy.memory import keep_freed_memory
 from deploy.settings import Settings
 from deploy.site_folder import SiteFolder
@@ -32,21 +33,44 @@ def web(settings: Settings) -> None:
     kafka, database_url = settings.addresses()
     site_folder = SiteFolder(settings.site)
     site_folder.watch()
+    port = settings.port or WEB_PORT
     serve_web(
-        web_app(kafka, database_url, site_folder.current, settings.topic_prefix),
+        web_app(
+            kafka,
+            database_url,
+            site_folder.current,
+            settings.topic_prefix,
+            identity_of(settings, port, site_folder.current, _now),
+        ),
         host=settings.host,
-        port=settings.port or WEB_PORT,
+        port=port,
         log_level=settings.log_level,
     )
 
 
-def web_app(kafka: str, database_url: str, current_site: Callable[[], Site], topic_prefix: str) -> Starlette:
-    """Both rooms as one app."""
+def web_app(
+    kafka: str,
+    database_url: str,
+    current_site: Callable[[], Site],
+    topic_prefix: str,
+    identity: Identity | None = None,
+) -> Starlette:
+    """Both rooms as one app. Without `identity` nobody can sign in."""
+    client = None if identity is None else identity.client
     ingest = ingest_app.create_app(
-        ingest_app.IngestConfig(kafka=kafka, topic_prefix=topic_prefix, current_site=current_site, now=_now)
+        ingest_app.IngestConfig(
+            kafka=kafka, topic_prefix=topic_prefix, current_site=current_site, now=_now, trust=client
+        )
     )
     dashboard = dashboard_app.create_app(
-        DashboardConfig(database_url=database_url, current_site=current_site, now=_now)
+        DashboardConfig(
+            database_url=database_url,
+            current_site=current_site,
+            now=_now,
+            trust=client,
+            provider=client,
+            public_url="" if identity is None else identity.public_url,
+        )
     )
 
     async def ingest_readiness() -> Mapping[str, Mapping[str, Any]]:
@@ -55,7 +79,7 @@ def web_app(kafka: str, database_url: str, current_site: Callable[[], Site], top
     async def dashboard_readiness() -> Mapping[str, Mapping[str, Any]]:
         return await dashboard_app.readiness(dashboard)
 
-    return create_front(Room(ingest, ingest_readiness), Room(dashboard, dashboard_readiness))
+    return create_front(Room(ingest, ingest_readiness), Room(dashboard, dashboard_readiness), identity)
 
 
 def serve_web(app: Starlette, *, host: str, port: int, log_level: str) -> None:
