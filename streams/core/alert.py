@@ -60,17 +60,13 @@ class Verdict(StrEnum):
     RESOLVE = "resolve"
     RESOLVE_UNKNOWN = "resolve_unknown"  # not heard of for longer than the rule waits
     RESOLVE_FORGOTTEN = "resolve_forgotten"  # silent for so long that it is no longer expected
-    RESOLVE_SKIPPED = "resolve_skipped"  # nobody looked for longer than what is caught up on
     RESOLVE_WITHDRAWN = "resolve_withdrawn"  # the rule is gone
     UNKNOWN_VALUE = "unknown_value"  # no value: nothing to divide by, or nothing measured
     UNKNOWN_FEW = "unknown_few"  # a value of too few events
     UNKNOWN_PAST = "unknown_past"  # too little is known of the past
 
 
-RESOLVED = frozenset(
-    {Verdict.RESOLVE, Verdict.RESOLVE_UNKNOWN, Verdict.RESOLVE_FORGOTTEN, Verdict.RESOLVE_SKIPPED}
-    | {Verdict.RESOLVE_WITHDRAWN}
-)
+RESOLVED = frozenset({Verdict.RESOLVE, Verdict.RESOLVE_UNKNOWN, Verdict.RESOLVE_FORGOTTEN, Verdict.RESOLVE_WITHDRAWN})
 
 
 class Reading(NamedTuple):
@@ -145,14 +141,17 @@ class Held(NamedTuple):
 
 
 NOTHING_HELD = Held({}, {})
+"""A rule that nobody has looked at yet."""
 
 
 class Judged(NamedTuple):
-    """What came of a series at a step."""
+    """What came of a series at a step. `is_begun`: it fires from this step on, told or not; `is_over`: no longer."""
 
     series: Series
     verdict: Verdict
     reading: Reading
+    is_begun: bool = False
+    is_over: bool = False
 
 
 class Looked(NamedTuple):
@@ -341,6 +340,19 @@ def bounded(series: Iterable[Series], held: Held, series_max: int = SERIES_MAX) 
     return wanted[:series_max], max(0, len(wanted) - series_max)
 
 
+def readings_at(
+    rule: AlertRule, step_s: int, samples: Mapping[Series, Mapping[int, Sample]], held: Held
+) -> dict[Series, Reading]:
+    """What the rule reads of each series at a step. Of what was silent for too long nothing is expected any more."""
+    if not isinstance(rule.rule.test, Absence):
+        return {one: read(rule.rule, rule.grid, step_s, some) for one, some in samples.items()}
+    found = {one: Reading(Position.FORGOTTEN) for one in held.series}
+    for one, some in samples.items():
+        if step_s in some:
+            found[one] = read(rule.rule, rule.grid, step_s, some)
+    return found
+
+
 def look(rule: AlertRule, step_s: int, readings: Mapping[Series, Reading], held: Held, mutes: Mutes) -> Looked:
     """What comes of a rule at a step. A series that is held and not read is unknown."""
     nothing = Reading(Position.UNKNOWN, unknown=Verdict.UNKNOWN_VALUE)
@@ -355,17 +367,11 @@ def look(rule: AlertRule, step_s: int, readings: Mapping[Series, Reading], held:
             verdict = muted or Verdict.FIRE
         if after is not None:
             series[one] = after
-        judged.append(Judged(one, verdict, reading))
+        before = held.series.get(one)
+        fired, fires = before is not None and before.phase in FIRES, after is not None and after.phase in FIRES
+        judged.append(Judged(one, verdict, reading, is_begun=fires and not fired, is_over=fired and not fires))
     alerts, steps = _grouped(rule, step_s, series, held, judged)
     return Looked(Held(series, alerts), judged, steps)
-
-
-def withdraw(held: Held, step_s: int, verdict: Verdict) -> Looked:
-    """Ends all that fires, for a reason that is no reading."""
-    nothing = Reading(Position.UNKNOWN)
-    ended = [AlertStep("ended", alert, step_s, {}, verdict) for _, alert in sorted(held.alerts.items())]
-    fired = sorted(one for one, standing in held.series.items() if standing.phase in FIRES)
-    return Looked(NOTHING_HELD, [Judged(one, verdict, nothing) for one in fired], ended)
 
 
 def _grouped(

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from msgspec.structs import replace
+
 from schemas.alert import MEMBERS_SHOWN_MAX, AlertRule, Series
 from schemas.event import Alert, AlertChanged, AreaCode, AreaId
 from schemas.site import Site
-from streams.core.alert import AlertStep, OpenAlert, Position, Reading
+from streams.core.alert import AlertStep, OpenAlert, Position, Reading, Verdict
 
 SOURCE = "ioc.alerts"
 TITLE_CHARS_MAX = 500
@@ -54,6 +56,16 @@ def event_of(site: Site, rule: AlertRule, step: AlertStep) -> AlertChanged:
             limit=_writable(first.limit),
             text="\n".join(lines)[:TEXT_CHARS_MAX] or None,
         ),
+    )
+
+
+def withdrawn_event(last: AlertChanged, at_s: int) -> AlertChanged:
+    """The end of an alert whose rule is gone, by what was told of it last."""
+    return replace(
+        last,
+        id=f"{last.subject}@{_stamp(at_s)}-withdrawn",
+        time=datetime.fromtimestamp(at_s, UTC),
+        data=replace(last.data, state="resolved", text=Verdict.RESOLVE_WITHDRAWN.value),
     )
 
 

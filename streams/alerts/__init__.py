@@ -1,0 +1,1 @@
+"""Who looks whether something calls for somebody, and what do they read and write?"""
