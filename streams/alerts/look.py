@@ -1,8 +1,9 @@
 """What comes of a rule now, and how does the database come to hold it, once?
 
 A rule is claimed for a while by whichever worker is up, who reads without a transaction, decides by
-`streams.core.alert`, and writes all that came of it in one transaction. That moves the rule on from where it was: what
-somebody else has looked at meanwhile is thrown away. A worker that is killed has done nothing, and its claim runs out.
+`streams.core.alert`, and writes all that came of it in one transaction. That moves the rule on from where it was:
+what somebody else has looked at meanwhile is thrown away. A worker that is killed has done nothing, and its claim
+runs out.
 """
 
 from collections import Counter
@@ -176,7 +177,7 @@ async def withdraw_one(connection: Connection, site: Site, version: int) -> bool
         rule, at_s = gone["rule"], gone["looked_s"]
         held = await _read_held(connection, rule)
         for row in await connection.fetch(SQL["read_open_alerts"], rule):
-            event = withdrawn_event(_event.decode(row["told"]), at_s)
+            event = withdrawn_event(_event.decode(row["told"]), at_s, site.header.languages[0])
             await _end(connection, row["id"], at_s, Verdict.RESOLVE_WITHDRAWN, event)
         fired = [one for one, standing in held.series.items() if standing.phase in FIRES]
         await _end_firings(connection, rule, [(one, at_s, Verdict.RESOLVE_WITHDRAWN) for one in fired])

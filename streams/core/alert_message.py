@@ -1,6 +1,6 @@
 """What does the centre say of an alert that has changed?"""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from msgspec.structs import replace
@@ -16,6 +16,12 @@ TEXT_CHARS_MAX = 4000
 VALUE_MAX = 1e15
 """What an event may hold; a larger value is left out of it."""
 
+_ENDED: Mapping[Verdict, Mapping[str, str]] = {
+    Verdict.RESOLVE: {"vi": "Đã trở lại trong giới hạn.", "en": "Back within the limit."},
+    Verdict.RESOLVE_UNKNOWN: {"vi": "Không còn số liệu.", "en": "Nothing is known of it any more."},
+    Verdict.RESOLVE_FORGOTTEN: {"vi": "Không còn chờ tín hiệu.", "en": "Nothing is expected of it any more."},
+    Verdict.RESOLVE_WITHDRAWN: {"vi": "Quy tắc đã được gỡ bỏ.", "en": "The rule has been taken out."},
+}
 _MORE = {"vi": "… và {n} nữa", "en": "… and {n} more"}
 
 
@@ -32,7 +38,7 @@ def event_of(site: Site, rule: AlertRule, step: AlertStep) -> AlertChanged:
     titles = [_title(site, rule, step, one) for one in others]
     lines = [*titles, *_members(site, step, language)]
     if step.what == "ended":
-        lines.append(step.verdict.value)
+        lines.append(_ended(step.verdict, language))
     area = site.areas.root
     if step.alert.area in site.areas:
         area = site.areas[step.alert.area]
@@ -59,13 +65,13 @@ def event_of(site: Site, rule: AlertRule, step: AlertStep) -> AlertChanged:
     )
 
 
-def withdrawn_event(last: AlertChanged, at_s: int) -> AlertChanged:
+def withdrawn_event(last: AlertChanged, at_s: int, language: str) -> AlertChanged:
     """The end of an alert whose rule is gone, by what was told of it last."""
     return replace(
         last,
         id=f"{last.subject}@{_stamp(at_s)}-withdrawn",
         time=datetime.fromtimestamp(at_s, UTC),
-        data=replace(last.data, state="resolved", text=Verdict.RESOLVE_WITHDRAWN.value),
+        data=replace(last.data, state="resolved", text=_ended(Verdict.RESOLVE_WITHDRAWN, language)),
     )
 
 
@@ -113,6 +119,12 @@ def _name(site: Site, area: str, language: str) -> str:
         return area
     found = site.areas[AreaId(area)]
     return found.names.get(language, found.code)
+
+
+def _ended(verdict: Verdict, language: str) -> str:
+    """Why an alert is over."""
+    said = _ENDED[verdict]
+    return said.get(language, said["en"])
 
 
 def _number(value: float | None) -> str:
