@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from deploy.audit import audit_app
 from deploy.identity_commands import passwd_command, token_command
 from deploy.repair import backfill_command, rebuild_command, redrive_command
 from deploy.replay.command import replay_command
@@ -22,6 +23,7 @@ EXIT_NOT_RUNNING = 3  # as `systemctl status` has it
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 run_app = typer.Typer(no_args_is_help=True, help="Run one part of the centre in this process.")
 app.add_typer(run_app, name="run")
+app.add_typer(audit_app, name="audit")
 
 
 def main() -> None:

@@ -42,6 +42,14 @@ COMPACTED = Counter("ioc_streams_compacted_total", "Closed buckets whose rows we
 PUT_TOGETHER = Counter(
     "ioc_streams_put_together_total", "Times that what places said last was added up for a base and an area."
 )
+DECIDED = Counter(
+    "ioc_streams_decided_total", "Events about cases that were decided, by what came of it.", ["outcome"]
+)
+"""`outcome` is `applied`, or why it was refused."""
+DEADLINES = Counter("ioc_streams_deadlines_total", "Deadlines of cases that became commands.")
+DEADLINE_LATE_S = Histogram(
+    "ioc_streams_deadline_late_seconds", "From when a deadline was due to when it was noticed.", buckets=_LATENCY_S
+)
 CHUNKS_DROPPED = Counter("ioc_streams_chunks_dropped_total", "Chunks dropped because of their age.", ["tier"])
 CHUNKS_KEPT = Gauge("ioc_streams_chunks_kept", "Chunks that are too old and cannot be dropped.", ["tier"])
 MAINTENANCE_FAILED = Counter("ioc_streams_maintenance_failed_total", "Looks after the tables that failed.")

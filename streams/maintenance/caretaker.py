@@ -16,6 +16,7 @@ from schemas.errors import DependencyUnavailable
 from streams import metrics
 from streams.maintenance.across import put_together
 from streams.maintenance.compaction import compact
+from streams.maintenance.deadlines import pass_deadlines
 from streams.maintenance.retention import Kept, retain
 from streams.store.cells import Connection
 from streams.store.timescale import TimescaleWriter
@@ -26,6 +27,9 @@ LOOK_EVERY_S = 10.0
 
 ACROSS_EVERY_S = 2.0
 """Between two looks whether reports have come: until they are added up, a board over a whole country is slow."""
+
+DEADLINES_EVERY_S = 0.5
+"""Between two looks whether something was due to happen to a case: nothing else wakes whoever waits for it."""
 
 PAUSE_S_MIN = 0.05
 """After a step, which rests for as long as it took: counting has half of the time or more."""
@@ -45,9 +49,13 @@ async def look_after(writer: TimescaleWriter, versions: Versions, wall_clock_s: 
     async def keep_together() -> None:
         await _until_done(writer, lambda connection: put_together(connection, versions.newest.site))
 
-    async with asyncio.TaskGroup() as both:
-        both.create_task(_again_and_again(LOOK_EVERY_S, keep_small))
-        both.create_task(_again_and_again(ACROSS_EVERY_S, keep_together))
+    async def keep_deadlines() -> None:
+        await _until_done(writer, lambda connection: pass_deadlines(connection, versions.newest.site))
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(_again_and_again(LOOK_EVERY_S, keep_small))
+        tasks.create_task(_again_and_again(ACROSS_EVERY_S, keep_together))
+        tasks.create_task(_again_and_again(DEADLINES_EVERY_S, keep_deadlines))
 
 
 async def _again_and_again(every_s: float, look: Callable[[], Awaitable[None]]) -> NoReturn:

@@ -5,6 +5,7 @@ In the transaction that counts the events: cases and units are read under locks,
 their timelines and deadlines, units, outcomes of commands, the audit log, and what goes out.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC
 from heapq import merge
@@ -51,6 +52,9 @@ LOG_CHANNEL = "kafka"
 UNIT_PREFIX = "unit:"
 """Before a unit's id where it is what a command is about."""
 
+APPLIED = "applied"
+"""What is counted as the outcome of what was not refused."""
+
 SEPARATOR = "\x1f"
 """Between the words of a list on its way into the database. No id and no code holds it."""
 
@@ -64,16 +68,18 @@ Identity = tuple[str, str]
 
 
 class Changed(NamedTuple):
-    """What a transaction has changed, for the change feed."""
+    """What a transaction has changed, for the change feed; and how many events were decided, by what came of it."""
 
     cases: Sequence[str] = ()
     units: Sequence[str] = ()
     commands: bool = False
+    outcomes: Mapping[str, int] = {}
 
     @property
     def as_json(self) -> dict[str, object]:
         """What the change row says of it: only what there is."""
-        return {name: value for name, value in self._asdict().items() if value}
+        said = {"cases": self.cases, "units": self.units, "commands": self.commands}
+        return {name: value for name, value in said.items() if value}
 
 
 class _Held(Struct):
@@ -220,7 +226,8 @@ class Stage:
         await self._write_proposals()
         await self._write_outgoing()
         await self._write_audit()
-        return Changed(list(written), sorted({*self._changed_units, *places}), commands)
+        outcomes = Counter(one.decided.refusal or APPLIED for one in self._outcomes if _is_for_the_record(one))
+        return Changed(list(written), sorted({*self._changed_units, *places}), commands, outcomes)
 
     async def _hold(self, ids: set[CaseId]) -> None:
         """Locks and reads these cases and what they were merged into, unless they are held already."""

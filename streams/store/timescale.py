@@ -13,6 +13,7 @@ from schemas.errors import BatchRefused, DependencyUnavailable
 from schemas.event import type_of
 from schemas.site import Pack
 from schemas.topics import CASES, case_of, topic_of
+from streams import metrics
 from streams.core.batch import Arrival
 from streams.core.fold import Folded, SourceSeen, added_up, sources_seen, touched_json
 from streams.store.cases import Changed, decide_all
@@ -134,6 +135,8 @@ class TimescaleWriter:
             added_by = max((batch.version.number for batch in held), default=0)
             known, learned = await self._add(connection, heard, unique, added, settlement, added_by, changed)
         known.learn(learned)
+        for outcome, n in changed.outcomes.items():
+            metrics.DECIDED.labels(outcome).inc(n)
         taken = {lane: len(arrivals) for lane, arrivals in heard.items()}
         outcomes = {
             batch.lane: Outcome(

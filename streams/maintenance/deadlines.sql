@@ -1,0 +1,27 @@
+-- What is due to happen to cases becomes commands.
+
+-- take_due --
+-- Takes at most $1 deadlines that are due, the earliest first, and notes that they have become commands. Of several
+-- workers each takes others; what is being changed by a decision right now is left for the next look. All times are the
+-- database's, so that workers need not agree on what time it is.
+WITH due AS (
+    SELECT case_id, name FROM deadline
+    WHERE fired_at IS NULL AND due_at <= clock_timestamp()
+    ORDER BY due_at
+    FOR UPDATE SKIP LOCKED
+    LIMIT $1
+)
+UPDATE deadline AS d SET fired_at = clock_timestamp()
+FROM due JOIN cases AS c ON c.id = due.case_id
+WHERE (d.case_id, d.name) = (due.case_id, due.name)
+RETURNING d.case_id, d.name, d.due_at, d.fired_at, c.area, c.is_exercise;
+
+-- put_commands --
+-- Has them written to the log, and wakes who does that.
+WITH put AS (
+    INSERT INTO outbox (id, channel, target, content_type, body)
+    SELECT id, 'kafka', target, 'application/json', body
+    FROM unnest($1::text[], $2::text[], $3::bytea[]) AS o (id, target, body)
+    ON CONFLICT (id) DO NOTHING
+)
+SELECT pg_notify('ioc_outbox', '');
