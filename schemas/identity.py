@@ -111,13 +111,10 @@ def check_people(
     *,
     areas: "AreaTree",
     agencies: Collection[str],
+    units: Collection[str],
     languages: Sequence[str],
-    units: Collection[str] | None = None,
 ) -> None:
-    """Raises SiteError for an area, agency, unit or language that the rest of the pack does not declare.
-
-    Units are checked where the pack declares some.
-    """
+    """Raises SiteError for an area, agency, unit or language that the rest of the pack does not declare."""
     for number, person in enumerate(people.values()):
         named: list[tuple[str, str, Path, Collection[str]]] = []
         if person.agency is not None:
@@ -125,7 +122,7 @@ def check_people(
         for at, agency in enumerate(person.agencies):
             if agency != EVERY_AGENCY:
                 named.append(("agency", agency, (number, "agencies", at), agencies))
-        if person.unit is not None and units is not None:
+        if person.unit is not None:
             named.append(("unit", person.unit, (number, "unit"), units))
         if person.language is not None:
             named.append(("language", person.language, (number, "language"), languages))

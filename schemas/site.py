@@ -213,8 +213,8 @@ def _check_across(pack: Pack, site: Site) -> None:
             site.people,
             areas=site.areas,
             agencies=site.agencies,
+            units=site.units,
             languages=site.header.languages,
-            units=site.units if UNITS_FILE in pack else None,
         )
 
 
