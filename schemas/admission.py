@@ -7,10 +7,11 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from schemas.errors import InvalidEvent, OperatorError, Reason
-from schemas.event import Event, IndicatorObserved, type_of
+from schemas.event import INTERNAL, CaseCommand, Event, IndicatorObserved, type_of
 from schemas.period import period_start_s
 from schemas.topics import INPUTS, Dedupe
 
+_INSTEAD: dict[type[Event], str] = {CaseCommand: "Post commands to /v1/commands, which says who gives them."}
 _CORRECTABLE = frozenset(cls for topic in INPUTS if topic.dedupe is Dedupe.FOREVER for cls in topic.types)
 
 _DAYBREAK = ZoneInfo("Etc/GMT-14")
@@ -29,6 +30,14 @@ def check_event(event: Event, received_s: float, future_max_s: float) -> None:
         _check_correction(event)
     if isinstance(event, IndicatorObserved):
         _check_period(event.data.period, received_s, future_max_s)
+
+
+def check_sent(event: Event) -> None:
+    """Raises InvalidEvent for what only the centre itself makes: a sender could claim to be anybody in it."""
+    if isinstance(event, INTERNAL):
+        detail = f"only the centre makes events of type {type_of(event)}"
+        fix = _INSTEAD.get(event.__class__, "Send what happened as an event of a type for senders.")
+        raise InvalidEvent("type", Reason.INTERNAL_TYPE, detail, fix)
 
 
 def _check_correction(event: Event) -> None:

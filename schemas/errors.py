@@ -38,9 +38,7 @@ class Reason(StrEnum):
     INTERNAL_TYPE = "internal_type"
     NOT_SEALED = "not_sealed"
     NO_KEYS = "no_keys"
-    NOT_SIGNED_IN = "not_signed_in"
     NOT_ALLOWED = "not_allowed"
-    TOO_MANY = "too_many"
     UNSUPPORTED_MEDIA = "unsupported_media"
     SLOW_BODY = "slow_body"
 

@@ -17,12 +17,14 @@ from msgspec import Struct
 
 from ingest.decode import binary
 from ingest.decode.media import Headers, Mode
+from ingest.decode.personal_part import BEARERS, holds_personal, kept_apart
 from schemas import codec
-from schemas.admission import check_event
+from schemas.admission import check_event, check_sent
 from schemas.area import AreaTree
 from schemas.errors import InvalidBody, InvalidEvent, Reason
-from schemas.event import AnyEvent, AreaCode, Event, IndicatorObserved
+from schemas.event import INTERNAL, AnyEvent, AreaCode, Event, IndicatorObserved
 from schemas.location import Locator
+from schemas.personal import KeyRing
 from schemas.site import Site
 from schemas.topics import INPUTS, Dedupe, Topic, key_of, topic_of
 
@@ -31,6 +33,9 @@ BATCH_EVENTS_MAX = 5_000
 
 ECHO_CHARS_MAX = 256
 """What an answer repeats of an id that breaks the rules; the rest is cut off."""
+
+_LOOKED_AT = frozenset((*INTERNAL, *BEARERS))
+"""Types of which each event is looked at: what only the centre makes, and what may hold something personal."""
 
 _LOW_RATE = frozenset(kind for topic in INPUTS if topic.dedupe is Dedupe.FOREVER for kind in topic.types)
 _BOM = b"\xef\xbb\xbf"
@@ -72,10 +77,14 @@ _identity_decoder = msgspec.json.Decoder(_Identity)
 
 
 class Decoder:
-    """Judges requests against one site pack. Immutable; one serves all requests until the site changes."""
+    """Judges requests against one site pack. Immutable; one serves all requests until the site changes.
 
-    def __init__(self, site: Site, batch_events_max: int = BATCH_EVENTS_MAX) -> None:
+    With `ring` what is personal is sealed; without one it is refused.
+    """
+
+    def __init__(self, site: Site, batch_events_max: int = BATCH_EVENTS_MAX, ring: KeyRing | None = None) -> None:
         self.site = site
+        self._ring = ring
         self._locate = Locator(site.areas)
         self._sure_lists = _sure_lists(site.areas)
         self._future_max_s = site.header.future_max_s
@@ -113,12 +122,14 @@ class Decoder:
             )
         return list(map(bytes, raws))
 
-    def _judge_all(self, raws: list[bytes], received_at: datetime) -> Judged:
+    def _judge_all(self, raws: Sequence[bytes], received_at: datetime) -> Judged:
         """Judges in one go what is most likely all good, and most likely of one area list."""
         latest = received_at.astimezone(UTC) + timedelta(seconds=self._future_max_s)
         try:
             events = codec.decode_all(raws)
             kinds = Counter(map(type, events))
+            if not kinds.keys().isdisjoint(_LOOKED_AT):
+                raws = self._without_personal(events, raws)
             # `check_event` on each would cost a quarter of all this, and finds nothing in any other event.
             suspects = [one for one in events if one.time > latest or one.supersedes or one.withdraws]
             for event in events if IndicatorObserved in kinds else suspects:
@@ -145,7 +156,9 @@ class Decoder:
         for index, raw in enumerate(raws):
             try:
                 event = codec.decode(raw)
+                check_sent(event)
                 check_event(event, received_s, self._future_max_s)
+                apart = self._apart(event, raw)
                 lists.append(self._list_of(event))
             except InvalidEvent as error:
                 ids.append(_readable_id(raw))
@@ -153,7 +166,7 @@ class Decoder:
             else:
                 ids.append(event.id)
                 good.append(event)
-                good_raws.append(raw.rstrip())
+                good_raws.append(apart.rstrip())
         return Judged(ids, _lots(good, good_raws, _tails(lists, received_at)), refused, Counter(map(type, good)))
 
     def _judge_binary(self, headers: Headers, body: bytes, received_at: datetime) -> Judged:
@@ -171,6 +184,17 @@ class Decoder:
             raise _whole(error)
         where = f"{error.fix} In binary mode this is the header `ce-{error.field}`."
         return Judged(judged.ids, [], {0: InvalidEvent(error.field, error.reason, error.detail, where)}, Counter())
+
+    def _without_personal(self, events: Sequence[AnyEvent], raws: Sequence[bytes]) -> list[bytes]:
+        """The events' bytes with what is personal sealed. Raises InvalidEvent when one of them cannot be taken."""
+        for event in events:
+            check_sent(event)
+        return [
+            self._apart(event, raw) if holds_personal(event) else raw for event, raw in zip(events, raws, strict=True)
+        ]
+
+    def _apart(self, event: AnyEvent, raw: bytes) -> bytes:
+        return kept_apart(event, raw, self._ring, self.site.header.calling_code)
 
     def _lists_of(self, events: Sequence[AnyEvent]) -> list[str | None]:
         """`_list_of` each event."""

@@ -27,6 +27,7 @@ TITLES = {
     503: "The service cannot take events now",
 }
 ACCESS_TITLES = {401: "Who sends this is not known", 403: "Whoever sends this may not"}
+TOO_MANY_TITLE = "This address sends too much"
 _STATUSES = {Reason.TOO_LARGE: 413, Reason.UNSUPPORTED_MEDIA: 415, Reason.SLOW_BODY: 408}
 _encode = msgspec.json.Encoder().encode
 
@@ -90,6 +91,15 @@ class AccessProblem(Struct, frozen=True):
     fix: str
 
 
+class TooMany(Struct, frozen=True):
+    """An address has to wait."""
+
+    title: str
+    status: int
+    detail: str
+    fix: str
+
+
 def for_judged(judged: Judged) -> Answer:
     """202 with one result for each event; 422 with the same when none was taken."""
     # Nearly always all are taken, so the results begin so.
@@ -128,3 +138,9 @@ def for_access_refused(error: AccessRefused) -> Answer:
     problem = AccessProblem(ACCESS_TITLES[error.status], error.status, error.detail, error.reason, error.fix)
     headers = ((b"www-authenticate", b"Bearer"),) if error.status == 401 else ()
     return Answer(error.status, PROBLEM, _encode(problem), headers)
+
+
+def for_too_many(wait_s: int) -> Answer:
+    """429 with Retry-After: nothing was read."""
+    problem = TooMany(TOO_MANY_TITLE, 429, "nothing of this request was read", f"Send it again in {wait_s} s.")
+    return Answer(429, PROBLEM, _encode(problem), ((b"retry-after", str(wait_s).encode()),))

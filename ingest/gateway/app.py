@@ -1,6 +1,7 @@
 """Which routes does the gateway have, and when does it connect?"""
 
-from collections.abc import AsyncGenerator, Callable
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 from typing import Any, cast
@@ -9,23 +10,36 @@ from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 from msgspec import Struct
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ingest.decode.cloudevents import BATCH_EVENTS_MAX
 from ingest.gateway.body import BODIES_BYTES_MAX, BODY_BYTES_MAX, BODY_WAIT_S, BodyReader
+from ingest.gateway.commands import CommandsEndpoint
 from ingest.gateway.events import EventsEndpoint
-from ingest.gateway.openapi import describe_events
+from ingest.gateway.guard import Guard
+from ingest.gateway.openapi import describe
 from ingest.gateway.producer import ACK_WAIT_S, PENDING_BYTES_MAX, Producer, State
+from ingest.gateway.rate import RateLimit
+from ingest.gateway.reports import REPORT_BYTES_MAX, ReportsEndpoint
+from schemas.personal import KeyRing
 from schemas.site import Site
 from schemas.token import Trust
 
 EVENTS_PATH = "/v1/events"
+COMMANDS_PATH = "/v1/commands"
+REPORTS_PATH = "/v1/reports"
+
+CITIZEN_PER_MINUTE = 12.0
+CITIZEN_BURST = 20
+"""What one address may send without a sign-in, reports and citizens' commands together. A family behind one address
+gets along with it; beyond it the answer is 429, with the seconds to wait."""
 
 
 class IngestConfig(Struct, frozen=True, kw_only=True):
     """All that the gateway is told from outside. `kafka` is a list of bootstrap servers, as `host:port,host:port`.
 
-    `trust` is whose tokens count; without it nobody can sign in.
+    `trust` is whose tokens count; without it nobody can sign in. `ring` seals what is personal; without one that is
+    refused. `citizen_per_minute` and `citizen_burst` hold for each address.
     """
 
     kafka: str
@@ -39,6 +53,9 @@ class IngestConfig(Struct, frozen=True, kw_only=True):
     pending_bytes_max: int = PENDING_BYTES_MAX
     ack_wait_s: float = ACK_WAIT_S
     trust: Trust | None = None
+    ring: KeyRing | None = None
+    citizen_per_minute: float = CITIZEN_PER_MINUTE
+    citizen_burst: int = CITIZEN_BURST
 
     @property
     def site(self) -> Site:
@@ -50,12 +67,18 @@ class Gateway(FastAPI):
     """A FastAPI application whose one hot route goes past the framework: a single event costs half as much so."""
 
     def __init__(
-        self, events: EventsEndpoint, lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]]
+        self,
+        events: EventsEndpoint,
+        others: Mapping[str, ASGIApp],
+        lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]],
     ) -> None:
+        """`others` are the plain endpoints that may go through the framework, by path."""
         super().__init__(title="IOC ingest", version="1", lifespan=lifespan)
         self._events = events
         # The route is in the table as well, for other methods and for whoever lists the routes.
-        self.router.routes.append(Route(EVENTS_PATH, events, methods=["POST"]))
+        self.router.routes += [
+            Route(path, endpoint, methods=["POST"]) for path, endpoint in {EVENTS_PATH: events, **others}.items()
+        ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers a POST of events directly, and anything else as FastAPI does."""
@@ -82,14 +105,34 @@ def create_app(config: IngestConfig) -> FastAPI:
         finally:
             await producer.stop()
 
+    bodies = BodyReader(config.body_bytes_max, config.body_wait_s, config.bodies_bytes_max)
+    small_bodies = BodyReader(REPORT_BYTES_MAX, config.body_wait_s, config.bodies_bytes_max)
+    limit = RateLimit(config.citizen_per_minute, config.citizen_burst, time.monotonic)
     endpoint = EventsEndpoint(
         current_site=config.current_site,
         now=config.now,
         producer=producer,
-        bodies=BodyReader(config.body_bytes_max, config.body_wait_s, config.bodies_bytes_max),
+        bodies=bodies,
         batch_events_max=config.batch_events_max,
+        ring=config.ring,
     )
-    app = Gateway(endpoint, lifespan)
+    commands = CommandsEndpoint(
+        current_site=config.current_site,
+        now=config.now,
+        producer=producer,
+        bodies=bodies,
+        guard=Guard(config.current_site, config.now, config.trust),
+        limit=limit,
+    )
+    reports = ReportsEndpoint(
+        current_site=config.current_site,
+        now=config.now,
+        producer=producer,
+        bodies=small_bodies,
+        limit=limit,
+        ring=config.ring,
+    )
+    app = Gateway(endpoint, {COMMANDS_PATH: commands, REPORTS_PATH: reports}, lifespan)
     app.state.producer = producer
     app.add_api_route("/healthz", _healthz, methods=["GET"], summary="Whether the process answers")
     app.add_api_route(
@@ -126,16 +169,14 @@ def _readyz(app: FastAPI) -> Callable[[], Any]:
 
 
 def _describe(app: FastAPI, config: IngestConfig) -> None:
-    """Adds the plain route, which FastAPI does not describe by itself, to the OpenAPI document."""
+    """Adds the plain routes, which FastAPI does not describe by itself, to the OpenAPI document."""
     generated = app.openapi
 
     def openapi() -> dict[str, Any]:
         document = generated()
         if EVENTS_PATH not in document["paths"]:
-            path, schemas = describe_events(
-                body_bytes_max=config.body_bytes_max, batch_events_max=config.batch_events_max
-            )
-            document["paths"][EVENTS_PATH] = path
+            paths, schemas = describe(body_bytes_max=config.body_bytes_max, batch_events_max=config.batch_events_max)
+            document["paths"] |= paths
             document.setdefault("components", {}).setdefault("schemas", {}).update(schemas)
         return document
 

@@ -4,28 +4,27 @@ A plain ASGI endpoint: it takes bytes, calls pure code, awaits the log and repli
 parameters would cost more than the events do.
 """
 
-import time
 from collections.abc import Callable
 from datetime import datetime
 
-from starlette.types import Receive, Scope, Send
+from starlette.types import Receive, Scope
 
 from ingest.decode import media
 from ingest.decode.cloudevents import BATCH_EVENTS_MAX, Decoder, Judged
 from ingest.decode.media import Headers
 from ingest.gateway import answer, metrics
-from ingest.gateway.answer import TITLES, Answer
-from ingest.gateway.body import BodyReader, SenderGone
+from ingest.gateway.answer import Answer
+from ingest.gateway.body import BodyReader
+from ingest.gateway.endpoint import Endpoint
 from ingest.gateway.producer import Producer
-from schemas.errors import DependencyUnavailable, InvalidBody
 from schemas.event import EVENT_TYPES
+from schemas.personal import KeyRing
 from schemas.site import Site
 
 _ACCEPTED = {kind: metrics.ACCEPTED.labels(event_type) for event_type, kind in EVENT_TYPES.items()}
-_REQUESTS = {status: metrics.REQUESTS.labels(str(status)) for status in (202, *TITLES)}
 
 
-class EventsEndpoint:
+class EventsEndpoint(Endpoint):
     """`POST /v1/events`."""
 
     def __init__(
@@ -36,32 +35,18 @@ class EventsEndpoint:
         producer: Producer,
         bodies: BodyReader,
         batch_events_max: int = BATCH_EVENTS_MAX,
+        ring: KeyRing | None = None,
     ) -> None:
         self._current_site = current_site
         self._batch_events_max = batch_events_max
-        self._decoder = Decoder(current_site(), batch_events_max)
+        self._ring = ring
+        self._decoder = Decoder(current_site(), batch_events_max, ring)
         self._now = now
         self._producer = producer
         self._bodies = bodies
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers one request, and counts the answer."""
-        begun_s = time.perf_counter()
-        try:
-            reply = await self._reply(scope, receive)
-        except InvalidBody as error:
-            metrics.REFUSED.labels(error.reason.value).inc()
-            reply = answer.for_invalid_body(error)
-        except DependencyUnavailable as error:
-            reply = answer.for_unavailable(error)
-        except SenderGone:
-            metrics.REQUESTS.labels("gone").inc()
-            return
-        await _send(reply, send)
-        _REQUESTS[reply.status].inc()
-        metrics.REQUEST_SECONDS.observe(time.perf_counter() - begun_s)
-
-    async def _reply(self, scope: Scope, receive: Receive) -> Answer:
+    async def reply(self, scope: Scope, receive: Receive) -> Answer:
+        """See Endpoint."""
         judged, received_at = await self._judge(scope["headers"], receive)
         reply = answer.for_judged(judged)
         if judged.lots:
@@ -86,7 +71,7 @@ class EventsEndpoint:
         """The one for the site pack in force."""
         site = self._current_site()
         if self._decoder.site is not site:
-            self._decoder = Decoder(site, self._batch_events_max)
+            self._decoder = Decoder(site, self._batch_events_max, self._ring)
         return self._decoder
 
 
@@ -95,13 +80,3 @@ def _count(judged: Judged) -> None:
         _ACCEPTED[kind].inc(count)
     for error in judged.refused.values():
         metrics.REFUSED.labels(error.reason.value).inc()
-
-
-async def _send(reply: Answer, send: Send) -> None:
-    headers = [
-        (b"content-type", reply.content_type),
-        (b"content-length", str(len(reply.body)).encode()),
-        *reply.headers,
-    ]
-    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-    await send({"type": "http.response.body", "body": reply.body})

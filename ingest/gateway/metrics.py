@@ -10,6 +10,8 @@ _EVENTS = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000)
 
 ACCEPTED = Counter("ioc_ingest_events_accepted", "Events acknowledged by Kafka.", ["type"])
 REFUSED = Counter("ioc_ingest_events_refused", "Events, or whole bodies, refused at the door.", ["reason"])
+COMMANDS = Counter("ioc_ingest_commands_accepted", "Commands acknowledged by Kafka.", ["action"])
+REPORTS = Counter("ioc_ingest_reports_accepted", "Citizens' reports acknowledged by Kafka.")
 REQUESTS = Counter("ioc_ingest_requests", "Requests answered.", ["status"])
 REFUSED_TOKENS = Counter("ioc_ingest_refused_tokens", "Requests whose sign-in did not hold.", ["reason"])
 REQUEST_SECONDS = Histogram(

@@ -1,0 +1,158 @@
+"""How does a command get on the log, and what is its sender told?
+
+Who gives it is found out here: by the token, or by the secret of a report. The answer says that the command is on the
+log, and not what became of it: that is decided in the order of the log, and read at `GET /v1/commands/{id}`.
+"""
+
+import hashlib
+from collections.abc import Callable
+from datetime import datetime
+
+import msgspec
+from msgspec import Struct
+from starlette.types import Receive, Scope
+
+from ingest.decode.commands import CommandDecoder, Ordered, Taken
+from ingest.gateway import answer, metrics
+from ingest.gateway.answer import JSON, PROBLEM, Answer, RejectedResult
+from ingest.gateway.body import BodyReader
+from ingest.gateway.endpoint import Endpoint
+from ingest.gateway.guard import Guard
+from ingest.gateway.producer import Producer
+from ingest.gateway.rate import RateLimit, address_of
+from schemas.command import Actor
+from schemas.errors import InvalidBody, InvalidEvent, Reason
+from schemas.identity import Role
+from schemas.site import Site
+
+SECRET_HEADER = b"tracking-secret"
+SECRET_CHARS_MAX = 128
+
+_encode = msgspec.json.Encoder().encode
+
+
+class AcceptedCommand(Struct, frozen=True, tag_field="status", tag="accepted"):
+    """A command that is on the log. `source` and `id` name it, `subject` is what it is about."""
+
+    index: int
+    id: str
+    source: str
+    subject: str
+
+
+class CommandResults(Struct, frozen=True):
+    """One result for each command, in the sender's order."""
+
+    accepted: int
+    rejected: int
+    results: list[AcceptedCommand | RejectedResult]
+
+
+class CommandsProblem(Struct, frozen=True):
+    """No command was taken: why not the first one, and in `results` each."""
+
+    title: str
+    status: int
+    detail: str
+    field: str
+    reason: Reason
+    fix: str
+    accepted: int
+    rejected: int
+    results: list[AcceptedCommand | RejectedResult]
+
+
+class CommandsEndpoint(Endpoint):
+    """`POST /v1/commands`."""
+
+    def __init__(
+        self,
+        *,
+        current_site: Callable[[], Site],
+        now: Callable[[], datetime],
+        producer: Producer,
+        bodies: BodyReader,
+        guard: Guard,
+        limit: RateLimit,
+    ) -> None:
+        """`limit` is for citizens, who need not sign in."""
+        self._current_site = current_site
+        self._decoder = CommandDecoder(current_site())
+        self._now = now
+        self._producer = producer
+        self._bodies = bodies
+        self._guard = guard
+        self._limit = limit
+
+    async def reply(self, scope: Scope, receive: Receive) -> Answer:
+        """See Endpoint."""
+        citizen = citizen_of(scope)
+        if citizen is not None and (wait_s := self._limit.wait_s(address_of(scope))):
+            return answer.for_too_many(wait_s)
+        # Asked before the body is read: who may not send anything need not be listened to.
+        actor = citizen or await self._guard.signed_in(scope)
+        body = await self._bodies.read(scope["headers"], receive)
+        try:
+            received_at = self._now()
+            ordered = self._present_decoder().decode(body, actor, received_at)
+        finally:
+            self._bodies.release(len(body))
+        if ordered.lots:
+            await self._producer.append(ordered.lots, int(received_at.timestamp() * 1000))
+        return _answer(ordered)
+
+    def _present_decoder(self) -> CommandDecoder:
+        """The one for the site pack in force."""
+        site = self._current_site()
+        if self._decoder.site is not site:
+            self._decoder = CommandDecoder(site)
+        return self._decoder
+
+
+def citizen_of(scope: Scope) -> Actor | None:
+    """Whoever shows the secret of a report; None where none is shown. Raises InvalidBody for what is no secret.
+
+    Whether it is the secret of the case that a command is about is decided with the case.
+    """
+    found = [value for name, value in scope["headers"] if name == SECRET_HEADER]
+    if not found:
+        return None
+    if len(found) > 1 or not 1 <= len(found[0]) <= SECRET_CHARS_MAX:
+        fix = "Send the header `Tracking-Secret` once, with the secret that the report was answered with."
+        raise InvalidBody("tracking-secret", Reason.INVALID_FIELD, "this is no secret of a report", fix)
+    return Actor(id="citizen", roles=(Role.CITIZEN.value,), tracking=tracking_of(found[0]))
+
+
+def tracking_of(secret: bytes) -> str:
+    """What is kept of a secret: enough to know it again, and not to find it out."""
+    return hashlib.sha256(secret).hexdigest()
+
+
+def _answer(ordered: Ordered) -> Answer:
+    """202 with one result for each command; 422 with the same when none was taken."""
+    results: list[AcceptedCommand | RejectedResult] = []
+    refused: list[InvalidEvent] = []
+    for index, (id_, one) in enumerate(zip(ordered.ids, ordered.results, strict=True)):
+        if isinstance(one, Taken):
+            metrics.COMMANDS.labels(one.action).inc()
+            results.append(AcceptedCommand(index, one.id, one.source, one.subject))
+        else:
+            metrics.REFUSED.labels(one.reason.value).inc()
+            refused.append(one)
+            results.append(RejectedResult(index, id_, one.field, one.reason, one.detail, one.fix))
+    accepted = len(results) - len(refused)
+    if accepted or not refused:
+        return Answer(202, JSON, _encode(CommandResults(accepted, len(refused), results)))
+    first = refused[0]
+    problem = CommandsProblem(
+        title="Every command is refused",
+        status=422,
+        detail=first.detail,
+        field=first.field,
+        reason=first.reason,
+        fix=first.fix,
+        accepted=0,
+        rejected=len(refused),
+        results=results,
+    )
+    return Answer(422, PROBLEM, _encode(problem))

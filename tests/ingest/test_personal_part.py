@@ -1,0 +1,220 @@
+"""Is what is personal sealed before anything of it is written, and nothing else changed?"""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from ingest.decode.cloudevents import Decoder, Judged
+from ingest.decode.media import Mode
+from schemas.codec import SEALED_BYTES_MAX, decode
+from schemas.errors import Reason
+from schemas.event import CameraIncident, FeedbackReceived
+from schemas.personal import KEY_BYTES, KeyRing, Personal, Reporter
+from tests.ingest.vector import RECEIVED_AT, SITE, event
+
+RING = KeyRing({"1": b"k" * KEY_BYTES}, "1", b"i" * KEY_BYTES)
+OTHER_RING = KeyRing({"1": b"o" * KEY_BYTES}, "1", b"i" * KEY_BYTES)
+DECODER = Decoder(SITE, ring=RING)
+REPORTER = {"name": "Nguyễn Thị Mai", "phone": "0912 345 678", "address": "12 Lê Lợi"}
+TEXT = "Tôi ở nhà số 12, đèn đường hỏng"
+
+
+def feedback(id_: str = "f-1", **data: Any) -> dict[str, Any]:
+    """A citizen's report."""
+    return event(type="ioc.feedback.received.v1", id=id_, data={"category": "lighting", "text": TEXT, **data})
+
+
+def incident(id_: str = "i-1", **data: Any) -> dict[str, Any]:
+    """A camera's incident."""
+    whole = {"camera": "cam-1", "kind": "red_light", "severity": "minor", **data}
+    return event(type="ioc.camera.incident.v1", id=id_, data=whole)
+
+
+def judged(*events: dict[str, Any], decoder: Decoder = DECODER) -> Judged:
+    """What becomes of a batch."""
+    return decoder.decode(Mode.BATCHED, (), json.dumps(events).encode(), RECEIVED_AT)
+
+
+def written(judged: Judged) -> list[bytes]:
+    """What goes on the log."""
+    return [value for lot in judged.lots for value in lot.values]
+
+
+def test_a_reporter_and_their_words_are_sealed() -> None:
+    (raw,) = written(judged(feedback(reporter=REPORTER, title="Đèn hỏng", district="kept")))
+    for word in ("Mai", "0912", "Lê Lợi", "Tôi", "reporter"):
+        assert word not in raw.decode()
+        assert json.dumps(word)[1:-1].encode() not in raw
+    found = decode(raw, SEALED_BYTES_MAX)
+    assert isinstance(found, FeedbackReceived)
+    assert (found.data.text, found.data.reporter, found.data.title) == (None, None, "Đèn hỏng")
+    # What this version does not know travels on.
+    assert json.loads(raw)["data"]["district"] == "kept"
+    assert found.data.personal is not None
+    personal = RING.open_personal(found.data.personal, found.source, found.id)
+    assert personal == Personal(
+        reporter=Reporter(name="Nguyễn Thị Mai", phone="0912 345 678", address="12 Lê Lợi"), text=TEXT
+    )
+    assert found.data.person == RING.person_of(personal, found.source, found.id)
+
+
+def test_a_plate_is_masked() -> None:
+    (raw,) = written(judged(incident(plate="30A-123.45")))
+    assert b"123" not in raw
+    found = decode(raw, SEALED_BYTES_MAX)
+    assert isinstance(found, CameraIncident)
+    assert found.data.plate == "30*-***.45"
+    assert RING.open_personal(found.data.personal or "", found.source, found.id) == Personal(plate="30A-123.45")
+
+
+def test_one_contact_is_one_person_in_all_reports() -> None:
+    persons = [
+        json.loads(raw)["data"]["person"]
+        for raw in written(
+            judged(
+                feedback("1", reporter=REPORTER),
+                feedback("2", reporter={"phone": "0912345678"}),
+                feedback("3", reporter={"phone": "0912345679"}),
+            )
+        )
+    ]
+    assert persons[0] == persons[1] != persons[2]
+
+
+def test_the_country_of_a_number_is_the_sites() -> None:
+    vietnamese = Decoder(replace(SITE, header=replace(SITE.header, calling_code="84")), ring=RING)
+    persons = {
+        json.loads(raw)["data"]["person"]
+        for raw in written(
+            judged(
+                feedback("1", reporter={"phone": "+84 912 345 678"}),
+                feedback("2", reporter={"phone": "0912 345 678"}),
+                decoder=vietnamese,
+            )
+        )
+    }
+    assert len(persons) == 1
+
+
+def test_who_says_nothing_stays_anonymous() -> None:
+    for given_data in ({}, {"reporter": {}}, {"reporter": {"name": " ", "language": "vi"}}):
+        (raw,) = written(judged(feedback(**given_data)))
+        data = json.loads(raw)["data"]
+        assert data == {"category": "lighting", "text": TEXT}
+
+
+def test_a_resend_is_the_same() -> None:
+    assert written(judged(feedback(reporter=REPORTER))) == written(judged(feedback(reporter=REPORTER)))
+
+
+def test_what_was_on_the_log_can_be_sent_again() -> None:
+    once = written(judged(feedback(reporter=REPORTER), incident(plate="30A-123.45")))
+    again = judged(*map(json.loads, once))
+    assert not again.refused
+    assert [json.loads(raw) for raw in written(again)] == [json.loads(raw) for raw in once]
+
+
+@pytest.mark.parametrize(
+    ("made", "reason"),
+    [
+        pytest.param(feedback(person="a" * 64), Reason.NOT_SEALED, id="a person of the sender's choice"),
+        pytest.param(feedback(personal="1.AAAA"), Reason.NOT_SEALED, id="no seal"),
+        pytest.param(feedback(personal="x"), Reason.NOT_SEALED, id="no key"),
+        pytest.param(
+            feedback(personal=OTHER_RING.seal_personal(Personal(text="x"), "urn:cam:north", "f-1")),
+            Reason.NOT_SEALED,
+            id="another centre's",
+        ),
+        pytest.param(
+            feedback(personal=RING.seal_personal(Personal(text="x"), "urn:cam:north", "f-2")),
+            Reason.NOT_SEALED,
+            id="another event's",
+        ),
+        pytest.param(
+            feedback(
+                personal=RING.seal_personal(Personal(text="x"), "urn:cam:north", "f-1"), reporter={"name": "Mai"}
+            ),
+            Reason.NOT_SEALED,
+            id="sealed and open",
+        ),
+        pytest.param(
+            incident(plate="30A-123.45", personal=RING.seal_personal(Personal(plate="x"), "urn:cam:north", "i-1")),
+            Reason.NOT_SEALED,
+            id="a plate sealed and open",
+        ),
+        pytest.param(feedback(reporter={"name": "x" * 257}), Reason.INVALID_FIELD, id="a name without end"),
+        pytest.param(feedback(reporter="Mai"), Reason.INVALID_FIELD, id="no reporter"),
+    ],
+)
+def test_what_only_the_centre_says_is_refused(made: dict[str, Any], reason: Reason) -> None:
+    found = judged(feedback("before", reporter=REPORTER), made, feedback("after"))
+    assert {index: error.reason for index, error in found.refused.items()} == {1: reason}
+    assert found.refused[1].fix
+    assert len(written(found)) == 2
+
+
+def test_without_keys_nothing_personal_is_taken() -> None:
+    found = judged(
+        feedback("1", reporter=REPORTER), incident("2", plate="30A-123.45"), feedback("3"), decoder=Decoder(SITE)
+    )
+    assert {index: error.reason for index, error in found.refused.items()} == dict.fromkeys((0, 1), Reason.NO_KEYS)
+    assert len(written(found)) == 1
+
+
+def test_an_escape_does_not_hide_a_reporter() -> None:
+    body = json.dumps([feedback(reporter=REPORTER)]).replace('"reporter"', '"\\u0072eporter"').encode()
+    (raw,) = written(DECODER.decode(Mode.BATCHED, (), body, RECEIVED_AT))
+    assert b"0912" not in raw
+
+
+def test_of_two_reporters_none_is_left() -> None:
+    body = json.dumps(feedback(reporter=REPORTER))
+    twice = body.replace('"reporter"', '"reporter": {"phone": "0999"}, "reporter"').encode()
+    (raw,) = written(DECODER.decode(Mode.STRUCTURED, (), twice, RECEIVED_AT))
+    assert b"0912" not in raw
+    assert b"0999" not in raw
+
+
+def test_the_longest_report_fits() -> None:
+    longest = "🚧" * 4000
+    reporter = {"name": "ế" * 256, "address": "ế" * 512, "phone": "0" * 32, "email": "ế" * 254, "zalo": "ế" * 64}
+    (raw,) = written(judged(feedback(text=longest, reporter=reporter)))
+    found = decode(raw, SEALED_BYTES_MAX)
+    assert isinstance(found, FeedbackReceived)
+    assert RING.open_personal(found.data.personal or "", found.source, found.id).text == longest
+
+
+def test_what_would_be_too_long_when_sealed_is_refused() -> None:
+    given_data = {"reporter": REPORTER, "text": "ế" * 4000, "more": "y" * 51_500}
+    body = json.dumps([feedback(**given_data)], ensure_ascii=False).encode()
+    found = DECODER.decode(Mode.BATCHED, (), body, RECEIVED_AT)
+    assert [error.reason for error in found.refused.values()] == [Reason.TOO_LARGE]
+
+
+def test_in_binary_mode_too() -> None:
+    headers = [
+        (f"ce-{name}".encode(), str(value).encode()) for name, value in feedback().items() if name not in ("data",)
+    ]
+    body = json.dumps({"category": "lighting", "text": "Tôi", "reporter": REPORTER}).encode()
+    (raw,) = written(DECODER.decode(Mode.BINARY, headers, body, RECEIVED_AT))
+    assert b"0912" not in raw
+
+
+_WORDS = st.text(alphabet=st.characters(exclude_characters="\0\x1f", exclude_categories=["Cs"]), max_size=30)
+
+
+@given(_WORDS, _WORDS, _WORDS)
+def test_whatever_they_say_is_sealed_and_comes_back(name: str, phone: str, text: str) -> None:
+    made = feedback(reporter={"name": name, "phone": phone}, text=text)
+    (raw,) = written(judged(made))
+    data = json.loads(raw)["data"]
+    if not (name.strip() or phone.strip()):
+        assert data["text"] == text
+        return
+    assert data.keys() == {"category", "personal", "person"}
+    personal = RING.open_personal(data["personal"], "urn:cam:north", "f-1")
+    assert personal == Personal(reporter=Reporter(name=name, phone=phone), text=text)
