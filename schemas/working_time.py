@@ -118,12 +118,14 @@ def _worked_by_us(site: Site, clock: Clock, now: datetime) -> int:
 
 
 def _worked_us(calendar: Calendar | None, start: datetime, end: datetime) -> int:
-    if end <= start:
+    # Python compares and subtracts times of one zone by the wall clock, so moments are compared as numbers.
+    start_us, end_us = _us(start), _us(end)
+    if end_us <= start_us:
         return 0
     if calendar is None:
-        return _us(end) - _us(start)
+        return end_us - start_us
     first, last = start.astimezone(calendar.clock).year, end.astimezone(calendar.clock).year
-    worked = _passed(calendar, last, _us(end)) - _passed(calendar, first, _us(start))
+    worked = _passed(calendar, last, end_us) - _passed(calendar, first, start_us)
     return worked + sum(calendar.year(number).total for number in range(first, last))
 
 

@@ -4,7 +4,7 @@ Clocks are values of the case: they start with it, pause while somebody else is 
 measure. `at` is when it was so. A calendar is looked up by its name in the site pack.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from msgspec.structs import replace
@@ -40,34 +40,19 @@ def start_clocks(site: Site, case: Case, at: datetime) -> tuple[Clock, ...]:
 def replan(site: Site, case: Case, at: datetime) -> tuple[Clock, ...]:
     """The case's clocks after its category, severity, area or agency changed: new allowances, what has run stays.
 
-    A clock that was stopped stays as it is; one that no plan asks for any more is gone. One that is asked for only
-    now, and whose end has not come yet, has run as long as the case's others.
+    So one that has run for longer than it is allowed now was due in the past. A clock that was stopped stays as it
+    is; one that no plan asks for any more is gone. One that is asked for only now, and whose end has not come yet,
+    has run as long as the case's others.
     """
     clocks: list[Clock] = []
-    held = {clock.name: clock for clock in case.clocks}
     for name in ClockName:
-        clock = held.get(name)
-        if clock is not None and clock.stopped_at is not None:
-            clocks.append(clock)
-            continue
-        if clock is None and (not case.is_open or _measured(case, name)):
-            continue
-        started_at = min((one.started_at for one in case.clocks), default=case.opened_at)
-        planned = _started(site, case, name, started_at if clock is None else clock.started_at)
-        if planned is None:
-            continue
-        runs = case.state not in WAITING if clock is None else clock.since is not None
-        ran_s = _ran_so_far_s(site, case, planned, at) if clock is None else worked_s(site, clock, at)
-        if clock is not None:
-            # What was noted of a shorter allowance does not hold for a longer one.
-            warned = planned.warn_share is not None and ran_s >= planned.allowed_s * planned.warn_share
-            planned = replace(
-                planned,
-                warned_at=clock.warned_at if warned else None,
-                breached_at=clock.breached_at if ran_s >= planned.allowed_s else None,
-            )
-        planned = replace(planned, ran_s=ran_s)
-        clocks.append(_run_from(site, planned, max(at, planned.started_at)) if runs else planned)
+        held = next((clock for clock in case.clocks if clock.name is name), None)
+        if held is not None and held.stopped_at is not None:
+            clocks.append(held)
+        elif held is not None:
+            clocks.extend(_changed(site, case, held, at))
+        elif case.is_open and not _measured(case, name):
+            clocks.extend(_added(site, case, name, at))
     return tuple(clocks)
 
 
@@ -178,6 +163,42 @@ def _started(site: Site, case: Case, name: ClockName, at: datetime) -> Clock | N
     )
 
 
+def _changed(site: Site, case: Case, held: Clock, at: datetime) -> Iterator[Clock]:
+    """A clock that was not stopped, by the plan that holds now. Nothing where there is none."""
+    planned = _started(site, case, held.name, held.started_at)
+    if planned is None:
+        return
+    if held.calendar != planned.calendar or (held.since is not None and held.since < planned.started_at):
+        # What has run is kept as so many seconds; what comes is measured as the new plan says.
+        still = _still(site, held, at)
+        since = None if held.since is None else max(at, planned.started_at)
+        held = replace(still, since=since)
+    ran_s = worked_s(site, held, at)
+    # What was noted of a shorter allowance does not hold for a longer one.
+    warned = planned.warn_share is not None and ran_s >= planned.allowed_s * planned.warn_share
+    changed = replace(
+        planned,
+        ran_s=held.ran_s,
+        warned_at=held.warned_at if warned else None,
+        breached_at=held.breached_at if ran_s >= planned.allowed_s else None,
+    )
+    yield changed if held.since is None else _run_from(site, changed, held.since)
+
+
+def _added(site: Site, case: Case, name: ClockName, at: datetime) -> Iterator[Clock]:
+    """A clock asked for only now. It has run as long as another by the same calendar, else since the start."""
+    planned = _started(site, case, name, min((one.started_at for one in case.clocks), default=case.opened_at))
+    if planned is None:
+        return
+    others = [one for one in case.clocks if one.calendar == planned.calendar and one.stopped_at is None]
+    if others:
+        ran_s = max(worked_s(site, one, at) for one in others)
+    else:
+        ran_s = worked_between_s(calendar_of(site, planned.calendar), planned.started_at, at)
+    added = replace(planned, ran_s=ran_s)
+    yield added if case.state in WAITING else _run_from(site, added, max(at, planned.started_at))
+
+
 def _allowed_s(plan: ClockPlan, calendar: Calendar | None, started_at: datetime) -> float:
     number, unit = int(plan.allowed[:-1]), plan.allowed[-1]
     if unit != "d" or calendar is None:
@@ -226,14 +247,6 @@ def _warn_name(clock: Clock) -> str:
 
 def _due_name(clock: Clock) -> str:
     return f"clock:{clock.name}:due"
-
-
-def _ran_so_far_s(site: Site, case: Case, planned: Clock, at: datetime) -> float:
-    """How long a clock would have run that is asked for only now: as long as another by the same calendar."""
-    others = [one for one in case.clocks if one.calendar == planned.calendar and one.stopped_at is None]
-    if others:
-        return max(worked_s(site, one, at) for one in others)
-    return worked_between_s(calendar_of(site, planned.calendar), planned.started_at, at)
 
 
 def _measured(case: Case, name: ClockName) -> bool:
