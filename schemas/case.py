@@ -31,6 +31,9 @@ OFFERS_MAX = 200
 REVIEWS_NEEDED = 2
 """Persons who have to say the same of a camera violation before anything comes of it."""
 
+BROUGHT_BY_REPORT, BROUGHT_BY_CAMERA = "report", "snapshot"
+"""Kinds of evidence that came with a signal: what is to be mended, and what a camera saw."""
+
 
 class Kind(StrEnum):
     """What sort of case it is. Two of them need care: see `conduct` and `violation`."""

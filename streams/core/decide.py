@@ -1,54 +1,221 @@
 """What follows from an event that concerns a case?
 
-Signals open cases and add to them, commands ask for steps, deadlines that have passed set off what was declared. Every event
-in every state has an outcome: a change, or a refusal with its reason. `received_at` is now.
+Signals open cases and add to them, commands ask for steps, deadlines that have passed set off what was
+declared. Every event in every state has an outcome: a change, or a refusal with its reason. `received_at` is now.
 """
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from schemas.case import Case, CaseId, Deadline
-from schemas.event import AnyEvent, AreaId
+from schemas.case import Case, CaseId, Refusal
+from schemas.command import (
+    Actor,
+    AnyAction,
+    DeadlinePassed,
+    Dismiss,
+    Dispatch,
+    ErasePerson,
+    Merge,
+    OfferStepped,
+    Open,
+    SetAvailability,
+    Silence,
+    Triage,
+    Unmerge,
+    WithdrawOffer,
+    name_of,
+)
+from schemas.event import AnyEvent, AreaCode, AreaId, CaseCommand
+from schemas.identity import Role
 from schemas.site import Site
+from schemas.topics import about, case_of
+from streams.core.case_commands import HANDLERS, open_case
+from streams.core.case_signals import Signal, opens, receive
+from streams.core.consequence import SYSTEM
+from streams.core.draft import Draft, Refused
+from streams.core.due import deadlines_of as deadlines_of
+from streams.core.due import pass_deadline
+from streams.core.field_work import call_back, report, send, set_availability
+from streams.core.life_cycle import PASSED_ON, PERMITS, TABLE, Rule, move_of
+from streams.core.merging import leads_to
+from streams.core.merging import next_case as next_case
+from streams.core.scene import NOTHING, Scene
 from streams.core.scene import Decided as Decided
 from streams.core.scene import Following as Following
 from streams.core.scene import Judged as Judged
 from streams.core.scene import Proposal as Proposal
-from streams.core.scene import Scene as Scene
 from streams.core.scene import Silenced as Silenced
 from streams.core.scene import Step as Step
 
 
 def decide(event: AnyEvent, area: AreaId, received_at: datetime, scene: Scene) -> Decided:
     """What one fresh event brings about. Never raises."""
-    raise NotImplementedError
-
-
-def deadlines_of(case: Case, site: Site) -> list[Deadline]:
-    """All that is due to happen to a case as it is; each name once. They follow from the case alone."""
-    raise NotImplementedError
+    if isinstance(event, CaseCommand):
+        return _decide_command(event, event.data.do, area, received_at, scene)
+    if not isinstance(event, Signal) or scene.site.cases is None:
+        return NOTHING
+    source = Actor(id=event.source, roles=(Role.SYSTEM,))
+    draft = Draft(scene, event, received_at, source, "source")
+    return draft.finish(receive(draft, event, area))
 
 
 def cases_needed(event: AnyEvent) -> tuple[CaseId, ...]:
     """The cases that a decision looks at, as far as the event itself says; from each, go on by `next_case`."""
-    raise NotImplementedError
-
-
-def next_case(case: Case, origin: CaseId) -> CaseId | None:
-    """The case that deals with what came for `origin`, where this one passes it on: it was merged or split."""
-    raise NotImplementedError
+    if isinstance(event, Signal):
+        return (CaseId(case_of(event)),)
+    if not isinstance(event, CaseCommand) or isinstance(event.data.do, SetAvailability | Silence | ErasePerson):
+        return ()
+    own = CaseId(about(event))
+    action = event.data.do
+    return (own, action.other) if isinstance(action, Merge | Unmerge | Dismiss) else (own,)
 
 
 def units_needed(event: AnyEvent, cases: Mapping[CaseId, Case]) -> frozenset[str] | None:
     """The units whose state a decision looks at or changes; None: of every unit, because another one may be sent."""
-    raise NotImplementedError
+    involved = [case for id_ in cases_needed(event) for case in (cases.get(id_), leads_to(cases, id_)) if case]
+    found = {unit for case in involved for unit in case.units}
+    if not isinstance(event, CaseCommand):
+        return frozenset(found)
+    action = event.data.do
+    if isinstance(action, DeadlinePassed) and action.name.startswith("offer:"):
+        return None
+    if isinstance(action, OfferStepped) and action.step == "declined":
+        return None
+    if isinstance(action, Dispatch):
+        found.add(action.unit)
+    if isinstance(action, SetAvailability):
+        found.add(about(event).removeprefix("unit:"))
+    return frozenset(found)
 
 
 def signals_needed(event: AnyEvent, cases: Mapping[CaseId, Case]) -> tuple[tuple[str, str], ...]:
     """Stored events, by (source, id), that a decision may have to correct."""
-    raise NotImplementedError
+    if not isinstance(event, CaseCommand) or not isinstance(event.data.do, Triage):
+        return ()
+    action = event.data.do
+    case = cases.get(CaseId(about(event)))
+    if case is None or (action.category is None and action.accused_agency is None):
+        return ()
+    return tuple(
+        (member.source, member.corrected_by or member.id)
+        for member in case.members
+        if member.type == "ioc.feedback.received.v1"
+    )
 
 
 def wants_near(event: AnyEvent, site: Site) -> bool:
     """Whether the open cases near the event matter: it may open one that is another's."""
-    raise NotImplementedError
+    if site.cases is None or event.place is None:
+        return False
+    return opens(event) or (isinstance(event, CaseCommand) and isinstance(event.data.do, Open))
+
+
+def _decide_command(
+    event: CaseCommand, action: AnyAction, area: AreaId, received_at: datetime, scene: Scene
+) -> Decided:
+    actor = event.data.actor
+    if event.time > received_at + timedelta(seconds=scene.site.header.future_max_s):
+        detail = f"time: {event.time.isoformat()} is still to come; set the clock of the device right"
+        return Decided(refusal=Refusal.FROM_THE_FUTURE, detail=detail)
+    if Role.SYSTEM in actor.roles and event.source != SYSTEM:
+        return Decided(refusal=Refusal.FORBIDDEN, detail="only the centre itself speaks for the centre")
+    draft = Draft(scene, event, received_at, actor, actor.roles[0] if actor.roles else "")
+    if isinstance(action, SetAvailability | Silence | ErasePerson | Open):
+        return _elsewhere(draft, event, action, area)
+    move = move_of(action)
+    origin = CaseId(about(event))
+    case = leads_to(scene.cases, origin) if move in PASSED_ON else scene.cases.get(origin)
+    own = {offer.unit for offer in case.offers} if case is not None and isinstance(action, OfferStepped) else ()
+    if case is None or not draft.sees(case, own):
+        return Decided(refusal=Refusal.UNKNOWN_CASE, detail=f"there is no case {origin!r}")
+    if (role := _role(actor, move)) is None:
+        return _refused(Refused(Refusal.FORBIDDEN, f"{name_of(action)} is for {_named(move)}"), case)
+    draft.role = role
+    rule = TABLE.get((case.state, move))
+    is_fact = PERMITS[move].is_fact
+    if action.version is not None and action.version != case.version and not is_fact and case.id == origin:
+        detail = f"version: the case is at {case.version}, and {action.version} was seen"
+        return _refused(Refused(Refusal.STALE, detail), case)
+    refused = _impossible(case, move, action) if rule is None else _carry_out(draft, case, action, rule)
+    return draft.finish(case.id) if refused is None else _refused(refused, case)
+
+
+def _carry_out(draft: Draft, case: Case, action: AnyAction, rule: Rule) -> Refused | None:
+    match action:
+        case DeadlinePassed():
+            return pass_deadline(draft, case, action)
+        case Dispatch():
+            return send(draft, case, action, rule)
+        case WithdrawOffer():
+            return call_back(draft, case, action, rule)
+        case OfferStepped():
+            return report(draft, case, action, rule)
+        case _:
+            return HANDLERS[type(action)](draft, case, action, rule)
+
+
+def _elsewhere(draft: Draft, event: CaseCommand, action: AnyAction, area: AreaId) -> Decided:
+    """What is about no case that is there: a new one, a unit, an alert rule, a person."""
+    role = _role(draft.actor, name_of(action))
+    if role is None:
+        return Decided(refusal=Refusal.FORBIDDEN, detail=f"{name_of(action)} is for {_named(name_of(action))}")
+    draft.role = role
+    kind, _, name = about(event).partition(":")
+    match action:
+        case Open():
+            case = open_case(draft, event, action, area)
+            if isinstance(case, Refused):
+                return Decided(refusal=case.reason, detail=case.detail)
+            return draft.finish(case.id)
+        case SetAvailability():
+            subject, refused = "unit", set_availability(draft, name, action)
+        case Silence():
+            subject, refused = "alert", _silence(draft, name, action)
+        case _:
+            subject, refused = "person", None
+            draft.erased.append(name)
+    if kind != subject or not name:
+        return Decided(refusal=Refusal.IMPOSSIBLE, detail=f"the subject has to be {subject}:<id>")
+    if refused is not None:
+        return Decided(refusal=refused.reason, detail=refused.detail)
+    return draft.finish(about(event))
+
+
+def _silence(draft: Draft, rule: str, action: Silence) -> Refused | None:
+    areas = draft.site.areas
+    if all(one.id != rule for one in draft.site.alerts):
+        return Refused(Refusal.IMPOSSIBLE, f"there is no alert rule {rule!r} in alerts.toml")
+    if action.until <= draft.now:
+        return Refused(Refusal.TOO_LATE, "until: that moment has passed")
+    area = areas.root if action.area is None else areas.by_code(areas.list_id, AreaCode(action.area))
+    if area is None or not any(one in draft.actor.areas for one in areas.path(area.id)):
+        return Refused(Refusal.FORBIDDEN, "area: it is none of yours; name one below yours by its code")
+    draft.silenced.append(
+        Silenced(
+            rule=rule,
+            until=action.until,
+            area=None if action.area is None else area.id,
+            by=draft.actor.id,
+            reason=action.reason,
+        )
+    )
+    return None
+
+
+def _impossible(case: Case, move: str, action: AnyAction) -> Refused:
+    if any(rule.to is case.state for (_, name), rule in TABLE.items() if name == move):
+        return Refused(Refusal.ALREADY, f"the case is {case.state}")
+    return Refused(Refusal.IMPOSSIBLE, f"{name_of(action)} cannot be done while the case is {case.state}")
+
+
+def _refused(refused: Refused, case: Case) -> Decided:
+    return Decided(refusal=refused.reason, detail=refused.detail, subject=case.id)
+
+
+def _role(actor: Actor, move: str) -> str | None:
+    """The role in which somebody may do this; None where there is none."""
+    return next((role for role in actor.roles if role in PERMITS[move].roles), None)
+
+
+def _named(move: str) -> str:
+    return ", ".join(sorted(PERMITS[move].roles))

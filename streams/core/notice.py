@@ -20,6 +20,7 @@ class Why(StrEnum):
     ASSIGNED = "assigned"
     OFFERED = "offered"
     WITHDRAWN = "withdrawn"
+    DECLINED = "declined"
     ANSWERED = "answered"
     WAITING = "waiting"
     RESUMED = "resumed"
@@ -40,7 +41,8 @@ class Why(StrEnum):
 class Notice(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One message to be sent. `detail` holds words and numbers only, for the text that is made of it.
 
-    `to`  person ids, `unit:<id>`, `agency:<id>` or `subscribers`
+    `to`        person ids, `unit:<id>`, `agency:<id>` or `subscribers`
+    `exercise`  it is about a drill, and has to say so
     """
 
     case: CaseId
@@ -48,6 +50,7 @@ class Notice(Struct, frozen=True, kw_only=True, omit_defaults=True):
     why: Why
     at: datetime
     detail: dict[str, str | int | float | bool | None] = {}
+    exercise: bool = False
 
 
 def to_unit(unit: str) -> str:

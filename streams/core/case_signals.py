@@ -1,0 +1,368 @@
+"""What does a signal do to cases?
+
+A report, a camera's incident or an alert opens a case, once; what comes for it later is a step of it. What its source
+says was done is a fact, whatever state the case is in.
+"""
+
+from datetime import datetime
+from typing import TypeAlias
+
+from msgspec.structs import replace
+
+from schemas.area_id import AreaId
+from schemas.case import (
+    BROUGHT_BY_CAMERA,
+    BROUGHT_BY_REPORT,
+    EVIDENCE_MAX,
+    MEMBERS_MAX,
+    Case,
+    CaseId,
+    Evidence,
+    Kind,
+    Member,
+    Severity,
+    State,
+    case_id,
+)
+from schemas.category import CaseRules, Category, supervising_agency
+from schemas.command import Merge
+from schemas.event import (
+    AlertChanged,
+    AnyEvent,
+    CameraIncident,
+    FeedbackAnswered,
+    FeedbackClosed,
+    FeedbackRated,
+    FeedbackReceived,
+    FeedbackReopened,
+    type_of,
+)
+from schemas.site import Site
+from schemas.topics import case_of
+from streams.core import clock
+from streams.core.draft import Draft
+from streams.core.handling import UNSTATED_AGENCY, close, recategorise, resolve
+from streams.core.life_cycle import TABLE, lacking, led_to
+from streams.core.merging import leads_to
+from streams.core.notice import Why
+from streams.core.proposal import confirmed, propose
+
+Signal: TypeAlias = (
+    FeedbackReceived
+    | FeedbackAnswered
+    | FeedbackReopened
+    | FeedbackRated
+    | FeedbackClosed
+    | CameraIncident
+    | AlertChanged
+)
+
+
+def opens(event: AnyEvent) -> bool:
+    """Whether an event is of a sort that opens a case."""
+    if isinstance(event, AlertChanged):
+        return event.data.state == "firing"
+    return isinstance(event, FeedbackReceived | CameraIncident) and event.withdraws is None
+
+
+def receive(draft: Draft, event: Signal, area: AreaId) -> CaseId | None:
+    """Takes a signal in. Returns the case that it came to; None where it concerns none."""
+    rules = draft.site.cases
+    assert rules is not None
+    origin = CaseId(case_of(event))
+    case = leads_to(draft.scene.cases, origin)
+    if case is None:
+        return _open(draft, rules, event, area, origin) if opens(event) else None
+    if case.exercise != event.exercise:
+        # A drill touches nothing real, and nothing real ends in a drill.
+        return None
+    match event:
+        case FeedbackReceived():
+            return _reported(draft, rules, event, area, case, origin)
+        case CameraIncident():
+            return _seen_again(draft, rules, event, area, case, origin)
+        case FeedbackAnswered():
+            case = draft.put(draft.answered(case, draft.at))
+            draft.tell(case, "source_answered", draft.at, public=True)
+            draft.notify(case, ["subscribers"], Why.ANSWERED)
+        case FeedbackClosed():
+            _source_closed(draft, event, case, origin)
+        case FeedbackReopened():
+            _source_reopened(draft, event, case)
+        case FeedbackRated():
+            draft.put(replace(case, rating=event.data.score))
+            draft.tell(case, "source_rated", draft.at, score=event.data.score)
+            draft.count(case, "rated", draft.at, score=event.data.score)
+        case AlertChanged():
+            _alert_changed(draft, event, case)
+    return case.id
+
+
+def build(
+    draft: Draft,
+    id_: CaseId,
+    category: Category,
+    area: AreaId,
+    *,
+    kind: Kind,
+    severity: Severity,
+    opened_at: datetime,
+    title: str,
+    agency: str | None,
+    accused: str | None,
+    member: Member,
+) -> Case:
+    """A case as it opens, with whoever gets it without being asked, and with its clocks running."""
+    site = draft.site
+    if kind is Kind.CONDUCT:
+        accused = accused or (agency if agency in site.agencies else None) or UNSTATED_AGENCY
+        assert site.cases is not None
+        agency = supervising_agency(site.cases, site.agencies, category.id, accused)
+    else:
+        accused, agency = None, agency if agency in site.agencies else category.agency
+    found = Case(
+        id=id_,
+        version=1,
+        kind=kind,
+        state=State.NEW if agency is None else State.ASSIGNED,
+        category=category.id,
+        severity=severity,
+        area=area,
+        areas=areas_of(site, area),
+        opened_at=opened_at,
+        recorded_at=draft.now,
+        changed_at=draft.now,
+        title=title,
+        place=draft.event.place,
+        agency=agency,
+        accused_agency=accused,
+        members=(member,),
+        tracking=() if member.tracking is None else (member.tracking,),
+        published=category.publish and kind not in (Kind.CONDUCT, Kind.VIOLATION),
+        exercise=draft.event.exercise,
+    )
+    return replace(found, clocks=clock.start_clocks(site, found, opened_at))
+
+
+def announce(draft: Draft, case: Case) -> None:
+    """Puts a new case down: its first line, who is told, what is counted, and which others it may be."""
+    draft.put(case)
+    draft.tell(case, "open", case.opened_at, case.title, public=True, category=case.category)
+    draft.count(case, "opened", case.opened_at)
+    if case.agency is not None:
+        draft.tell(case, "assign", draft.now, agency=case.agency)
+        draft.notify_agency(case, Why.ASSIGNED, category=case.category, severity=case.severity)
+    assert draft.site.cases is not None
+    draft.proposals += propose(draft.site.cases, case, draft.scene.near)
+    if (sure := confirmed(draft.site.cases, draft.proposals)) is not None:
+        # The older one takes the newer in: it is the one that somebody may be at already.
+        draft.follow(sure.other, case.area, Merge(other=case.id))
+
+
+def areas_of(site: Site, area: AreaId) -> tuple[AreaId, ...]:
+    """An area with all ancestors, the root first; of an earlier map, also the areas of today that it touches."""
+    path = tuple(reversed(site.areas.path(area)))
+    if site.areas[area].list_id == site.areas.list_id:
+        return path
+    today = (one for one in site.areas.touched_by(area) if site.areas[one].list_id == site.areas.list_id)
+    return tuple(dict.fromkeys((*path, *today)))
+
+
+def _open(draft: Draft, rules: CaseRules, event: Signal, area: AreaId, id_: CaseId) -> CaseId | None:
+    if isinstance(event, FeedbackReceived):
+        data, category = event.data, rules.of(event.data.category)
+        case = build(
+            draft,
+            id_,
+            category,
+            area,
+            kind=Kind.SERVICE if category.kind is Kind.ALERT else category.kind,
+            severity=category.severity,
+            opened_at=draft.at,
+            title=data.title or "",
+            agency=data.agency,
+            accused=data.accused_agency,
+            member=_member(event, id_),
+        )
+    elif isinstance(event, CameraIncident):
+        data, category = event.data, rules.of(event.data.kind)
+        case = build(
+            draft,
+            id_,
+            category,
+            area,
+            kind=Kind.VIOLATION if category.kind is Kind.VIOLATION else Kind.INCIDENT,
+            severity=Severity(data.severity),
+            opened_at=draft.at,
+            title=data.text or "",
+            agency=None,
+            accused=None,
+            member=_member(event, id_),
+        )
+        case = replace(case, plate=data.plate)
+    else:
+        assert isinstance(event, AlertChanged)
+        data, category = event.data, rules.of(event.data.category)
+        case = build(
+            draft,
+            id_,
+            category,
+            area,
+            kind=Kind.ALERT,
+            severity=Severity(data.severity),
+            opened_at=draft.at,
+            title=data.title,
+            agency=data.agency,
+            accused=None,
+            member=_member(event, id_),
+        )
+    if not category.opens:
+        return None
+    announce(draft, replace(case, evidence=_attached(event)))
+    return case.id
+
+
+def _reported(
+    draft: Draft, rules: CaseRules, event: FeedbackReceived, area: AreaId, case: Case, origin: CaseId
+) -> CaseId | None:
+    corrects = event.supersedes or event.withdraws
+    if corrects is None:
+        return _joined(draft, rules, event, area, case, origin)
+    known = next((one for one in case.members if one.source == event.source and one.id == corrects), None)
+    if known is None:
+        # What it corrects is no signal of this case, so it says nothing of it.
+        return None
+    if event.withdraws is not None:
+        _withdrawn(draft, case, known)
+        return case.id
+    members = tuple(replace(one, corrected_by=event.id) if one is known else one for one in case.members)
+    case = draft.put(replace(case, members=members))
+    category = rules.of(event.data.category)
+    untouched = case.state in (State.NEW, State.ASSIGNED) and case.accepted_at is None
+    becomes_complaint = category.kind is Kind.CONDUCT and case.kind is not Kind.CONDUCT
+    if category.id != case.category and (untouched or becomes_complaint) and not case.absorbed:
+        accused = event.data.accused_agency or event.data.agency or case.agency or UNSTATED_AGENCY
+        case = recategorise(draft, case, category, accused if category.kind is Kind.CONDUCT else None)
+        draft.put(case)
+    draft.tell(case, "corrected", draft.at, category=case.category)
+    return case.id
+
+
+def _withdrawn(draft: Draft, case: Case, member: Member) -> None:
+    rule = TABLE.get((case.state, "source_withdrew"))
+    if rule is not None and len(case.members) == 1:
+        reason = "withdrawn by its source"
+        case = replace(draft.ended(case, led_to(case, rule), draft.at, "withdrawn"), reason=reason)
+        draft.count(case, "rejected", draft.at, since=case.opened_at)
+    case = replace(
+        case, members=tuple(replace(one, subscriber=None) if one is member else one for one in case.members)
+    )
+    draft.put(case)
+    draft.tell(case, "source_withdrew", draft.at, public=len(case.members) == 1)
+
+
+def _seen_again(
+    draft: Draft, rules: CaseRules, event: CameraIncident, area: AreaId, case: Case, origin: CaseId
+) -> CaseId | None:
+    if event.withdraws is not None or event.supersedes is not None:
+        known = next((one for one in case.members if one.id == (event.withdraws or event.supersedes)), None)
+        if known is not None and event.withdraws is not None:
+            _withdrawn(draft, case, known)
+        return None if known is None else case.id
+    rule = TABLE.get((case.state, "seen_again"))
+    if rule is not None and len(case.members) < MEMBERS_MAX:
+        case = draft.put(draft.reopened(case, draft.at))
+    return _joined(draft, rules, event, area, case, origin)
+
+
+def _joined(draft: Draft, rules: CaseRules, event: Signal, area: AreaId, case: Case, origin: CaseId) -> CaseId | None:
+    """Adds a further signal to a case. One too many opens a case of its own."""
+    if len(case.members) >= MEMBERS_MAX:
+        own = case_id(event.source, event.id)
+        return _open(draft, rules, event, area, own) if own not in draft.scene.cases else None
+    member = _member(event, origin)
+    tracking = case.tracking
+    if member.tracking is not None and member.tracking not in tracking:
+        tracking = (*tracking, member.tracking)
+    evidence = (*case.evidence, *_attached(event))[:EVIDENCE_MAX]
+    case = draft.put(replace(case, members=(*case.members, member), tracking=tracking, evidence=evidence))
+    draft.tell(case, "signal", draft.at, member.title or "", type=type_of(event), source=event.source, id=event.id)
+    return case.id
+
+
+def _source_closed(draft: Draft, event: FeedbackClosed, case: Case, origin: CaseId) -> None:
+    rule = TABLE.get((case.state, "source_closed"))
+    proof = Evidence(ref=_ref(event), kind="event", at=draft.at, by=event.source)
+    result = event.data.result or "closed by its source"
+    ended = replace(case, result=case.result or result, evidence=(*case.evidence, proof)[-EVIDENCE_MAX:])
+    # One of several reports that are one case does not end what the others are about.
+    others = any(one.case != origin and one.type == "ioc.feedback.received.v1" for one in case.members)
+    if rule is None or others or lacking(ended, rule.needs) is not None:
+        draft.tell(case, "source_closed", draft.at, result, public=True)
+        return
+    if ended.state is not State.RESOLVED and ended.resolved_at is None:
+        ended = resolve(draft, ended, draft.at)
+    ended = close(draft, ended, draft.at)
+    draft.put(ended)
+    draft.tell(ended, "source_closed", draft.at, result, public=True)
+
+
+def _source_reopened(draft: Draft, event: FeedbackReopened, case: Case) -> None:
+    if (case.state, "source_reopened") in TABLE:
+        case = draft.put(draft.reopened(case, draft.at))
+    draft.tell(case, "source_reopened", draft.at, event.data.reason or "")
+
+
+def _alert_changed(draft: Draft, event: AlertChanged, case: Case) -> None:
+    data = event.data
+    if data.state == "resolved":
+        rule = TABLE.get((case.state, "over"))
+        if rule is not None and case.kind is Kind.ALERT:
+            proof = Evidence(ref=_ref(event), kind="event", at=draft.at, by=event.source)
+            case = replace(
+                case,
+                result="the figure is back where it should be",
+                evidence=(*case.evidence, proof)[-EVIDENCE_MAX:],
+            )
+            case = draft.put(resolve(draft, case, draft.at))
+        draft.tell(case, "alert_resolved", draft.at, data.text or "", value=data.value, limit=data.limit)
+        return
+    if (case.state, "seen_again") in TABLE:
+        case = draft.put(draft.reopened(case, draft.at))
+    worse = list(Severity).index(Severity(data.severity)) > list(Severity).index(case.severity)
+    if worse and case.is_open:
+        case = replace(case, severity=Severity(data.severity))
+        case = draft.put(replace(case, clocks=clock.replan(draft.site, case, draft.now)))
+    draft.tell(case, "alert_firing", draft.at, data.text or "", value=data.value, limit=data.limit)
+
+
+def _member(event: Signal, origin: CaseId) -> Member:
+    data = event.data
+    found = Member(
+        source=event.source, id=event.id, type=type_of(event), at=event.time, case=origin, place=event.place
+    )
+    if isinstance(event, FeedbackReceived):
+        return replace(
+            found,
+            channel=event.data.channel,
+            category=event.data.category,
+            title=event.data.title,
+            subscriber=event.data.person,
+            tracking=event.data.tracking,
+        )
+    if isinstance(event, CameraIncident):
+        return replace(found, channel="camera", category=event.data.kind, title=event.data.text)
+    assert isinstance(event, AlertChanged), data
+    return replace(found, channel="alert", category=event.data.category, title=event.data.title)
+
+
+def _attached(event: Signal) -> tuple[Evidence, ...]:
+    """A camera's snapshots are evidence of what it saw; a citizen's photos show what is to be mended."""
+    if not isinstance(event, FeedbackReceived | CameraIncident):
+        return ()
+    kind = BROUGHT_BY_CAMERA if isinstance(event, CameraIncident) else BROUGHT_BY_REPORT
+    return tuple(Evidence(ref=ref, kind=kind, at=event.time, by=event.source) for ref in event.data.attachments)
+
+
+def _ref(event: AnyEvent) -> str:
+    return f"event:{event.source}/{event.id}"

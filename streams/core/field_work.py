@@ -1,0 +1,162 @@
+"""What becomes of a case when units are sent to it, and when they say how far they are?"""
+
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from schemas.area_id import AreaCode
+from schemas.case import OFFER_OVER, OFFERS_MAX, Case, Kind, Offer, OfferStep, Refusal
+from schemas.command import Dispatch, OfferStepped, SetAvailability, WithdrawOffer
+from schemas.identity import Role
+from schemas.unit import UnitStatus
+from streams.core import dispatch
+from streams.core.draft import Draft, Refused
+from streams.core.handling import in_the_field, resolve, with_evidence
+from streams.core.life_cycle import TABLE, UNDONE, Rule, lacking, led_to
+from streams.core.notice import Why, to_unit
+
+_WHY_NOT = {
+    Refusal.UNKNOWN_UNIT: "is not declared in units.toml",
+    Refusal.UNIT_BUSY: "has as many cases as it can",
+    Refusal.NOT_CAPABLE: "lacks a skill or is off duty; `force` with a reason sends it all the same",
+}
+
+
+def send(draft: Draft, case: Case, action: Dispatch, rule: Rule) -> Refused | None:
+    """Offers the case to a unit."""
+    if case.kind is Kind.CONDUCT:
+        return Refused(Refusal.IMPOSSIBLE, "nobody is sent out for a complaint about an official")
+    if action.unit not in draft.site.units:
+        return _refused(Refusal.UNKNOWN_UNIT, action.unit)
+    if action.unit in case.units:
+        return Refused(Refusal.ALREADY, f"unit: {action.unit!r} has been offered it, or is at it")
+    if len(case.offers) >= OFFERS_MAX:
+        return Refused(Refusal.TOO_MANY, f"a case has at most {OFFERS_MAX} offers")
+    why_not = dispatch.check_unit(draft.site, case, action.unit, draft.unit(action.unit), draft.now)
+    if why_not is not None and (why_not is not Refusal.NOT_CAPABLE or not action.force):
+        return _refused(why_not, action.unit)
+    if action.force and not action.reason:
+        return Refused(Refusal.INCOMPLETE, "reason: say why this unit is to go")
+    case = draft.move(case, led_to(case, rule), draft.now)
+    case = draft.put(dispatch.offer(draft.site, case, action.unit, draft.now, draft.actor.id))
+    offered(draft, case, case.offers[-1], action.reason)
+    return None
+
+
+def offered(draft: Draft, case: Case, offer: Offer, reason: str = "") -> None:
+    """Lets everyone know of a new offer."""
+    draft.tell(case, "dispatch", draft.now, reason, offer=offer.number, unit=offer.unit)
+    draft.count(case, "offered", draft.now, unit=offer.unit)
+    draft.notify(
+        case, [to_unit(offer.unit)], Why.OFFERED, offer=offer.number, category=case.category, severity=case.severity
+    )
+
+
+def call_back(draft: Draft, case: Case, action: WithdrawOffer, _: Rule) -> Refused | None:
+    """Ends an offer: the unit need not come."""
+    offer = dispatch.offer_of(case, action.offer)
+    if offer is None:
+        return Refused(Refusal.INCOMPLETE, f"offer: the case has no offer {action.offer}")
+    if offer.step in OFFER_OVER:
+        return Refused(Refusal.TOO_LATE, f"offer: {action.offer} is {offer.step}")
+    case = draft.withdrawn(case, [action.offer], action.reason or "withdrawn")
+    draft.put(in_the_field(draft, case, draft.now))
+    return None
+
+
+def escalated(draft: Draft, case: Case, escalations: Sequence[dispatch.Escalation]) -> Case:
+    """Puts down what was done about a step that a unit missed or declined, and tells whoever is to know."""
+    case = replace(case, escalations=case.escalations + len(escalations))
+    for one in escalations:
+        draft.tell(
+            case,
+            "escalate",
+            draft.now,
+            offer=one.offer,
+            unit=one.unit,
+            step=one.missed,
+            rung=one.rung,
+            to=" ".join(one.tell),
+        )
+        draft.count(case, "escalated", draft.now, unit=one.unit)
+        if one.next is not None:
+            made = dispatch.offer_of(case, one.next)
+            assert made is not None, "an escalation to the next unit made an offer"
+            offered(draft, case, made)
+        else:
+            draft.notify(
+                case, one.tell, Why.ESCALATED, offer=one.offer, unit=one.unit, step=one.missed, channel=one.channel
+            )
+    return case
+
+
+def report(draft: Draft, case: Case, action: OfferStepped, rule: Rule) -> Refused | None:
+    """Takes down how far a unit is."""
+    offer = dispatch.offer_of(case, action.offer)
+    if offer is None:
+        return Refused(Refusal.INCOMPLETE, f"offer: the case has no offer {action.offer}")
+    speaks_for_others = {Role.DISPATCHER, Role.SYSTEM} & set(draft.actor.roles)
+    if offer.unit != draft.actor.unit and not speaks_for_others:
+        return Refused(Refusal.NOT_YOURS, f"offer: {action.offer} is another unit's")
+    step, at = OfferStep(action.step), draft.at
+    stepped = dispatch.step_offer(draft.site, case, action.offer, step, at)
+    if isinstance(stepped, Refusal):
+        return Refused(stepped, f"offer: {action.offer} of {offer.unit!r} is {offer.step}")
+    added = with_evidence(stepped, action.evidence, draft)
+    if isinstance(added, Refused):
+        return added
+    case = replace(added, result=action.result or added.result)
+    if step in (OfferStep.ACCEPTED, OfferStep.EN_ROUTE, OfferStep.ON_SCENE):
+        case = draft.accepted(case, at, offer.unit)
+    if step is OfferStep.ON_SCENE:
+        case = draft.arrived(case, at, offer.unit, offer.at.get(OfferStep.OFFERED, at))
+    case = in_the_field(draft, case, at)
+    if step is OfferStep.DECLINED:
+        draft.count(case, "declined", at, unit=offer.unit)
+        draft.notify_agency(case, Why.DECLINED, offer=offer.number, unit=offer.unit)
+        if case.state in UNDONE:
+            states = {**draft.scene.units, **draft.units}
+            case = escalated(draft, *dispatch.pass_on(draft.site, case, offer.number, draft.now, states))
+    if step is OfferStep.DONE:
+        draft.count(case, "unit_done", at, since=offer.at.get(OfferStep.ACCEPTED), unit=offer.unit)
+        done = TABLE.get((case.state, "resolve"))
+        if done is not None and action.result and not case.units and lacking(case, done.needs) is None:
+            case = resolve(draft, case, at)
+    draft.put(case)
+    said = action.reason or action.result
+    draft.tell(
+        case, f"unit_{step}", at, said, offer=offer.number, unit=offer.unit, by_unit=draft.actor.unit is not None
+    )
+    return None
+
+
+def set_availability(draft: Draft, unit: str, action: SetAvailability) -> Refused | None:
+    """Takes down whether a unit can be sent. A later word stands, whenever it arrives."""
+    declared = draft.site.units.get(unit)
+    roles = set(draft.actor.roles)
+    own = draft.actor.unit == unit and Role.UNIT in roles
+    if not own and Role.DISPATCHER not in roles:
+        if Role.UNIT in roles:
+            return Refused(Refusal.NOT_YOURS, f"unit {unit!r} is not yours")
+        return Refused(Refusal.FORBIDDEN, "a unit speaks for itself, or its dispatcher does")
+    if declared is None:
+        return _refused(Refusal.UNKNOWN_UNIT, unit)
+    if not own:
+        area = draft.site.areas.by_code(draft.site.areas.list_id, AreaCode(declared.area))
+        path = () if area is None else draft.site.areas.path(area.id)
+        handles = draft.actor.sees_all or declared.agency in (draft.actor.agency, *draft.actor.agencies)
+        if not handles or not any(one in draft.actor.areas for one in path):
+            return Refused(Refusal.FORBIDDEN, f"unit {unit!r} is none of yours")
+    state = draft.unit(unit)
+    if state.status_at is not None and state.status_at > draft.at:
+        return Refused(Refusal.STALE, f"it said something newer at {state.status_at.isoformat()}")
+    if action.until is not None and action.until <= draft.at:
+        return Refused(Refusal.TOO_LATE, "until: that moment has passed")
+    draft.change_unit(
+        replace(state, status=UnitStatus(action.status), status_at=draft.at, until=action.until, note=action.note)
+    )
+    return None
+
+
+def _refused(reason: Refusal, unit: str) -> Refused:
+    return Refused(reason, f"unit: {unit!r} {_WHY_NOT.get(reason, 'cannot be sent')}")

@@ -1,0 +1,140 @@
+"""What has to happen when a case is judged anew, resolved, rejected or closed, whoever does it?"""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from msgspec.structs import replace
+
+from schemas.case import EVIDENCE_MAX, Case, ClockName, Evidence, Kind, Refusal, State
+from schemas.category import Category, supervising_agency
+from schemas.event import FeedbackReceived
+from schemas.site import Site
+from streams.core import clock
+from streams.core.consequence import Cause
+from streams.core.draft import Draft, Refused
+from streams.core.life_cycle import BEFORE_FIELD, FIELD, RUNNING, UNDONE
+from streams.core.notice import SUBSCRIBERS, Why
+
+UNSTATED_AGENCY = "-"
+"""The accused agency of a complaint that names none. Nobody belongs to it, and no ordinary rule shows the case."""
+
+
+def resolve(draft: Draft, case: Case, at: datetime) -> Case:
+    """The case done: whoever reported it is told the result, which it has."""
+    case = draft.ended(draft.answered(case, at), State.RESOLVED, at, "resolved")
+    case = replace(case, resolved_at=at)
+    draft.count(case, "resolved", at, since=case.opened_at, by=ClockName.RESOLUTION)
+    draft.notify(case, [SUBSCRIBERS], Why.RESOLVED)
+    return case
+
+
+def reject(draft: Draft, case: Case, at: datetime, reason: str) -> Case:
+    """The case with nothing to be done about it: whoever reported it is told why."""
+    case = draft.ended(draft.answered(case, at), State.REJECTED, at, "rejected")
+    case = replace(case, reason=reason)
+    draft.count(case, "rejected", at, since=case.opened_at, by=ClockName.RESOLUTION)
+    draft.notify(case, [SUBSCRIBERS], Why.REJECTED)
+    return case
+
+
+def close(draft: Draft, case: Case, at: datetime) -> Case:
+    """The case ended."""
+    case = replace(draft.ended(case, State.CLOSED, at, "closed"), closed_at=at)
+    draft.count(case, "closed", at, since=case.opened_at)
+    draft.notify(case, [SUBSCRIBERS], Why.CLOSED)
+    return case
+
+
+def unattended_at(site: Site, case: Case) -> datetime | None:
+    """When a case that is done is closed although nobody says so; None where that is not to come."""
+    if site.cases is None or case.resolved_at is None or case.state not in (State.RESOLVED, State.CONFIRMED):
+        return None
+    return case.resolved_at + timedelta(days=site.cases.confirmation.close_after_days)
+
+
+def asked_until(site: Site, case: Case) -> datetime | None:
+    """Until when a citizen may say whether it is fixed before it is closed; None where no citizen is asked."""
+    asks = site.cases is not None and site.cases.confirmation.ask == "citizen" and bool(case.tracking)
+    return unattended_at(site, case) if asks else None
+
+
+def recategorise(draft: Draft, case: Case, category: Category, accused: str | None) -> Case:
+    """The case in another category, with whoever has to handle that; its clocks keep what has run.
+
+    A complaint about an official leaves everyone who was at it and goes to who supervises the `accused` agency.
+    """
+    site, had = draft.site, case.agency
+    was_complaint = case.kind is Kind.CONDUCT
+    kind = category.kind if category.kind is not Kind.ALERT else case.kind
+    if case.kind is Kind.ALERT and kind is not Kind.CONDUCT:
+        kind = Kind.ALERT
+    publish = category.publish and kind not in (Kind.CONDUCT, Kind.VIOLATION)
+    case = replace(case, category=category.id, kind=kind, published=publish)
+    if kind is Kind.CONDUCT:
+        assert accused is not None
+        assert site.cases is not None
+        case = draft.withdrawn(case, [offer.number for offer in case.offers], "handled elsewhere")
+        agency = supervising_agency(site.cases, site.agencies, category.id, accused)
+        case = _handed_over(draft, replace(case, accused_agency=accused, agency=agency))
+    elif was_complaint:
+        case = replace(case, accused_agency=None, agency=category.agency or case.agency)
+    elif case.agency is None and category.agency is not None:
+        case = _handed_over(draft, replace(case, agency=category.agency))
+    if case.state in UNDONE:
+        case = replace(case, clocks=clock.replan(site, case, draft.now))
+    if case.agency != had:
+        draft.notify_agency(case, Why.ASSIGNED, category=case.category, severity=case.severity)
+    return case
+
+
+def corrections(draft: Draft, case: Case) -> Iterator[FeedbackReceived]:
+    """The case's reports once more, as what they turned out to be: figures follow by the rule of corrections."""
+    name = Cause(draft.event.source, draft.event.id, draft.now).name
+    for number, member in enumerate(case.members):
+        known = draft.scene.signals.get((member.source, member.id))
+        if isinstance(known, FeedbackReceived):
+            data = replace(known.data, category=case.category, agency=case.agency, accused_agency=case.accused_agency)
+            yield replace(
+                known,
+                id=f"corrected:{name}:{number}",
+                supersedes=known.supersedes or known.id,
+                received_at=draft.now,
+                data=data,
+            )
+
+
+def with_evidence(case: Case, brought: list[Evidence], draft: Draft, kind: str | None = None) -> Case | Refused:
+    """The case with more evidence, each piece with who brought it and when it came."""
+    if len(case.evidence) + len(brought) > EVIDENCE_MAX:
+        return Refused(Refusal.TOO_MANY, f"evidence: a case has at most {EVIDENCE_MAX} attachments")
+    added = (replace(one, by=draft.actor.id, at=one.at or draft.at, kind=kind or one.kind) for one in brought)
+    return replace(case, evidence=(*case.evidence, *added))
+
+
+def in_the_field(draft: Draft, case: Case, at: datetime) -> Case:
+    """The case in the state that its units are in, as far as it is up to them."""
+    if case.state not in RUNNING:
+        if case.before_waiting in (*BEFORE_FIELD, *FIELD.values()):
+            furthest = _furthest(case)
+            if furthest is not None:
+                case = replace(case, before_waiting=furthest)
+        return case
+    furthest = _furthest(case)
+    if furthest is not None and (case.state in BEFORE_FIELD or case.state in FIELD.values()):
+        return draft.move(case, furthest, at)
+    if case.state in (State.EN_ROUTE, State.ON_SCENE):
+        return draft.move(case, State.ACCEPTED, at)
+    return case
+
+
+def _furthest(case: Case) -> State | None:
+    """How far the unit has come that has come the furthest; None where none has accepted."""
+    steps = {offer.step for offer in case.offers}
+    return next((state for step, state in FIELD.items() if step in steps), None)
+
+
+def _handed_over(draft: Draft, case: Case) -> Case:
+    """The case with an owner that has yet to take it on."""
+    if case.before_waiting is not None:
+        return replace(case, before_waiting=State.ASSIGNED)
+    return draft.move(case, State.ASSIGNED, draft.now) if case.state in RUNNING else case

@@ -1,0 +1,155 @@
+"""How do two cases become one, and one two again?
+
+Nothing is lost either way: each signal keeps the case that it came for, and a case that was merged keeps all that it
+was. So whoever reported stays subscribed, wherever the report has gone.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
+
+from msgspec.structs import replace
+
+from schemas.case import MEMBERS_MAX, OPEN, Case, CaseId, Kind, Member, Refusal, State
+from streams.core.draft import Refused
+
+_Key = tuple[str, str]
+
+
+def next_case(case: Case, origin: CaseId) -> CaseId | None:
+    """The case that deals with what came for `origin`, where this one passes it on: it was merged or split."""
+    if case.state is State.MERGED:
+        return case.merged_into
+    return case.parted.get(origin)
+
+
+def leads_to(cases: Mapping[CaseId, Case], origin: CaseId) -> Case | None:
+    """The case that deals with what comes for `origin`; None where that is not there."""
+    at = cases.get(origin)
+    seen: set[CaseId] = set()
+    while at is not None and at.id not in seen:
+        seen.add(at.id)
+        onward = next_case(at, origin)
+        if onward is None:
+            return at
+        at = cases.get(onward, at)
+    return at
+
+
+def cannot_merge(case: Case, other: Case) -> Refused | None:
+    """Why two cases must not become one, or None. `case` would take `other` in."""
+    if case.id == other.id:
+        return Refused(Refusal.IMPOSSIBLE, "a case cannot be merged with itself")
+    if other.state not in OPEN:
+        return Refused(Refusal.IMPOSSIBLE, f"the other case is {other.state}")
+    if case.exercise != other.exercise:
+        return Refused(Refusal.IMPOSSIBLE, "one of them is a drill")
+    is_mixed = case.kind is not other.kind and Kind.VIOLATION in (case.kind, other.kind)
+    if case.accused_agency != other.accused_agency or is_mixed:
+        return Refused(Refusal.IMPOSSIBLE, "who may see one of them may not see the other: keep them apart")
+    if other.units:
+        detail = (
+            f"units are on the other case ({', '.join(other.units)}): withdraw their offers, or merge this into it"
+        )
+        return Refused(Refusal.IMPOSSIBLE, detail)
+    if len(case.members) + len(other.members) > MEMBERS_MAX:
+        return Refused(Refusal.TOO_MANY, f"a case has at most {MEMBERS_MAX} signals")
+    return None
+
+
+def merge(case: Case, other: Case) -> tuple[Case, Case]:
+    """Both, after `case` has taken `other` in."""
+    held = {_key(member) for member in case.members}
+    members = (*case.members, *(member for member in other.members if _key(member) not in held))
+    whole = replace(
+        case,
+        members=members,
+        absorbed={**case.absorbed, other.id: other.state},
+        parted={origin: to for origin, to in case.parted.items() if to != other.id},
+        tracking=tracking_of(members),
+    )
+    return whole, replace(other, state=State.MERGED, merged_into=case.id)
+
+
+def unmerge(case: Case, other: Case) -> tuple[Case, Case] | Refused:
+    """Both, after `other` has left `case` again, with what has come for it meanwhile."""
+    if other.id not in case.absorbed or other.merged_into != case.id:
+        return Refused(Refusal.IMPOSSIBLE, f"case {other.id} was not merged into this one")
+    keys = {_key(member) for member in other.members}
+    leaving = {
+        _key(member): member
+        for member in case.members
+        if _key(member) in keys or member.case == other.id or member.case in other.absorbed
+    }
+    staying = tuple(member for member in case.members if _key(member) not in leaving)
+    if not leaving or not staying:
+        return Refused(Refusal.IMPOSSIBLE, "the signals of one of them have been split off: merge those back first")
+    old = tuple(leaving.pop(key) for key in map(_key, other.members) if key in leaving)
+    members = (*old, *leaving.values())
+    rest = replace(
+        case,
+        members=staying,
+        absorbed={id_: state for id_, state in case.absorbed.items() if id_ != other.id},
+        parted=_parted(case, staying, members, other.id),
+        tracking=tracking_of(staying),
+    )
+    return rest, replace(
+        other,
+        state=case.absorbed[other.id],
+        merged_into=None,
+        members=members,
+        tracking=tracking_of(members),
+    )
+
+
+def split(case: Case, ids: Collection[str], new: CaseId, now: datetime) -> tuple[Case, Case] | Refused:
+    """Both, after the signals with these ids have become a case of their own, with the clocks that ran for them."""
+    members = tuple(member for member in case.members if member.id in ids)
+    staying = tuple(member for member in case.members if member.id not in ids)
+    unknown = sorted(set(ids) - {member.id for member in members})
+    if unknown:
+        return Refused(Refusal.INCOMPLETE, f"members: the case has no signal {unknown[0]!r}")
+    if not staying:
+        return Refused(Refusal.IMPOSSIBLE, "members: all of them: at least one has to stay")
+    first = members[0]
+    rest = replace(case, members=staying, parted=_parted(case, staying, members, new), tracking=tracking_of(staying))
+    return rest, Case(
+        id=new,
+        version=1,
+        kind=case.kind,
+        state=State.TRIAGED if case.agency is None else State.ASSIGNED,
+        category=case.category,
+        severity=case.severity,
+        area=case.area,
+        areas=case.areas,
+        opened_at=min(member.at for member in members),
+        recorded_at=now,
+        changed_at=now,
+        title=first.title or case.title,
+        place=first.place or case.place,
+        agency=case.agency,
+        accused_agency=case.accused_agency,
+        members=members,
+        clocks=case.clocks,
+        answered_at=case.answered_at,
+        accepted_at=case.accepted_at,
+        tracking=tracking_of(members),
+        published=case.published,
+        exercise=case.exercise,
+    )
+
+
+def tracking_of(members: Iterable[Member]) -> tuple[str, ...]:
+    """The hashes by which those who sent these signals follow them."""
+    return tuple(dict.fromkeys(member.tracking for member in members if member.tracking is not None))
+
+
+def _parted(case: Case, staying: Iterable[Member], leaving: Iterable[Member], to: CaseId) -> dict[CaseId, CaseId]:
+    """Where what comes for merged cases goes, once all that came for one of them has left for another case."""
+    still = {member.case for member in staying}
+    gone = {member.case for member in leaving} - still - {case.id, to}
+    kept = {origin: there for origin, there in case.parted.items() if origin != to}
+    return kept | {origin: to for origin in sorted(gone) if origin in case.absorbed}
+
+
+def _key(member: Member) -> _Key:
+    return member.source, member.id
