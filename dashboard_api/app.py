@@ -14,6 +14,9 @@ import msgspec
 from fastapi import FastAPI, WebSocket
 from starlette.responses import JSONResponse
 
+from dashboard_api.case_routes import ANSWERS as CASES
+from dashboard_api.case_routes import case_routes
+from dashboard_api.commands import Waiting
 from dashboard_api.config import DashboardConfig
 from dashboard_api.database import Database
 from dashboard_api.feed import Feed
@@ -46,16 +49,19 @@ def create_app(config: DashboardConfig) -> FastAPI:
     database, hub = Database(config), Hub()
     feed = Feed(config, database, hub)
     live = LiveFeed(config, database, hub, feed)
+    waiting = Waiting(config, database)
+    feed.on_commit(waiting.wake)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
-        task = asyncio.create_task(feed.run())
+        tasks = [asyncio.create_task(feed.run()), asyncio.create_task(waiting.run())]
         try:
             yield
         finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            for task in tasks:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
             await database.close()
 
     # The pages that FastAPI makes of the document load scripts from elsewhere, so they are off.
@@ -71,10 +77,11 @@ def create_app(config: DashboardConfig) -> FastAPI:
     app.state.database = database
     app.state.feed = feed
     app.state.guard = Guard(config.current_site, config.now, config.trust)
-    app.openapi = describe(app.openapi, (*ANSWERS, *FIGURES, *SIGN_IN))
+    app.openapi = describe(app.openapi, (*ANSWERS, *FIGURES, *CASES, *SIGN_IN))
     answer_problems(app)
     app.include_router(routes(config, database))
     app.include_router(query_routes(config, database))
+    app.include_router(case_routes(config, database, waiting))
     app.include_router(sign_in_routes(config))
     app.include_router(page_routes(load_pages()))
 

@@ -4,7 +4,7 @@ Whether they may see it at all is decided before. What is masked stays masked he
 a case, or who reported it.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -113,6 +113,21 @@ class ProposalView(Struct, frozen=True, kw_only=True):
     made_at: datetime
 
 
+class NextAction(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A command that may be given now. `choice` is what it is told apart by: whom to wait for, a unit's step.
+
+    `needs` is what the case, or the command, still has to have.
+    """
+
+    action: str
+    choice: str | None = None
+    needs: tuple[str, ...] = ()
+
+
+NextActions = Callable[[Case, Actor], Sequence[NextAction]]
+"""What somebody may ask for next. The life cycle is decided elsewhere; whoever runs this room passes it in."""
+
+
 class CaseDetail(CaseItem, frozen=True, kw_only=True, omit_defaults=True):
     """A case with all that is known of it.
 
@@ -127,7 +142,7 @@ class CaseDetail(CaseItem, frozen=True, kw_only=True, omit_defaults=True):
     evidence: tuple[Evidence, ...] = ()
     reviews: tuple[Review, ...] = ()
     proposals: list[ProposalView] = []
-    actions: list[str] = []
+    actions: list[NextAction] = []
     merged_into: CaseId | None = None
     absorbed: list[CaseId] = []
     accused_agency: str | None = None
@@ -208,7 +223,7 @@ def detail_of(
     *,
     seen: Collection[CaseId],
     proposals: Sequence[ProposalView],
-    actions: Sequence[str],
+    actions: Sequence[NextAction],
     usual: Mapping[ClockName, Sequence[float]],
     position: str,
     as_of: datetime,

@@ -5,7 +5,9 @@ from datetime import UTC, datetime
 
 from msgspec import Struct
 
+from dashboard_api.case_view import NextActions
 from dashboard_api.provider import Provider
+from schemas.personal import KeyRing
 from schemas.site import Site
 from schemas.token import Trust
 
@@ -24,6 +26,9 @@ class Bounds(Struct, frozen=True, kw_only=True):
     buckets_max: int = 1_500  # buckets of a REST answer; a longer range is refused with 422
     sources_max: int = 1_000  # sources in an answer; beyond it those heard longest ago are left out
     workers_max: int = 256  # workers in an answer; beyond it those heard longest ago are left out
+    cases_max: int = 500  # cases of a live list; of more the client is told that there are
+    waiters_max: int = 2_000  # requests that wait for commands' outcomes; one more is answered at once
+    decided_max: int = 2_000  # outcomes read for live clients at once; of more the feed says nothing
     changes_max: int = 2_000  # change rows read at once; the feed reads on at once when there are more
     resume_changes_max: int = 20_000  # change rows behind a position; beyond it the client gets a snapshot
     resume_age_s: int = 3_600  # age of a position; beyond it the client gets a snapshot. Keep change rows for longer
@@ -40,7 +45,8 @@ class DashboardConfig(Struct, frozen=True, kw_only=True):
     """All that `create_app` needs. `origins` are further web origins whose pages may open the live feed.
 
     `trust` is whose tokens count; without it nobody can sign in. `provider` is where they sign in, and `public_url`
-    the origin by which people reach the board, without a slash at the end.
+    the origin by which people reach the board, without a slash at the end. `next_actions` is the life cycle that
+    cases are decided by, and without `key_ring` nothing that was sealed can be shown.
     """
 
     database_url: str
@@ -51,6 +57,8 @@ class DashboardConfig(Struct, frozen=True, kw_only=True):
     trust: Trust | None = None
     provider: Provider | None = None
     public_url: str = "http://127.0.0.1:8080"
+    next_actions: NextActions = lambda _case, _actor: ()
+    key_ring: KeyRing | None = None
 
     @property
     def site(self) -> Site:

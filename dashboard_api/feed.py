@@ -6,6 +6,7 @@ rows say what happened. Its position stays in memory while the database is away,
 
 import asyncio
 import logging
+from collections.abc import Callable
 from datetime import datetime
 
 import asyncpg
@@ -39,12 +40,17 @@ class Feed:
         self._database = database
         self._hub = hub
         self._wake = asyncio.Event()
+        self._on_commit: list[Callable[[], None]] = []
         self._held_since: datetime | None = None
         self._streams = StreamsState(
             state="away", since=config.now(), reason="unknown", detail="the workers were not looked at yet"
         )
         # The latest minute with events, by KPI and area: bounded by the catalogue times the area tree.
         self._last_minutes: dict[tuple[str, AreaId], int] = {}
+
+    def on_commit(self, listener: Callable[[], None]) -> None:
+        """Calls `listener` when somebody says that they committed, before it is known what."""
+        self._on_commit.append(listener)
 
     @property
     def state(self) -> FeedState:
@@ -208,6 +214,8 @@ class Feed:
 
     def _notified(self, *_: object) -> None:
         self._wake.set()
+        for listener in self._on_commit:
+            listener()
 
     def _terminated(self, *_: object) -> None:
         self._wake.set()

@@ -22,6 +22,7 @@ RECEIVED_TO_SEND_S = Histogram(
 FEED_LAG_S = Gauge("ioc_dashboard_feed_lag_seconds", "Age of the oldest committed change that is not shown yet.")
 FEED_READ_S = Histogram("ioc_dashboard_feed_read_seconds", "Reading one batch of changes.", buckets=_FAST_S)
 FEED_RESETS = Counter("ioc_dashboard_feed_resets", "Times all clients needed a new snapshot.", ["reason"])
+WAITERS = Gauge("ioc_dashboard_waiters", "Requests that wait for a command's outcome.")
 QUERY_S = Histogram("ioc_dashboard_query_seconds", "Waiting for and reading one answer.", ["query"], buckets=_FAST_S)
 WORKERS = Gauge("ioc_dashboard_workers", "Stream workers heard within the hour, by state.", ["state"])
 WORKER_STATES = ("starting", "counting", "halted", "silent")

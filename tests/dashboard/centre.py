@@ -7,7 +7,7 @@ the sources, writes the change row, and notifies.
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -530,11 +530,14 @@ async def dashboard(
     port: int = 0,
     current_site: Callable[[], Site] = site,
     now: Callable[[], datetime] = utc_now,
+    config: Mapping[str, Any] | None = None,
     **bounds: Any,
 ) -> AsyncGenerator[Running]:
     """The dashboard on a port of its own, with the server options that it asks for."""
     app = create_app(
-        DashboardConfig(database_url=database_url, current_site=current_site, now=now, bounds=Bounds(**bounds))
+        DashboardConfig(
+            database_url=database_url, current_site=current_site, now=now, bounds=Bounds(**bounds), **(config or {})
+        )
     )
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1, **SERVER_OPTIONS))
     listener = socket.socket()
