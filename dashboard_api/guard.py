@@ -14,7 +14,7 @@ from starlette.requests import HTTPConnection
 
 from dashboard_api import metrics
 from schemas.command import Actor
-from schemas.credential import Credential, check_same_site, credential_of
+from schemas.credential import LIVE_PROTOCOL, Credential, check_same_site, credential_of
 from schemas.errors import AccessReason, AccessRefused
 from schemas.identity import NOBODY, Role, actor_of_subject, actor_without_token
 from schemas.site import Site
@@ -63,6 +63,10 @@ class Guard:
             credential.token, keys, issuer=self._trust.issuer, audience=self._trust.audience, now=self._now()
         )
         return SignIn(found.subject, found.expires_at)
+
+    def subprotocol(self, connection: HTTPConnection) -> str | None:
+        """What a WebSocket is accepted with: our own protocol where it is offered, never the token beside it."""
+        return LIVE_PROTOCOL if LIVE_PROTOCOL in connection.scope.get("subprotocols", ()) else None
 
     def actor(self, sign_in: SignIn) -> Actor:
         """Who that is now. Raises AccessRefused once the token has expired, or the pack no longer has the person.

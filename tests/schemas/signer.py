@@ -9,6 +9,9 @@ import msgspec
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
+from schemas.errors import DependencyUnavailable
+from schemas.token import Keys, keys_of
+
 ISSUER = "https://id.example.vn/realms/ioc"
 AUDIENCE = "ioc-board"
 NOW = datetime(2026, 3, 9, 2, 0, tzinfo=UTC)
@@ -82,3 +85,20 @@ def raw_token(header: object, claims: object, signature: bytes = b"") -> str:
     """A token put together by hand, signed or not."""
     parts = (msgspec.json.encode(header), msgspec.json.encode(claims), signature)
     return ".".join(_text(part) for part in parts)
+
+
+class KnownKeys:
+    """An issuer whose keys are known beforehand; `away` while it cannot be asked and never was."""
+
+    issuer = ISSUER
+    audience = AUDIENCE
+
+    def __init__(self, *signers: Signer, away: bool = False) -> None:
+        self._keys = keys_of(key_set(*signers))
+        self._away = away
+
+    async def keys(self, key_id: str | None) -> Keys:
+        """The keys, whatever is asked for."""
+        if self._away:
+            raise DependencyUnavailable("issuer", "no answer")
+        return self._keys
