@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from schemas.area_id import AreaCode
 from schemas.calendar import Calendar
-from schemas.case import WAITING, Case, Clock, ClockName, Deadline, OfferStep, State
+from schemas.case import WAITING, Case, Clock, ClockName, Deadline, State
 from schemas.clock_plan import ClockPlan
 from schemas.site import Site
 from schemas.working_time import (
@@ -26,9 +26,6 @@ from schemas.working_time import forecast as forecast
 from schemas.working_time import remaining_s as remaining_s
 
 _UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-
-_TAKEN_ON = frozenset({State.ACCEPTED, State.EN_ROUTE, State.ON_SCENE, State.RESOLVED})
-_THERE = frozenset({State.ON_SCENE, State.RESOLVED})
 
 
 def start_clocks(site: Site, case: Case, at: datetime) -> tuple[Clock, ...]:
@@ -51,7 +48,7 @@ def replan(site: Site, case: Case, at: datetime) -> tuple[Clock, ...]:
             clocks.append(held)
         elif held is not None:
             clocks.extend(_changed(site, case, held, at))
-        elif case.is_open and not _measured(case, name):
+        elif case.is_open and case.state is not State.RESOLVED and not _measured(case, name):
             clocks.extend(_added(site, case, name, at))
     return tuple(clocks)
 
@@ -251,17 +248,12 @@ def _due_name(clock: Clock) -> str:
 
 def _measured(case: Case, name: ClockName) -> bool:
     """Whether what a clock measures has been done already."""
-    state = case.before_waiting if case.state in WAITING else case.state
     match name:
         case ClockName.FIRST_ANSWER:
             return case.answered_at is not None
         case ClockName.ACCEPTANCE:
-            return state in _TAKEN_ON or _stepped(case, OfferStep.ACCEPTED)
+            return case.accepted_at is not None
         case ClockName.ARRIVAL:
-            return state in _THERE or _stepped(case, OfferStep.ON_SCENE)
+            return case.arrived_at is not None
         case ClockName.RESOLUTION:
             return case.resolved_at is not None
-
-
-def _stepped(case: Case, step: OfferStep) -> bool:
-    return any(step in offer.at for offer in case.offers)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from schemas.case import OFFER_OVER, Case, Deadline, Offer, OfferStep, Refusal
+from schemas.case import OFFER_OVER, OFFERS_MAX, Case, Deadline, Offer, OfferStep, Refusal
 from schemas.dispatch_plan import AWAITED, Chain, Rung, StepTimes
 from schemas.dispatching import Suggestion as Suggestion
 from schemas.dispatching import check_unit as check_unit
@@ -173,7 +173,7 @@ def _take(
     rung = chain.rungs[level]
     match rung:
         case Rung.NEXT_UNIT:
-            unit = _next_unit(site, case, states, at)
+            unit = _next_unit(site, case, states, at) if len(case.offers) < OFFERS_MAX else None
             if unit is None:
                 return None
             ended = held if held.step in OFFER_OVER else _ended(held, OfferStep.MISSED, at)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.area_id import AreaId
-from schemas.case import Clock, ClockName, Kind, Offer, OfferStep, Severity, State
+from schemas.case import Clock, ClockName, Kind, Severity, State
 from schemas.working_time import worked_between_s
 from streams.core.clock import (
     clock_deadlines,
@@ -224,13 +224,9 @@ def test_new_clock_after_replan() -> None:
 @pytest.mark.parametrize(
     "done",
     [
-        pytest.param({"state": State.ON_SCENE}, id="there"),
-        pytest.param({"state": State.WAITING_AGENCY, "before_waiting": State.ON_SCENE}, id="there, and waiting"),
-        pytest.param({"state": State.CLOSED}, id="over"),
-        pytest.param(
-            {"offers": (Offer(number=1, unit="a", step=OfferStep.DECLINED, at={OfferStep.ON_SCENE: AT}),)},
-            id="a unit was there",
-        ),
+        pytest.param({"arrived_at": AT}, id="a unit was there"),
+        pytest.param({"state": State.RESOLVED}, id="it is done, and nobody had to go"),
+        pytest.param({"state": State.CLOSED}, id="it is over"),
     ],
 )
 def test_no_clock_for_what_was_done(done: dict[str, object]) -> None:

@@ -5,8 +5,9 @@ from datetime import datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from schemas.case import OFFER_OVER, Case, Offer, OfferStep, Refusal, Severity
+from schemas.case import OFFER_OVER, OFFERS_MAX, Case, Offer, OfferStep, Refusal, Severity
 from schemas.dispatch_plan import AWAITED, Rung
 from schemas.unit import UnitState, UnitStatus
 from streams.core.dispatch import (
@@ -210,6 +211,16 @@ def test_nobody_left() -> None:
     at, told = missed(SITE, at, 1, after(120), off)
     assert [one.rung for one in told] == [Rung.SUPERVISOR]
     assert at.units == ("a",)
+
+
+def test_too_many_offers() -> None:
+    """A case that has been offered as often as it may be goes to no further unit."""
+    full = withdraw_all(offer(SITE, POTHOLE, "a", AT, None), AT).offers[0]
+    offers = tuple(replace(full, number=number) for number in range(1, OFFERS_MAX))
+    at = offer(SITE, case(category="pothole", offers=offers), "b", AT, None)
+    at, told = missed(SITE, at, OFFERS_MAX, after(60), {})
+    assert [one.rung for one in told] == [Rung.SUPERVISOR]
+    assert len(at.offers) == OFFERS_MAX
 
 
 def test_another_chain_begins_at_its_first_rung() -> None:
