@@ -288,10 +288,10 @@ class _Goals:
         self._day = datetime.fromtimestamp(span.end_s - 1, zone).date()
 
     def judge(self, area: AreaId, value: Reported, *, is_part: bool) -> Judgement:
-        if is_part and self._kpi.measure in TOTALS:
+        kpi = self._kpi
+        if (is_part and kpi.measure in TOTALS) or (not kpi.target and kpi.thresholds is None):
             return _NO_GOAL
-        target = target_of(self._kpi, self._site.areas.path(area), self._day) if self._kpi.target else None
-        return judge(self._kpi, value.now, target)
+        return judge(kpi, value.now, target_of(kpi, self._site.areas.path(area), self._day))
 
 
 _NO_GOAL = Judgement(status=Status.NONE, reason=Why.NO_GOAL)

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
-from functools import partial
+from functools import lru_cache, partial
 from itertools import groupby, pairwise
 from typing import Any, Literal, NamedTuple
 from zoneinfo import ZoneInfo
@@ -51,6 +51,9 @@ MAP_MIN = 200
 
 ROOT_SLACK_S = 26 * 3600
 """A root may keep the clock of another zone, and so count under a day that begins earlier or later."""
+
+NEEDED_MAX = 8
+"""Collections of areas of which it is remembered what has to be read for them; the one asked for longest ago goes."""
 
 STRETCHES_MAX = 8
 """Queries for spans that lie far apart; beyond it, what lies between them is read over."""
@@ -414,21 +417,14 @@ async def read_figures(
     closed: Closing,
 ) -> Figures:
     """All that is stored for these KPIs, areas and spans, in a few queries. See `read_values`."""
-    ids: set[AreaId] = set()
-    taken_apart: set[AreaId] = set()
-    for area in areas:
-        cover = site.areas.cover(area)
-        ids.update(cover.whole, cover.partial)
-        taken_apart.update(cover.apart)
-    ids.update(taken_apart, (child.id for id_ in taken_apart for child in site.areas.children(id_)))
     parts = {part for kpi in kpis for part in parts_of(site.kpis, kpi)}
     cells: dict[Part, Cells] = {}
     for reach, days in sorted({(part.reach, part.days) for part in parts}):
         bases = [site.kpis.base(part.base) for part in sorted(parts) if (part.reach, part.days) == (reach, days)]
         found: Cells = {}
-        for zone, some in _by_zone(site.areas, ids).items():
+        for zone, by_list in _needed(site.areas, tuple(areas)).items():
             intervals = _intervals(spans, reach, days, zone)
-            some = await _said(reader, site.areas, bases, some, intervals, zone)
+            some = await _said(reader, site.areas, bases, by_list, intervals, zone)
             # What is true last of several intervals cannot be told from what each of them comes to.
             is_each_alone = set(spans) <= set(intervals)
             held = await _read(reader, bases, some, intervals, zone, by, where, is_each_alone=is_each_alone)
@@ -437,40 +433,47 @@ async def read_figures(
     return Figures(site, kpis, spans, by, cells, closed)
 
 
+@lru_cache(maxsize=NEEDED_MAX)
+def _needed(areas: AreaTree, asked: tuple[AreaId, ...]) -> Mapping[ZoneInfo, Mapping[str, Sequence[AreaId]]]:
+    """All areas that have to be read for these, by zone and list: stored days are each area's own, so those of
+    different zones are read over different buckets.
+    """
+    ids: set[AreaId] = set()
+    taken_apart: set[AreaId] = set()
+    for area in asked:
+        cover = areas.cover(area)
+        ids.update(cover.whole, cover.partial)
+        taken_apart.update(cover.apart)
+    ids.update(taken_apart, (child.id for id_ in taken_apart for child in areas.children(id_)))
+    found: dict[ZoneInfo, dict[str, list[AreaId]]] = {}
+    for id_ in ids:
+        found.setdefault(areas.zone(id_), {}).setdefault(areas[id_].list_id, []).append(id_)
+    return found
+
+
 async def _said(
     reader: Reader,
     areas: AreaTree,
     bases: Sequence[Base],
-    ids: Sequence[AreaId],
+    by_list: Mapping[str, Sequence[AreaId]],
     intervals: Sequence[Span],
     zone: ZoneInfo,
-) -> Sequence[AreaId]:
+) -> list[AreaId]:
     """The areas without those of maps on which nothing was said: of a large map that is asked of its roots first."""
-    of_list = Counter(areas[id_].list_id for id_ in ids)
-    doubtful = [list_id for list_id, n in of_list.items() if n >= MAP_MIN]
-    if not doubtful or not intervals:
-        return ids
-    roots = {root.id: list_id for list_id in doubtful for root in areas.roots(list_id)}
+    doubtful = [list_id for list_id, ids in by_list.items() if len(ids) >= MAP_MIN]
     said: set[str] = set()
-    for tier in {piece.tier for one in intervals for piece in pieces(one.start_s, one.end_s, zone)}:
-        rows = await reader.fetch(
-            for_tier(_SQL["read_said"], tier),
-            [base.id for base in bases],
-            list(roots),
-            _instant(max(0, min(one.start_s for one in intervals) - ROOT_SLACK_S)),
-            _instant(max(one.end_s for one in intervals) + ROOT_SLACK_S),
-        )
-        said.update(roots[row["area"]] for row in rows)
-    silent = set(doubtful) - said
-    return [id_ for id_ in ids if areas[id_].list_id not in silent]
-
-
-def _by_zone(areas: AreaTree, ids: Iterable[AreaId]) -> dict[ZoneInfo, list[AreaId]]:
-    """Stored days are each area's own, so areas of different zones are read over different buckets."""
-    found: dict[ZoneInfo, list[AreaId]] = {}
-    for id_ in ids:
-        found.setdefault(areas.zone(id_), []).append(id_)
-    return found
+    if doubtful and intervals:
+        roots = {root.id: list_id for list_id in doubtful for root in areas.roots(list_id)}
+        for tier in {piece.tier for one in intervals for piece in pieces(one.start_s, one.end_s, zone)}:
+            rows = await reader.fetch(
+                for_tier(_SQL["read_said"], tier),
+                [base.id for base in bases],
+                list(roots),
+                _instant(max(0, min(one.start_s for one in intervals) - ROOT_SLACK_S)),
+                _instant(max(one.end_s for one in intervals) + ROOT_SLACK_S),
+            )
+            said.update(roots[row["area"]] for row in rows)
+    return [id_ for list_id, ids in by_list.items() if list_id in said or list_id not in doubtful for id_ in ids]
 
 
 def _begin_s(span: Span, reach: Reach, days: int, zone: ZoneInfo) -> int:
@@ -551,10 +554,11 @@ def _together(found: Sequence[Held]) -> Held:
 
 def _running(held: Mapping[int, Held], runs: Sequence[range], intervals: int) -> dict[int, Held]:
     """Of counts and sums all up to each span's end; what comes before the span is taken as it is now."""
-    sums = [Partial(n=0)]
+    sums, is_corrected = [Partial(n=0)], False
     for at in range(intervals):
-        sums.append(_summed([sums[-1], *held[at].now]) if at in held else sums[-1])
-    is_corrected = any(one.corrected_at is not None for one in held.values())
+        one = held.get(at)
+        sums.append(_summed([sums[-1], *one.now]) if one is not None else sums[-1])
+        is_corrected = is_corrected or (one is not None and one.corrected_at is not None)
     over: dict[int, Held] = {}
     for at, run in enumerate(runs):
         now = [sums[run.stop]]
@@ -676,8 +680,13 @@ def _note(found: Cells, rows: Iterable[Any], some: Sequence[_Piece], held_of: Ca
     """Adds what was read of these pieces."""
     for row in rows:
         number: int = row["piece"]
-        by_interval = found.setdefault((row["kpi"], row["area"]), {}).setdefault(row["dim"], {})
-        held, at = held_of(row), some[number - 1].interval
+        key, dim, held, at = (row["kpi"], row["area"]), row["dim"], held_of(row), some[number - 1].interval
+        groups = found.get(key)
+        if groups is None:
+            # Of most there is one row.
+            found[key] = {dim: {at: held}}
+            continue
+        by_interval = groups.setdefault(dim, {})
         by_interval[at] = _together((by_interval[at], held)) if at in by_interval else held
 
 

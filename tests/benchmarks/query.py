@@ -2,8 +2,8 @@
 
 The reference catalogue over Viet Nam's map since July 2025: 3,321 communes in 34 provinces. Minutes of 30 days, hours
 of two years and days of ten, thinly filled: of each series of an area a number of buckets, at random, that `_FILLED`
-gives by level of area and tier, times the scale. Reported indicators stand for every commune and month. The queries
-are those of the boards, over HTTP, to a web process of its own.
+gives by level of area and tier, times the scale. Reported indicators stand for every commune and month, put together
+as a worker does it. The queries are those of the boards, over HTTP, to a web process of its own.
 """
 
 import asyncio
@@ -26,11 +26,13 @@ from schemas.kpi import LATEST_BIN, Base, Measure
 from schemas.site import Site
 from schemas.sketch import bin_of, encode_bins
 from schemas.window import Tier
+from streams.maintenance.across import put_together
 from tests.benchmarks.services import Services
 
 VIETNAM = PACKAGED_SITE.parent / "vietnam"
 SCALES, SCALES_QUICK = (1, 2, 4), (1,)
 REQUESTS, REQUESTS_QUICK = 300, 100
+REQUESTS_MARKED = 20
 MONTHS = 6
 WAIT_S = 60.0
 SEED = 20250701
@@ -70,8 +72,18 @@ ON CONFLICT DO NOTHING
 """
 
 
+_MARK = """
+INSERT INTO latest_touched (kpi, area, bucket)
+SELECT kpi, area, max(bucket) FROM latest_across GROUP BY kpi, area ON CONFLICT DO NOTHING
+"""
+
+
 async def measure(services: Services, *, quick: bool) -> dict[str, list[float]]:
-    """`query_p95_s` over all queries at the largest scale, that of each kind, and how it grows with the rows."""
+    """`query_p95_s` over all queries at the largest scale, that of each kind, and how it grows with the rows.
+
+    `…_first_s` is the first request of a kind, which finds no connection, no plan and nothing remembered;
+    `…_marked_s` a country's latest values while every indicator has reports that nobody has put together yet.
+    """
     await migrate_schema(services.database_url)
     site = load_site(VIETNAM)
     figures: dict[str, list[float]] = {}
@@ -81,16 +93,33 @@ async def measure(services: Services, *, quick: bool) -> dict[str, list[float]]:
         for scale in scales:
             await fill(connection, site, scale)
             rows = sum([await connection.fetchval(f"SELECT count(*) FROM kpi_{tier.value}") for tier in Tier])
-            kinds = await _ask(services, site, REQUESTS_QUICK if quick else REQUESTS)
+            figures[f"query_put_together_s_{scale}x"] = [await put_all(connection, site)]
+            kinds, first = await _ask(
+                services, _queries(site, random.Random(SEED)), REQUESTS_QUICK if quick else REQUESTS
+            )
             p95_s = _p95([seconds for waits in kinds.values() for seconds in waits])
             figures[f"query_rows_{scale}x"] = [float(rows)]
             figures[f"query_p95_s_{scale}x"] = [p95_s]
             if scale == scales[-1]:
                 figures["query_p95_s"] = [p95_s]
                 figures |= {f"query_{kind}_p95_s": [_p95(waits)] for kind, waits in kinds.items()}
+                figures |= {f"query_{kind}_first_s": [seconds] for kind, seconds in first.items()}
+        await connection.execute(_MARK)
+        latest = [query for query in _queries(site, random.Random(SEED)) if query[0] == "latest_country"]
+        kinds, _ = await _ask(services, latest, REQUESTS_MARKED)
+        figures["query_latest_country_marked_s"] = [_p95(kinds["latest_country"])]
     finally:
         await connection.close()
     return figures
+
+
+async def put_all(connection: "asyncpg.Connection[asyncpg.Record]", site: Site) -> float:
+    """Puts together what places said last, as workers do besides counting. Returns how long it took, in seconds."""
+    started_s = time.perf_counter()
+    while await put_together(connection, site):
+        pass
+    await connection.execute("ANALYZE latest_across, latest_touched")
+    return time.perf_counter() - started_s
 
 
 async def fill(connection: "asyncpg.Connection[asyncpg.Record]", site: Site, scale: int) -> None:
@@ -153,8 +182,17 @@ def _sketch(base: Base) -> bytes | None:
     return None
 
 
-async def _ask(services: Services, site: Site, requests: int) -> dict[str, list[float]]:
-    """The seconds that each request waited, by kind of query. One after the other, as one board asks."""
+_Query = tuple[str, Callable[[], str]]
+"""A kind of query, and what makes the address of the next one."""
+
+
+async def _ask(
+    services: Services, queries: Sequence[_Query], requests: int
+) -> tuple[dict[str, list[float]], dict[str, float]]:
+    """The seconds that each request waited, by kind of query, and the first one of each kind apart.
+
+    One after the other, as one board asks.
+    """
     port = ports.free_port()
     command = [sys.executable, "-m", "tests.benchmarks.web", services.kafka, services.database_url, "query."]
     with (services.folder / "query-web.log").open("ab") as log:
@@ -162,9 +200,8 @@ async def _ask(services: Services, site: Site, requests: int) -> dict[str, list[
     try:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=WAIT_S) as client:
             await _until_ready(client)
-            chance = random.Random(SEED)
             waits: dict[str, list[float]] = {}
-            queries = _queries(site, chance)
+            first: dict[str, float] = {}
             for number in range(requests + len(queries)):
                 kind, address = queries[number % len(queries)]
                 started_s = time.perf_counter()
@@ -172,15 +209,17 @@ async def _ask(services: Services, site: Site, requests: int) -> dict[str, list[
                 seconds = time.perf_counter() - started_s
                 if answer.status_code != 200:
                     raise RuntimeError(f"{answer.url}: {answer.status_code} {answer.text[:500]}")
-                if number >= len(queries):  # the first of each kind opens connections and plans
+                if number < len(queries):
+                    first[kind] = seconds
+                else:
                     waits.setdefault(kind, []).append(seconds)
-            return waits
+            return waits, first
     finally:
         process.kill()
         process.wait()
 
 
-def _queries(site: Site, chance: random.Random) -> list[tuple[str, Callable[[], str]]]:
+def _queries(site: Site, chance: random.Random) -> list[_Query]:
     """What boards ask, each time of another KPI, area and time."""
     kpis = [kpi.id for kpi in site.kpis.kpis]
     provinces = [area.id for area in site.areas.children(site.areas.root.id)]
