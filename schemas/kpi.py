@@ -195,6 +195,8 @@ class Value(Struct, frozen=True, kw_only=True, omit_defaults=True):
 def base_value(measure: Measure, partials: Iterable[Partial], q: float = 0.5, across: Across = "sum") -> Value:
     """Puts partials of any buckets, areas, dimensions and shards together and reads the measure off them."""
     rows = [row for row in partials if row.n or row.sketch is not None]
+    if measure is Measure.LATEST:
+        return _latest(rows, across)
     n = sum(row.n for row in rows)
     total = sum(row.total for row in rows)
     match measure:
@@ -216,8 +218,6 @@ def base_value(measure: Measure, partials: Iterable[Partial], q: float = 0.5, ac
         case Measure.DISTINCT:
             found = estimate(row.sketch for row in rows if row.sketch is not None)
             return Value(value=found, n=int(found))
-        case Measure.LATEST:
-            return _latest(rows, across)
         case Measure.RATIO | Measure.BALANCE | Measure.SILENT:
             raise AssertionError(f"{measure} is derived")
 
@@ -227,6 +227,9 @@ def _latest(rows: Sequence[Partial], across: Across) -> Value:
 
     A row of several (`n`) holds what they make together.
     """
+    if len(rows) == 1:
+        # Tables ask for thousands of places, each by itself.
+        return Value(value=rows[0].total, n=rows[0].n)
     last: dict[str, Partial] = {}
     for row in rows:
         before = last.get(row.dim)
