@@ -91,7 +91,7 @@ def corrections(draft: Draft, case: Case) -> Iterator[FeedbackReceived]:
     """The case's reports once more, as what they turned out to be: figures follow by the rule of corrections."""
     name = Cause(draft.event.source, draft.event.id, draft.now).name
     for number, member in enumerate(case.members):
-        known = draft.scene.signals.get((member.source, member.id))
+        known = draft.scene.signals.get((member.source, member.corrected_by or member.id))
         if isinstance(known, FeedbackReceived):
             data = replace(known.data, category=case.category, agency=case.agency, accused_agency=case.accused_agency)
             yield replace(
