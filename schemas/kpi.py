@@ -13,6 +13,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
+from schemas.case import Kind
 from schemas.data_field import data_fields
 from schemas.distinct import estimate
 from schemas.filter import Filter, Where, compile_filter
@@ -25,6 +26,10 @@ DIM_SEPARATOR = "\x1f"
 
 ALL_DIM = ""
 """The dimension value of a KPI that has no dimension, and of an event that does not give it."""
+
+SUPERVISION = "supervision"
+
+_STEP = "ioc.case.step.v1"
 
 MICRO = 1_000_000
 """Values are added up as whole millionths: a sum of integers is the same in every order."""
@@ -58,6 +63,10 @@ ADDITIVE = frozenset({Measure.COUNT, Measure.SUM, Measure.MEAN, Measure.PERCENTI
 """Measures whose partials can be taken away again by adding their negative."""
 
 Across = Literal["sum", "mean", "min", "max"]
+
+Audience = Literal["all", "supervision"]
+"""Whom an indicator is for. Complaints about officials are counted for supervising agencies alone: what is for all
+counts none of them, and what is for supervision counts nothing else."""
 
 
 class Operand(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -108,6 +117,7 @@ class Kpi(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     `direction`    which way is better
     `freshness_s`  without news for longer than this, the value on a board is stale
     `document`     where the indicator is laid down
+    `audience`     whom it is for; see `Audience`
     """
 
     id: str
@@ -138,10 +148,14 @@ class Kpi(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     thresholds: Thresholds | None = None
     target: list[Target] = []
     freshness_s: int = 900
+    audience: Audience = "all"
 
 
 class Base(Struct, frozen=True, kw_only=True):
-    """A measure that events feed, under the id that its buckets are stored with. Fields as in `Kpi`."""
+    """A measure that events feed, under the id that its buckets are stored with. Fields as in `Kpi`.
+
+    `conduct`  the categories of complaints about officials, where events of this type may be about one
+    """
 
     id: str
     event: str
@@ -155,6 +169,8 @@ class Base(Struct, frozen=True, kw_only=True):
     where: Where = {}
     period: Grain | None = None
     across: Across = "sum"
+    audience: Audience = "all"
+    conduct: tuple[str, ...] = ()
 
 
 class Partial(Struct, frozen=True, kw_only=True):
@@ -285,9 +301,13 @@ def silent_value(seen: Value, heard: Value) -> Value:
 class Catalogue:
     """All KPIs of a site by id, in the order of the file, and the bases that they are read from."""
 
-    def __init__(self, kpis: Iterable[Kpi]) -> None:
-        """Takes KPIs with distinct ids that name each other without circles (`kpi_table.parse_kpis` checks)."""
+    def __init__(self, kpis: Iterable[Kpi], conduct: Iterable[str] = ()) -> None:
+        """Takes KPIs with distinct ids that name each other without circles (`kpi_table.parse_kpis` checks).
+
+        `conduct` are the categories of complaints about officials.
+        """
         self.kpis: tuple[Kpi, ...] = tuple(kpis)
+        self._conduct = tuple(sorted(conduct))
         self._by_id: Mapping[str, Kpi] = {kpi.id: kpi for kpi in self.kpis}
         self._bases: dict[str, Base] = {}
         self._parts: dict[str, tuple[str, ...]] = {}
@@ -349,7 +369,7 @@ class Catalogue:
 
     def _add(self, kpi: Kpi) -> Iterable[str]:
         if kpi.measure not in DERIVED:
-            self._bases[kpi.id] = _base(kpi.id, kpi)
+            self._bases[kpi.id] = _base(kpi.id, kpi, kpi.audience, self._conduct)
             yield kpi.id
             return
         named = {"numerator": kpi.numerator, "denominator": kpi.denominator, "plus": kpi.plus, "minus": kpi.minus}
@@ -360,12 +380,14 @@ class Catalogue:
                 yield operand
             elif operand is not None:
                 id_ = f"{kpi.id}/{part}"
-                self._bases[id_] = _base(id_, operand)
+                self._bases[id_] = _base(id_, operand, kpi.audience, self._conduct)
                 yield id_
 
 
-def _base(id_: str, declared: Kpi | Operand) -> Base:
+def _base(id_: str, declared: Kpi | Operand, audience: Audience, conduct: tuple[str, ...]) -> Base:
     assert declared.event is not None, "events feed every base (`parse_kpis` checks)"
+    # A site without such complaints asks no event whether it is one.
+    is_told_apart = "category" in data_fields(declared.event)
     return Base(
         id=id_,
         event=declared.event,
@@ -379,6 +401,8 @@ def _base(id_: str, declared: Kpi | Operand) -> Base:
         where=declared.where,
         period=declared.period,
         across=declared.across,
+        audience=audience,
+        conduct=conduct if is_told_apart else (),
     )
 
 
@@ -388,7 +412,7 @@ def filter_of(base: Base) -> Filter:
     A year, its first quarter, month and day begin at one moment, and so share a bucket: only reports of one length
     count, or one would take another's place.
     """
-    filter_, grain = compile_filter(base.where), base.period
+    filter_, grain = _for_audience(base, compile_filter(base.where)), base.period
     if grain is None:
         return filter_
 
@@ -396,6 +420,19 @@ def filter_of(base: Base) -> Filter:
         return grain_of(values[-1]) is grain and filter_.accepts(values[:-1])
 
     return Filter((*filter_.fields, "period"), accepts)
+
+
+def _for_audience(base: Base, filter_: Filter) -> Filter:
+    """The filter less complaints about officials, or for supervision these alone. A step of a case says its kind."""
+    is_wanted = base.audience == SUPERVISION
+    if not base.conduct and not is_wanted:
+        return filter_
+    field, words = ("kind", {Kind.CONDUCT.value}) if base.event == _STEP else ("category", frozenset(base.conduct))
+
+    def accepts(values: Sequence[Any]) -> bool:
+        return (values[-1] in words) is is_wanted and filter_.accepts(values[:-1])
+
+    return Filter((*filter_.fields, field), accepts)
 
 
 PartialsByBase = Mapping[str, Sequence[Partial]]
@@ -495,7 +532,7 @@ def _is_part_of(above: Base, below: Base) -> bool:
     """Whether every event that `above` counts is one that `below` counts."""
     if not (above.measure is below.measure is Measure.COUNT) or above.event != below.event:
         return False
-    if above.period is not below.period:
+    if above.period is not below.period or above.audience != below.audience:
         return False
     if isinstance(above.where, list) or isinstance(below.where, list):
         return above.where == below.where

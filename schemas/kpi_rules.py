@@ -13,7 +13,7 @@ import msgspec
 from schemas.data_field import ENVELOPE_FIELDS, DataField, Kind, data_fields
 from schemas.event import EVENT_TYPES, IndicatorObserved
 from schemas.filter import Check, Condition, Where, Word
-from schemas.kpi import DERIVED, Kpi, Measure, Operand, Target
+from schemas.kpi import DERIVED, SUPERVISION, Kpi, Measure, Operand, Target
 from schemas.period import Grain
 from schemas.site_file import Mistake, mistake_of, suggestion
 from schemas.toml_lines import Path
@@ -109,6 +109,7 @@ def check_kpi(kpi: Kpi, given: Mapping[str, Any], languages: Iterable[str]) -> I
         operand = getattr(kpi, part)
         if isinstance(operand, Operand):
             yield from _check_operand((part,), operand, given[part])
+    yield from _check_audience(kpi)
     yield from _check_goals(kpi)
 
 
@@ -232,6 +233,18 @@ def _check_operand(at: Path, operand: Operand, given: Mapping[str, Any]) -> Iter
         yield Mistake((*at, "measure"), reason, "Make it a KPI and name its id.")
     else:
         yield from _check_measure(at, operand, given)
+
+
+def _check_audience(kpi: Kpi) -> Iterator[Mistake]:
+    """What is for supervision has to be fed by events that say whether they are about an official's conduct."""
+    if kpi.audience != SUPERVISION:
+        return
+    operands = [part for part in (kpi.numerator, kpi.denominator) if isinstance(part, Operand)]
+    for declared in (kpi, *operands):
+        if declared.event in EVENT_TYPES and "category" not in data_fields(declared.event):
+            reason = f"the audience is supervision, but {declared.event} has no category"
+            yield Mistake(("audience",), reason, "Leave it out: nothing of it is about an official.")
+            return
 
 
 def _check_numbers(at: Path, declared: Kpi | Operand) -> Iterator[Mistake]:

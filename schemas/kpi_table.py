@@ -17,15 +17,21 @@ KPIS_MAX = 500
 """A catalogue with more is refused: each KPI costs every event of its type, and boards list them all."""
 
 
-def parse_kpis(text: str, languages: Collection[str] = (), areas: Container[str] | None = None) -> Catalogue:
+def parse_kpis(
+    text: str,
+    languages: Collection[str] = (),
+    areas: Container[str] | None = None,
+    conduct: Collection[str] = (),
+) -> Catalogue:
     """Reads `kpis.toml`: an array of tables `[[kpi]]`, one for each indicator. Raises SiteError at the first mistake.
 
     `languages` are those that each name has to be given in, `areas` the ids that a target may name; None: any.
+    `conduct` are the categories of complaints about officials.
     """
     reading = _Reading(text, languages, areas)
     if reading.mistakes:
         raise reading.mistakes[0]
-    return Catalogue(reading.kpis.values())
+    return Catalogue(reading.kpis.values(), conduct)
 
 
 def mistakes(text: str, languages: Collection[str] = (), areas: Container[str] | None = None) -> list[SiteError]:

@@ -148,14 +148,15 @@ def parse_site(pack: Pack) -> Site:
             raise _missing(file)
     header = parse_header(pack[SITE_FILE])
     areas = parse_area_tree(pack, header.area_list, header.zone)
-    kpis = parse_kpis(pack[KPIS_FILE], header.languages, areas)
+    cases = parse_case_rules(pack[CASES_FILE]) if CASES_FILE in pack else None
+    kpis = parse_kpis(pack[KPIS_FILE], header.languages, areas, () if cases is None else cases.conduct)
     site = Site(
         header=header,
         areas=areas,
         kpis=kpis,
         reports=parse_reports(pack[REPORTS_FILE], kpis) if REPORTS_FILE in pack else (),
         agencies=parse_agencies(pack[AGENCIES_FILE]) if AGENCIES_FILE in pack else {},
-        cases=parse_case_rules(pack[CASES_FILE]) if CASES_FILE in pack else None,
+        cases=cases,
         calendars=parse_calendars(pack[CALENDAR_FILE]) if CALENDAR_FILE in pack else {},
         clocks=parse_clocks(pack[CLOCKS_FILE]) if CLOCKS_FILE in pack else (),
         units=parse_units(pack[UNITS_FILE]) if UNITS_FILE in pack else {},
@@ -164,6 +165,12 @@ def parse_site(pack: Pack) -> Site:
     )
     _check_across(pack, site)
     return replace(site, alerts=_alerts(pack, site)) if ALERTS_FILE in pack else site
+
+
+def parse_catalogue(pack: Pack) -> Catalogue:
+    """The indicators of a pack that has been checked before, and what feeds them. Raises SiteError."""
+    cases = parse_case_rules(pack[CASES_FILE]) if CASES_FILE in pack else None
+    return parse_kpis(pack[KPIS_FILE], conduct=() if cases is None else cases.conduct)
 
 
 def _alerts(pack: Pack, site: Site) -> tuple[AlertRule, ...]:

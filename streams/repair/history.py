@@ -20,9 +20,8 @@ from schemas.codec import SEALED_BYTES_MAX, decode
 from schemas.errors import DependencyUnavailable, OperatorError
 from schemas.event import AreaId
 from schemas.kpi import Base
-from schemas.kpi_table import KPIS_FILE, parse_kpis
 from schemas.location import How
-from schemas.site import parse_site
+from schemas.site import parse_catalogue, parse_site
 from schemas.statements import parse_statements
 from schemas.topics import INPUTS, Topic
 from streams.core.batch import Arrival, Record
@@ -200,7 +199,7 @@ class Past:
         """The bases of a version by id. It need not be compiled for that."""
         if number not in self._meanings:
             pack = (await self._read(number)).pack
-            self._meanings[number] = {base.id: base for base in parse_kpis(pack[KPIS_FILE]).bases}
+            self._meanings[number] = {base.id: base for base in parse_catalogue(pack).bases}
         return self._meanings[number]
 
     async def standpoints(self, topics: Sequence[str]) -> dict[Lane, Standpoint]:
