@@ -25,6 +25,7 @@ from schemas.personal import KeyRing
 from schemas.site import Pack, parse_site
 from schemas.topics import DEAD, INPUTS, Topic
 from streams import metrics
+from streams.alerts.watch import watch_alerts
 from streams.core.batch import Batch
 from streams.health import Health, State, beat, serve
 from streams.lane import Counting
@@ -205,6 +206,7 @@ class Worker:
             asyncio.create_task(beat(self.health, self._writer)),
             asyncio.create_task(self._watch()),
             asyncio.create_task(look_after(self._writer, self._versions, time.time)),
+            asyncio.create_task(watch_alerts(self._writer, self._versions, time.time)),
         ]
         for task in self._background:
             task.add_done_callback(self._background_ended)
