@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote_plus, urlsplit
 
 import httpx
 import msgspec
@@ -119,7 +119,7 @@ class OidcClient:
         }
         found = await self._found()
         secret = self._client_secret
-        auth = httpx.USE_CLIENT_DEFAULT if secret is None else httpx.BasicAuth(self.client_id, secret)
+        auth = httpx.USE_CLIENT_DEFAULT if secret is None else _basic(self.client_id, secret)
         try:
             async with asyncio.timeout(ANSWER_WAIT_S):
                 answer = await self._client().post(found.token_endpoint, data=form, auth=auth)
@@ -228,6 +228,11 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, TimeoutError | httpx.TimeoutException):
         return f"no answer within {ANSWER_WAIT_S:g} s"
     return str(error) or type(error).__name__
+
+
+def _basic(client_id: str, secret: str) -> httpx.BasicAuth:
+    """RFC 6749 §2.3.1: both are form-encoded first."""
+    return httpx.BasicAuth(quote_plus(client_id), quote_plus(secret))
 
 
 def local_http(app: Any, public_url: str) -> Callable[[], httpx.AsyncClient]:  # noqa: ANN401  # any ASGI app

@@ -54,19 +54,21 @@ def web_app(
     current_site: Callable[[], Site],
     topic_prefix: str,
     identity: Identity | None = None,
+    *,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Starlette:
     """Both rooms as one app. Without `identity` nobody can sign in."""
     client = None if identity is None else identity.client
     ingest = ingest_app.create_app(
         ingest_app.IngestConfig(
-            kafka=kafka, topic_prefix=topic_prefix, current_site=current_site, now=_now, trust=client
+            kafka=kafka, topic_prefix=topic_prefix, current_site=current_site, now=now, trust=client
         )
     )
     dashboard = dashboard_app.create_app(
         DashboardConfig(
             database_url=database_url,
             current_site=current_site,
-            now=_now,
+            now=now,
             trust=client,
             provider=client,
             public_url="" if identity is None else identity.public_url,

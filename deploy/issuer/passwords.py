@@ -29,7 +29,8 @@ PASSWORD_CHARS_MAX = 1024
 
 _SALT_BYTES = 16
 _HASH_BYTES = 32
-_N, _R, _P = 2**15, 8, 3
+COST_N = 2**15
+_R, _P = 8, 3
 
 
 class PasswordHash(Struct, frozen=True, kw_only=True):
@@ -37,7 +38,7 @@ class PasswordHash(Struct, frozen=True, kw_only=True):
 
     salt: bytes
     hash: bytes
-    n: int = _N
+    n: int = COST_N
     r: int = _R
     p: int = _P
 
@@ -49,8 +50,10 @@ _NOBODYS = PasswordHash(salt=bytes(_SALT_BYTES), hash=bytes(_HASH_BYTES))
 class Passwords:
     """The passwords of a data folder."""
 
-    def __init__(self, secrets_folder: Path) -> None:
+    def __init__(self, secrets_folder: Path, cost_n: int = COST_N) -> None:
+        """`cost_n` is what new passwords are hashed with; a test has no time for more than a little."""
         self._path = secrets_folder / FILE
+        self._cost_n = cost_n
 
     def all(self) -> Mapping[str, PasswordHash]:
         """What is kept, by person. Raises OperatorError."""
@@ -77,7 +80,7 @@ class Passwords:
                 "The password cannot be taken.",
                 f"Give one of {PASSWORD_CHARS_MIN} to {PASSWORD_CHARS_MAX} characters.",
             )
-        empty = PasswordHash(salt=secrets.token_bytes(_SALT_BYTES), hash=b"")
+        empty = PasswordHash(salt=secrets.token_bytes(_SALT_BYTES), hash=b"", n=self._cost_n)
         made = msgspec.structs.replace(empty, hash=_hashed(password, empty))
         with self._locked():
             secret_file.write(self._path, msgspec.json.encode({**self.all(), person: made}, order="sorted"))
