@@ -30,6 +30,7 @@ class Settings(msgspec.Struct, frozen=True):
 
     `url` is a centre elsewhere that events are sent to; `None` means the one on the data folder. `public_url` is the
     origin by which people reach the web process; `oidc_issuer` who signs them in, `None` for the centre's own issuer.
+    `personal_keys` is the file of keys for personal data, `None` for the centre's own below the data folder.
     """
 
     data_dir: Path
@@ -49,6 +50,7 @@ class Settings(msgspec.Struct, frozen=True):
     oidc_issuer: str | None = None
     oidc_client_id: str = "ioc-board"
     oidc_client_secret: str | None = None
+    personal_keys: Path | None = None
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> "Settings":
@@ -75,6 +77,7 @@ class Settings(msgspec.Struct, frozen=True):
             oidc_issuer=_web_address("IOC_OIDC_ISSUER", text("IOC_OIDC_ISSUER"), "https://id.example.vn/realms/ioc"),
             oidc_client_id=text("IOC_OIDC_CLIENT_ID", "ioc-board"),
             oidc_client_secret=text("IOC_OIDC_CLIENT_SECRET") or None,
+            personal_keys=Path(keys).expanduser().absolute() if (keys := text("IOC_PERSONAL_KEYS")) else None,
         )
 
     def addresses(self) -> tuple[str, str]:

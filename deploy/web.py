@@ -13,9 +13,11 @@ from dashboard_api.config import DashboardConfig
 from deploy.front import Room, create_front
 from deploy.identity import Identity, identity_of
 from deploy.memory import keep_freed_memory
+from deploy.personal_keys import key_ring
 from deploy.settings import Settings
 from deploy.site_folder import SiteFolder
 from ingest.gateway import app as ingest_app
+from schemas.personal import KeyRing
 from schemas.site import Site
 
 WEB_PORT = 8080
@@ -41,6 +43,7 @@ def web(settings: Settings) -> None:
             site_folder.current,
             settings.topic_prefix,
             identity_of(settings, port, site_folder.current, _now),
+            key_ring(settings),
         ),
         host=settings.host,
         port=port,
@@ -54,14 +57,15 @@ def web_app(
     current_site: Callable[[], Site],
     topic_prefix: str,
     identity: Identity | None = None,
+    ring: KeyRing | None = None,
     *,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Starlette:
-    """Both rooms as one app. Without `identity` nobody can sign in."""
+    """Both rooms as one app. Without `identity` nobody can sign in, and without `ring` nothing personal is taken."""
     client = None if identity is None else identity.client
     ingest = ingest_app.create_app(
         ingest_app.IngestConfig(
-            kafka=kafka, topic_prefix=topic_prefix, current_site=current_site, now=now, trust=client
+            kafka=kafka, topic_prefix=topic_prefix, current_site=current_site, now=now, trust=client, ring=ring
         )
     )
     dashboard = dashboard_app.create_app(
@@ -72,6 +76,7 @@ def web_app(
             trust=client,
             provider=client,
             public_url="" if identity is None else identity.public_url,
+            key_ring=ring,
         )
     )
 

@@ -4,6 +4,7 @@ import logging
 import socket
 
 from deploy.memory import keep_freed_memory
+from deploy.personal_keys import key_ring
 from deploy.settings import Settings
 from deploy.site_folder import SiteFolder
 from schemas.site import Pack
@@ -29,6 +30,7 @@ def streams(settings: Settings, session_timeout_s: float = SESSION_TIMEOUT_S) ->
         topic_prefix=settings.topic_prefix,
         metrics_port=settings.metrics_port,
         session_timeout_s=session_timeout_s,
+        ring=key_ring(settings),
     )
     run_worker(config)
 

@@ -114,6 +114,14 @@ class KeyRing:
         """The personal part of an event. Raises CannotOpen."""
         return decode_personal(self.open(sealed, event_identity(source, id_)))
 
+    def wrap(self, key: bytes, person: str) -> str:
+        """Seals a person's own key."""
+        return self.seal(key, f"key\x1f{person}")
+
+    def unwrap(self, wrapped: str, person: str) -> bytes:
+        """A person's own key. Raises CannotOpen."""
+        return self.open(wrapped, f"key\x1f{person}")
+
     def person_of(self, personal: Personal, source: str, id_: str, calling_code: str | None = None) -> str:
         """The pseudonym of whom it is about: the same for the same contact, however it is written.
 
@@ -177,6 +185,29 @@ def decode_personal(plain: bytes) -> Personal:
         return msgspec.msgpack.decode(plain, type=Personal)
     except msgspec.DecodeError as error:
         raise CannotOpen("it holds something else") from error
+
+
+def kept_part(
+    ring: KeyRing,
+    *,
+    source: str,
+    id_: str,
+    person: str | None,
+    wrapped: str | None,
+    sealed: bytes | None,
+    as_it_came: str | None,
+) -> Personal | None:
+    """The personal part of an event from its row in `personal`, with `wrapped` from the person's in `person_key`.
+
+    None for what was erased. Raises CannotOpen.
+    """
+    if as_it_came is not None:
+        return ring.open_personal(as_it_came, source, id_)
+    if sealed is None:
+        return None
+    if wrapped is None or person is None:
+        raise CannotOpen("the person's key was destroyed")
+    return decode_personal(decrypt(ring.unwrap(wrapped, person), sealed, event_identity(source, id_)))
 
 
 def event_identity(source: str, id_: str) -> str:

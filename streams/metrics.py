@@ -50,6 +50,9 @@ DEADLINES = Counter("ioc_streams_deadlines_total", "Deadlines of cases that beca
 DEADLINE_LATE_S = Histogram(
     "ioc_streams_deadline_late_seconds", "From when a deadline was due to when it was noticed.", buckets=_LATENCY_S
 )
+PERSONAL_UNOPENED = Counter(
+    "ioc_streams_personal_unopened_total", "Personal parts that this worker has no key for, kept sealed as they came."
+)
 CHUNKS_DROPPED = Counter("ioc_streams_chunks_dropped_total", "Chunks dropped because of their age.", ["tier"])
 CHUNKS_KEPT = Gauge("ioc_streams_chunks_kept", "Chunks that are too old and cannot be dropped.", ["tier"])
 MAINTENANCE_FAILED = Counter("ioc_streams_maintenance_failed_total", "Looks after the tables that failed.")

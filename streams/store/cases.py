@@ -7,7 +7,7 @@ their timelines and deadlines, units, outcomes of commands, the audit log, and w
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC
+from datetime import UTC, datetime
 from heapq import merge
 from importlib.resources import files
 from typing import NamedTuple
@@ -23,6 +23,7 @@ from schemas.location import parse_geo
 from schemas.statements import parse_statements
 from schemas.topics import CASES, case_of, topic_of
 from schemas.unit import UnitState
+from streams.alerts.silence import apply_silence
 from streams.core.audit import CaseAfter, Record, case_after, digest
 from streams.core.consequence import Cause, Outgoing, following, outgoing, stepped
 from streams.core.decide import (
@@ -38,6 +39,7 @@ from streams.core.scene import Decided, Scene
 from streams.store.audit import add_records
 from streams.store.cells import Connection
 from streams.store.near import NearCases, Spot
+from streams.store.personal import erase_persons
 from streams.store.settling import Fresh
 from streams.store.writer import LaneBatch
 
@@ -224,8 +226,10 @@ class Stage:
         await self._write_units(places)
         commands = await self._write_commands()
         await self._write_proposals()
+        await self._write_elsewhere()
         await self._write_outgoing()
         await self._write_audit()
+        await erase_persons(self._connection, self._erased())
         outcomes = Counter(one.decided.refusal or APPLIED for one in self._outcomes if _is_for_the_record(one))
         return Changed(list(written), sorted({*self._changed_units, *places}), commands, outcomes)
 
@@ -355,6 +359,13 @@ class Stage:
         if judged:
             await self._connection.execute(SQL["judge_proposals"], *zip(*judged.values(), strict=True))
 
+    async def _write_elsewhere(self) -> None:
+        """What commands about alert rules ask for."""
+        for fresh, decided, *_ in self._outcomes:
+            event = fresh.arrival.event
+            if decided.silenced and isinstance(event, CaseCommand):
+                await apply_silence(self._connection, event)
+
     async def _write_outgoing(self) -> None:
         rows: dict[str, tuple[str, str, str, bytes]] = {}
         for fresh, decided, *_ in self._outcomes:
@@ -376,6 +387,12 @@ class Stage:
                 records.setdefault(outcome.fresh.batch.lane.partition, []).append(_record(outcome))
         if records:
             await add_records(self._connection, records)
+
+    def _erased(self) -> Iterator[tuple[str, datetime]]:
+        """Whom to erase, as of when. A drill erases nobody."""
+        for fresh, decided, *_ in self._outcomes:
+            if not fresh.arrival.event.exercise:
+                yield from ((person, fresh.arrival.received_at) for person in decided.erased)
 
 
 class _Cases(Mapping[CaseId, Case]):

@@ -11,6 +11,7 @@ from asyncpg.pool import PoolConnectionProxy
 
 from schemas.errors import BatchRefused, DependencyUnavailable
 from schemas.event import type_of
+from schemas.personal import KeyRing
 from schemas.site import Pack
 from schemas.topics import CASES, case_of, topic_of
 from streams import metrics
@@ -18,6 +19,7 @@ from streams.core.batch import Arrival
 from streams.core.fold import Folded, SourceSeen, added_up, sources_seen, touched_json
 from streams.store.cases import Changed, decide_all
 from streams.store.cells import SQL, Connection, KnownItems, Learned, write_cells
+from streams.store.personal import keep_personal
 from streams.store.settling import Fresh, Settlement, has_corrections, lanes_of, settle_corrections, without
 from streams.store.sites import newest_site, read_site, register_site
 from streams.store.writer import Lane, LaneBatch, Outcome, Position, PositionMoved
@@ -54,8 +56,12 @@ FENCE = 0x10C0_FE4C
 class TimescaleWriter:
     """The Writer over a pool of connections. Opened lazily, so a database that is away does not stop the start."""
 
-    def __init__(self, database_url: str, group: str, versions: Versions) -> None:
-        """Connects when it is first needed. `group` is the Kafka consumer group that the positions belong to."""
+    def __init__(self, database_url: str, group: str, versions: Versions, ring: KeyRing | None = None) -> None:
+        """Connects when it is first needed. `group` is the Kafka consumer group that the positions belong to.
+
+        Without `ring` what is personal is kept as it came, sealed by the door.
+        """
+        self._ring = ring
         self._url = database_url
         self._group = group
         self._versions = versions
@@ -120,7 +126,7 @@ class TimescaleWriter:
             corrects = any(batch.unique and has_corrections(batch.arrivals) for batch in batches)
             if corrects:
                 await connection.execute(SQL["fence_out"], FENCE)
-            held = await self._advance(connection, batches)
+            held = await keep_personal(connection, await self._advance(connection, batches), self._ring)
             fresh, corrected = await self._keep(connection, [batch for batch in held if batch.unique])
             changed = await decide_all(connection, fresh, [batch for batch in held if not batch.unique])
             settlement = await self._settle(connection, fresh, corrected, settle=corrects)

@@ -1,0 +1,42 @@
+-- read_keys --
+-- The keys of these persons, as far as there are any, and when each was erased.
+SELECT person, wrapped, erased_at FROM person_key WHERE person = ANY ($1::text[]);
+
+-- put_keys --
+-- Gives persons a key who have none, also after one was destroyed. Of two who do so at once the first is right: keys are
+-- read again. Rows are taken in the order of persons, so that two transactions wait for each other and do not lock each
+-- other out.
+INSERT INTO person_key AS kept (person, wrapped)
+SELECT person, wrapped FROM unnest($1::text[], $2::text[]) AS given (person, wrapped) ORDER BY person
+ON CONFLICT (person) DO UPDATE SET wrapped = excluded.wrapped WHERE kept.wrapped IS NULL;
+
+-- put_personal --
+-- Keeps the personal parts of events. A resend changes nothing, also when what came first has been erased.
+INSERT INTO personal (source, id, person, received_at, sealed, as_it_came)
+SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::bytea[], $6::text[])
+ON CONFLICT (source, id) DO NOTHING;
+
+-- erase --
+-- Destroys the keys of persons, and what was sealed under them.
+WITH asked AS (
+    SELECT person, max(erased_at) AS erased_at
+    FROM unnest($1::text[], $2::timestamptz[]) AS given (person, erased_at) GROUP BY person ORDER BY person
+), destroyed AS (
+    INSERT INTO person_key AS kept (person, wrapped, erased_at)
+    SELECT person, NULL, erased_at FROM asked
+    ON CONFLICT (person) DO UPDATE
+    SET wrapped = NULL, erased_at = greatest(kept.erased_at, excluded.erased_at)
+)
+UPDATE personal AS p SET sealed = NULL, as_it_came = NULL FROM asked WHERE p.person = asked.person;
+
+-- read_personal --
+-- The personal part of an event, with what opens it.
+SELECT p.person, p.sealed, p.as_it_came, k.wrapped
+FROM personal AS p LEFT JOIN person_key AS k USING (person)
+WHERE p.source = $1 AND p.id = $2;
+
+-- read_person --
+-- All that is kept of a person, the newest first.
+SELECT p.source, p.id, p.person, p.received_at, p.sealed, p.as_it_came, k.wrapped, e.case_id
+FROM personal AS p LEFT JOIN person_key AS k USING (person) LEFT JOIN event AS e USING (source, id)
+WHERE p.person = $1 ORDER BY p.received_at DESC LIMIT $2;
