@@ -45,7 +45,9 @@ TABLE_BEGIN, TABLE_END = "<!-- table -->\n", "<!-- /table -->\n"
 OWN = "site"
 """The `document` of an indicator that only the centre lays down."""
 
-LAW = re.compile(r"(Quyết định \d+/QĐ-TTg|Nghị định \d+/\d{4}/NĐ-CP|Thông tư \d+/\d{4}/TT-[A-Z]+)\b")
+LAW = re.compile(
+    r"(Luật [^\d]+\d+/\d{4}/QH\d+|Quyết định \d+/QĐ-TTg|Nghị định \d+/\d{4}/NĐ-CP|Thông tư \d+/\d{4}/TT-[A-Z]+)\b"
+)
 OBSERVED = "ioc.indicator.observed.v1"
 CODE = re.compile(r"`([^`]+)`")
 
@@ -152,6 +154,18 @@ TOPICS: list[tuple[str, Measure, str]] = [
     ("satisfaction with reports", Measure.MEAN, "feedback.satisfaction"),
     ("share through each channel", R, "feedback.channel_share"),
     ("how regularly authorities answer", Measure.IN_TIME, "feedback.answered_on_time"),
+    ("cases opened", C, "case.opened"),
+    ("time until a case is answered", Measure.PERCENTILE, "case.answer_median"),
+    ("time until a case is accepted", Measure.PERCENTILE, "case.acceptance_median"),
+    ("time until a unit arrives", Measure.PERCENTILE, "case.arrival_median"),
+    ("time until a case is resolved", Measure.PERCENTILE, "case.resolution_median"),
+    ("cases on time", R, "case.resolved_on_time"),
+    ("cases reopened", R, "case.reopened_share"),
+    ("cases disputed", R, "case.disputed_share"),
+    ("satisfaction with cases", Measure.MEAN, "case.satisfaction"),
+    ("escalations", C, "case.escalations"),
+    ("utilisation of units", R, "unit.utilisation"),
+    ("complaints about officials", C, "conduct.opened"),
     ("detections by kind", Measure.SUM, "camera.detections"),
     ("incidents", C, "camera.incidents"),
     ("incidents per 1,000 detections", R, "camera.incidents_per_1000"),
@@ -292,6 +306,8 @@ def a_day() -> list[AnyEvent]:
     for service, value, time in (("portal", 0.9, NOON), ("portal", 0.5, NOON + HOUR), ("mail", 0.6, NOON)):
         events.append(happened("service.metric", time, service=service, metric="saturation", value=value))
 
+    events += case_steps()
+
     for indicator, value in REPORTED.items():
         for area, given, of, time in (
             ("00004", value - 5, 60, NOON),
@@ -306,6 +322,36 @@ def a_day() -> list[AnyEvent]:
             period = PERIODS[CATALOGUE.bases_of(indicator)[0].period if time else Grain.DAY]
             at = time or NOON + HOUR
             events.append(happened("indicator.observed", at, area, indicator=indicator, period=period, **share))
+    return events
+
+
+def case_steps() -> list[AnyEvent]:
+    """Eight cases of one day, from whoever opened them to whoever was sent."""
+
+    def step(name: str, took: timedelta | None = None, kind: str = "service", **data: Any) -> AnyEvent:
+        since = {} if took is None else {"since": NOON - took}
+        case = {"case": "c", "kind": kind, "category": "road", "severity": "minor"}
+        return happened("case.step", NOON, **case, step=name, **since, **data)
+
+    events = [step("opened") for _ in range(8)]
+    for hours, on_time in ((1, True), (2, True), (3, False), (4, None), (10, False)):
+        judged = {} if on_time is None else {"on_time": on_time}
+        events += [step("answered", hours * HOUR, **judged), step("accepted", 2 * hours * HOUR, **judged)]
+    for minutes, on_time in ((10, True), (20, True), (30, True), (50, True), (90, False)):
+        events.append(step("arrived", timedelta(minutes=minutes), unit="doi-1", on_time=on_time))
+    for days, worked, on_time in ((1, 8, True), (2, 16, True), (5, 24, False), (7, 32, True), (11, 40, False)):
+        events.append(step("resolved", days * DAY, worked_s=worked * HOUR_S, on_time=on_time))
+    events += [step("closed"), step("closed"), step("closed"), step("reopened"), step("disputed"), step("disputed")]
+    events += [step("rated", score=score) for score in (5, 4, 3, 1)]
+    events += [step("escalated"), step("escalated")]
+    # Three complaints about officials, which nothing else counts.
+    events += [step("opened", kind="conduct") for _ in range(3)]
+    events += [step("resolved", DAY, kind="conduct", on_time=on_time) for on_time in (True, False)]
+    events += [step("offered", unit=unit) for unit in ("doi-1", "doi-1", "doi-1", "doi-2")]
+    events += [step("missed", unit="doi-1"), step("declined", unit="doi-2"), step("declined", unit="doi-1")]
+    events += [
+        step("unit_done", hours * HOUR, unit=unit) for unit, hours in (("doi-1", 1), ("doi-1", 2), ("doi-2", 3))
+    ]
     return events
 
 
@@ -345,6 +391,35 @@ EXPECTED: dict[str, float] = {
     "feedback.satisfaction": 11 / 3,
     "feedback.satisfied": 2 / 3,
     "feedback.channel_share": 1,
+    "case.opened": 8,
+    "case.resolved": 5,
+    "case.closed": 3,
+    "case.answer_median": 3 * HOUR_S,
+    "case.answer_p90": 4 * HOUR_S,
+    "case.acceptance_median": 6 * HOUR_S,
+    "case.acceptance_p90": 8 * HOUR_S,
+    "case.arrival_median": HOUR_S / 2,
+    "case.arrival_p90": HOUR_S * 5 / 6,
+    "case.resolution_median": 5 * DAY_S,
+    "case.resolution_p90": 7 * DAY_S,
+    "case.resolution_worked_median": 24 * HOUR_S,
+    "case.answered_on_time": 2 / 4,
+    "case.accepted_on_time": 2 / 4,
+    "case.arrived_on_time": 4 / 5,
+    "case.resolved_on_time": 3 / 5,
+    "case.reopened_share": 1 / 5,
+    "case.disputed_share": 2 / 5,
+    "case.satisfaction": 13 / 4,
+    "case.satisfied": 2 / 4,
+    "case.escalations": 2,
+    "conduct.opened": 3,
+    "conduct.resolved_on_time": 1 / 2,
+    "unit.offered": 4,
+    "unit.missed_share": 1 / 4,
+    "unit.declined_share": 2 / 4,
+    "unit.busy_time": 6 * HOUR_S,
+    "unit.active": 2,
+    "unit.utilisation": 3 * HOUR_S,
     "camera.detections": 500,
     "camera.incidents": 2,
     "camera.incidents_per_1000": 4,
@@ -466,6 +541,7 @@ def read(base: Base, events: Iterable[AnyEvent], q: float | None) -> float:
         event
         for event in sorted(events, key=lambda event: event.time)
         if type_of(event) == base.event
+        and (getattr(event.data, "kind", "") == "conduct") == (base.audience == "supervision")
         and filter_.accepts([getattr(event.data, name) for name in filter_.fields])
         and (length is None or (isinstance(event, IndicatorObserved) and len(event.data.period) == length))
         and all(getattr(event.data, name) is not None for name in needed)
@@ -588,6 +664,8 @@ def told_where(where: Where) -> str:
                 told_all.append(f"{field} = {' or '.join(map(str, condition))}")
             case bool() | str() | int() | float():
                 told_all.append(f"{field} = {str(condition).lower() if isinstance(condition, bool) else condition}")
+            case _ if condition.given:
+                told_all.append(f"{field} is given")
             case _:
                 assert condition.at_least is not None
                 told_all.append(f"{field} ≥ {condition.at_least:g}")
