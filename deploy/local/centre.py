@@ -19,6 +19,7 @@ from deploy.local.kafka import LocalKafka
 from deploy.local.postgres import LocalPostgres
 from deploy.local.supervisor import Unit
 from deploy.local.timescale import require_timescaledb
+from deploy.replay.demo import DEMO_FILE, DEMO_FOLDER
 from deploy.settings import Settings
 
 IOC_COMMAND = (sys.executable, "-m", "deploy.cli")
@@ -165,14 +166,15 @@ def of(
     sending = metrics[settings.workers]
     outbound = program("outbound", ("run", "outbound"), chosen.metrics[settings.workers])
     units.append(Unit("outbound", 2, outbound, partial(answers, sending), sending))
-    if demo:
+    # A pack without a demo is fed by its own senders.
+    if has_demo := demo and (settings.site / DEMO_FOLDER / DEMO_FILE).is_file():
         feed = program("feed", ("replay", "--demo"), chosen.metrics[-1])
         units.append(Unit("feed", 3, feed, address=metrics[-1]))
     addresses = {
         "board": f"{origin}/",
         "API": f"{origin}/openapi.json",
         "ingest": f"{origin}/v1/events",
-        "metrics": " ".join([f"{origin}/metrics", *metrics[: settings.workers + 1 + demo]]),
+        "metrics": " ".join([f"{origin}/metrics", *metrics[: settings.workers + 1 + has_demo]]),
         "Kafka": kafka_address,
         "database": f"{ports.LOOPBACK}:{chosen.postgres}" if settings.database_url is None else "IOC_DATABASE_URL",
     }
