@@ -21,6 +21,12 @@ from schemas.event import AreaId
 MAD_TO_SIGMA = 1.4826
 """The median absolute deviation of normally distributed values, times this, is their standard deviation."""
 
+TAIL = 0.05
+"""Left out at either end of past values when their spread is measured by quantiles."""
+
+TAILS_SIGMAS = 3.29
+"""Between these quantiles of normally distributed values lie so many standard deviations."""
+
 SCORE_MAX = 1e6
 """What has never moved and moves now lies infinitely far from what is usual; this is written instead."""
 
@@ -228,8 +234,20 @@ def position(limits: Limits, number: float) -> Position:
 def usual(values: Sequence[float], test: Deviation) -> tuple[float, float]:
     """The median of past values, and their robust spread."""
     middle = median(values)
-    spread = MAD_TO_SIGMA * median(abs(value - middle) for value in values)
+    if test.spread == "mad":
+        spread = MAD_TO_SIGMA * median(abs(value - middle) for value in values)
+    else:
+        ordered = sorted(values)
+        spread = (_quantile(ordered, 1 - TAIL) - _quantile(ordered, TAIL)) / TAILS_SIGMAS
     return middle, max(spread, test.spread_min, test.spread_share * abs(middle))
+
+
+def _quantile(ordered: Sequence[float], q: float) -> float:
+    """Between two values the share of the way that is left."""
+    at = q * (len(ordered) - 1)
+    low = int(at)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (ordered[high] - ordered[low]) * (at - low)
 
 
 def _known(rule: Rule, samples: Mapping[int, Sample], steps: Iterable[int]) -> list[float]:

@@ -202,6 +202,15 @@ def test_what_never_moved_may_move_by_the_least_spread() -> None:
     assert at(rule_of(test.format(", spread_min = 1")), flat, 12.9)[0] is Position.WITHIN
 
 
+def test_by_quantiles_what_is_usual_now_and_then_is_usual() -> None:
+    test = 'deviation = {{ above = 4, past = "recent", count = 41, values_min = 5, spread_share = 0, spread = "{}" }}'
+    # Of 41 values, five at 100, the 95 % quantile is 100 and the spread 100 / 3.29.
+    past = {ago: 100.0 if ago % 8 == 1 else 0.0 for ago in range(1, 42)}
+    assert at(rule_of(test.format("mad")), past, 100.0)[:2] == (Position.BEYOND, SCORE_MAX)
+    assert at(rule_of(test.format("quantiles")), past, 100.0)[:2] == (Position.WITHIN, pytest.approx(3.29))
+    assert at(rule_of(test.format("quantiles")), past, 130.0)[:2] == (Position.BEYOND, pytest.approx(4.277))
+
+
 def test_silence_keeps_it_from_telling_until_its_end() -> None:
     rule = rule_of(ABOVE_5)
     mutes = NO_MUTES._replace(silenced=[Silenced(None, BEGIN_S + 2 * MINUTE_S)])
