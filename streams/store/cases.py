@@ -360,11 +360,14 @@ class Stage:
             await self._connection.execute(SQL["judge_proposals"], *zip(*judged.values(), strict=True))
 
     async def _write_elsewhere(self) -> None:
-        """What commands about alert rules ask for."""
+        """What commands about alert rules and persons ask for."""
+        erased: list[tuple[str, datetime]] = []
         for fresh, decided, *_ in self._outcomes:
             event = fresh.arrival.event
             if decided.silenced and isinstance(event, CaseCommand):
                 await apply_silence(self._connection, event)
+            erased += [(person, fresh.arrival.received_at) for person in decided.erased]
+        await erase_persons(self._connection, erased)
 
     async def _write_outgoing(self) -> None:
         rows: dict[str, tuple[str, str, str, bytes]] = {}

@@ -1,0 +1,292 @@
+"""Does every event about a case change the state once, whole, and as decided?"""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from deploy.migrate import migrate_schema
+from schemas.case import State
+from schemas.command import (
+    Accept,
+    AddNote,
+    Assign,
+    DeadlinePassed,
+    Dispatch,
+    ErasePerson,
+    Merge,
+    OfferStepped,
+    SetAvailability,
+    Silence,
+    Triage,
+    Unmerge,
+)
+from schemas.event import CaseCommand, CaseStepped, Position, UnitPositioned
+from schemas.unit import UnitState
+from streams.maintenance.deadlines import pass_deadlines
+from tests.schemas.case_pack import AT
+from tests.streams.case_store import Store, at, command, connect, envelope, lane_of, opened_by, opening, report
+from tests.streams.case_world import ADMINISTRATOR, AT_ROADS, DISPATCHER, LEADER, OPERATOR, SITE, UNIT
+
+MANY = 10_000
+
+
+@pytest.fixture
+async def store(database_url: str) -> AsyncIterator[Store]:
+    """A writer on a database with all tables."""
+    await migrate_schema(database_url)
+    connection = await connect(database_url)
+    made = Store(database_url, connection)
+    yield made
+    await made.check()
+    await made.writer.close()
+    await connection.close()
+
+
+async def test_a_command_opens_a_case_with_everything_that_belongs_to_it(store: Store) -> None:
+    first = opening("c1")
+    case_id = opened_by(first)
+    await store.take(first)
+    case = await store.case(case_id)
+    assert (case.version, case.category, case.agency) == (1, "pothole", "roads")
+    assert await store.outcomes() == {"c1": "applied"}
+    assert await store.timeline(case_id)
+    row = await store.connection.fetchrow("SELECT * FROM command")
+    assert (row["subject"], row["action"], row["state"], row["version"]) == (case_id, "open", case.state, 1)
+    assert await store.connection.fetchval("SELECT case_id FROM event") == case_id
+    due = {row["name"]: row["due_at"] for row in await store.connection.fetch("SELECT name, due_at FROM deadline")}
+    assert due
+    assert min(at_ for name, at_ in due.items() if name.endswith(":due")) == case.due_at
+    (step,) = [event for event in await store.outgoing() if isinstance(event, CaseStepped)]
+    assert (step.data.step, step.data.case, step.subject) == ("opened", case_id, case_id)
+    touched = msgspec.json.decode(await store.connection.fetchval("SELECT touched FROM change"))
+    assert (touched["cases"], touched["commands"]) == ([case_id], True)
+    assert "units" not in touched
+
+
+async def test_the_same_command_twice_is_applied_once(store: Store) -> None:
+    first = opening("c1")
+    note = command("c2", opened_by(first), AddNote(text="seen"))
+    await store.take(first, note, note)
+    before = await store.case(opened_by(first))
+    await store.take(note, first)
+    assert await store.case(opened_by(first)) == before
+    assert Counter(action for _, action in await store.timeline(before.id))["note"] == 1
+    assert await store.connection.fetchval("SELECT count(*) FROM audit") == 2
+
+
+async def test_each_command_meets_what_those_before_it_have_left(store: Store) -> None:
+    first = opening("c1")
+    id_ = opened_by(first)
+    await store.take(
+        first,
+        command("c2", id_, Triage(version=1, severity=None, title="A")),
+        command("c3", id_, Triage(version=1, title="B")),
+        command("c4", id_, Assign(version=2, agency="power")),
+        command("c5", "nobody", Accept()),
+    )
+    assert await store.outcomes() == {
+        "c1": "applied",
+        "c2": "applied",
+        "c3": "stale",
+        "c4": "applied",
+        "c5": "unknown_case",
+    }
+    case = await store.case(id_)
+    assert (case.version, case.title, case.agency) == (3, "A", "power")
+    rows = {row["id"]: row for row in await store.connection.fetch("SELECT id, version, state, detail FROM command")}
+    # A refusal says how things were then, not how they are after all of it.
+    assert (rows["c3"]["version"], rows["c5"]["version"]) == (2, None)
+    assert rows["c3"]["detail"]
+
+
+async def test_a_report_opens_a_case_that_those_near_it_are_proposed_for(store: Store) -> None:
+    await store.take(report("e1", "r1"), report("e2", "r2", time=at(minutes=1)))
+    await store.take(report("e3", "r3", time=at(minutes=2)), report("e4", "r4", place="geo:21.9,105.9"))
+    rows = await store.connection.fetch("SELECT case_id, other_id, score, state FROM proposal")
+    ids = {row["id"]: row["case_id"] for row in await store.connection.fetch("SELECT id, case_id FROM event")}
+    pairs = {frozenset((row["case_id"], row["other_id"])) for row in rows}
+    assert pairs == {
+        frozenset((ids["e1"], ids["e2"])),
+        frozenset((ids["e1"], ids["e3"])),
+        frozenset((ids["e2"], ids["e3"])),
+    }
+    assert {row["state"] for row in rows} == {"proposed"}
+
+
+async def test_drills_are_near_drills_alone(store: Store) -> None:
+    await store.take(report("e1", "r1"), report("e2", "r2", exercise=True))
+    await store.take(report("e3", "r3", exercise=True))
+    ids = {row["id"]: row["case_id"] for row in await store.connection.fetch("SELECT id, case_id FROM event")}
+    rows = await store.connection.fetch("SELECT case_id, other_id FROM proposal")
+    assert {frozenset(row) for row in rows} == {frozenset((ids["e2"], ids["e3"]))}
+    exercises = {row["id"]: row["is_exercise"] for row in await store.connection.fetch("SELECT * FROM cases")}
+    assert exercises == {ids["e1"]: False, ids["e2"]: True, ids["e3"]: True}
+
+
+async def test_cases_of_different_partitions_are_merged_and_parted_again(store: Store) -> None:
+    one, other = _apart()
+    keeper, guest = opened_by(one), opened_by(other)
+    await store.take(one, other)
+    await store.take(
+        command("m", keeper, Merge(other=guest, version=1, other_version=1)),
+        command("n", guest, AddNote(text="what comes for the guest")),
+    )
+    assert (await store.case(guest)).state is State.MERGED
+    await store.take(command("u", keeper, Unmerge(other=guest)))
+    assert await store.outcomes() == {
+        "one": "applied",
+        other.id: "applied",
+        "m": "applied",
+        "n": "applied",
+        "u": "applied",
+    }
+    parted = await store.case(guest)
+    assert (parted.merged_into, (await store.case(keeper)).absorbed) == (None, {})
+
+
+def _apart() -> tuple[CaseCommand, CaseCommand]:
+    """Two openings whose cases are on different partitions."""
+    one = opening("one")
+    for number in range(100):
+        other = opening(f"other{number}", place="geo:21.3,105.3")
+        if lane_of(other) != lane_of(one):
+            return one, other
+    raise AssertionError("all keys lie on one partition")
+
+
+async def test_two_workers_that_merge_crosswise_leave_one_of_the_cases(store: Store, database_url: str) -> None:
+    one, other = _apart()
+    a, b = opened_by(one), opened_by(other)
+    await store.take(one, other)
+    first = store.batches([command("ab", a, Merge(other=b))])
+    second = store.batches([command("ba", b, Merge(other=a))])
+    rival = Store(database_url, store.connection)
+    await asyncio.gather(store.writer.commit_all(first), rival.writer.commit_all(second))
+    await rival.writer.close()
+    outcomes = await store.outcomes()
+    assert sorted([outcomes["ab"] == "applied", outcomes["ba"] == "applied"]) == [False, True]
+    states = [(await store.case(id_)).state for id_ in (a, b)]
+    assert states.count(State.MERGED) == 1
+
+
+async def test_a_unit_is_sent_once_though_two_workers_find_it_free(store: Store, database_url: str) -> None:
+    one, other = _apart()
+    a, b = opened_by(one), opened_by(other)
+    await store.take(one, other)
+    batches = [store.batches([command(f"send-{id_}", id_, Dispatch(unit="a"), DISPATCHER)]) for id_ in (a, b)]
+    rival = Store(database_url, store.connection)
+    await asyncio.gather(store.writer.commit_all(batches[0]), rival.writer.commit_all(batches[1]))
+    await rival.writer.close()
+    outcomes = await store.outcomes()
+    assert sorted([outcomes[f"send-{a}"], outcomes[f"send-{b}"]]) == ["applied", "unit_busy"]
+    row = await store.connection.fetchrow("SELECT version, cases, body FROM unit_state WHERE unit = 'a'")
+    assert (row["version"], len(row["cases"])) == (1, 1)
+
+
+async def test_where_a_unit_is_does_not_disturb_what_it_does(store: Store) -> None:
+    def positioned(id_: str, second: int, lat: float, unit: str = "a", **given: Any) -> UnitPositioned:
+        place = f"geo:{lat},105.0"
+        attributes = envelope(id_, f"unit:{unit}", unit, time=at(seconds=second), place=place, **given)
+        return UnitPositioned(**attributes, data=Position(unit=unit))
+
+    first = opening("c1")
+    await store.take(first, positioned("p1", 10, 21.5), positioned("p2", 5, 21.6), positioned("p3", 20, 9, "forged"))
+    await store.take(
+        command("c2", opened_by(first), Dispatch(unit="a"), DISPATCHER), positioned("p4", 30, 21.7, exercise=True)
+    )
+    await store.take(positioned("p5", 8, 21.8))
+    rows = await store.connection.fetch("SELECT unit, version, status, lat, position_at, cases, body FROM unit_state")
+    (row,) = rows
+    assert (row["unit"], row["version"], row["lat"], row["position_at"]) == ("a", 1, 21.5, at(seconds=10))
+    assert row["cases"] == [opened_by(first)]
+    assert msgspec.json.decode(row["body"], type=UnitState).cases == (opened_by(first),)
+    await store.take(command("c3", "unit:a", SetAvailability(status="off"), UNIT["a"]), positioned("p6", 40, 21.9))
+    row = await store.connection.fetchrow("SELECT version, status, lat FROM unit_state")
+    assert tuple(row) == (2, "off", 21.9)
+    assert (await store.outcomes())["c3"] == "applied"
+
+
+async def test_a_deadline_that_passes_is_one_command_whoever_finds_it(store: Store) -> None:
+    first = opening("c1")
+    id_ = opened_by(first)
+    await store.take(first)
+    # All of them were due months ago.
+    names = [row["name"] for row in await store.connection.fetch("SELECT name FROM deadline ORDER BY name")]
+    assert len(names) > 1
+
+    async def look() -> bool:
+        async with store.writer.connection() as connection:
+            return await pass_deadlines(connection, SITE)
+
+    await asyncio.gather(*(look() for _ in range(4)))
+    assert not await look()
+    events = [event for event in await store.outgoing() if isinstance(event, CaseCommand)]
+    assert sorted(event.data.do.name for event in events if isinstance(event.data.do, DeadlinePassed)) == names
+    assert await store.connection.fetchval("SELECT count(*) FROM deadline WHERE fired_at IS NULL") == 0
+    before = await store.case(id_)
+    await store.take(*events)
+    await store.take(*events)
+    after = await store.case(id_)
+    assert after.version > before.version
+    assert after.escalations > 0
+    assert set((await store.outcomes()).values()) <= {"applied", "too_late"}
+
+
+async def test_what_is_no_longer_due_is_taken_away(store: Store) -> None:
+    first = opening("c1")
+    id_ = opened_by(first)
+    await store.take(first)
+
+    async def names() -> set[str]:
+        return {row["name"] for row in await store.connection.fetch("SELECT name FROM deadline")}
+
+    assert "clock:acceptance:due" in await names()
+    await store.take(command("c2", id_, Accept(), AT_ROADS))
+    assert (await store.outcomes())["c2"] == "applied"
+    assert "clock:acceptance:due" not in await names()
+    await store.take(command("c3", id_, Dispatch(unit="a"), DISPATCHER))
+    assert "offer:1:delivered" in await names()
+    await store.take(command("c4", id_, OfferStepped(offer=1, step="accepted"), UNIT["a"]))
+    assert {name for name in await names() if name.startswith("offer:")} == {"offer:1:en_route"}
+
+
+async def test_a_silence_is_kept_where_alert_rules_look(store: Store) -> None:
+    action = Silence(until=at(hours=1), reason="works")
+    asked = [command(f"s-{who.id}", "alert:rule", action, who) for who in (LEADER, UNIT["a"])]
+    await store.take(*asked)
+    rows = await store.connection.fetch("SELECT rule, until, by FROM alert_silence")
+    assert [tuple(row) for row in rows] == [("rule", at(hours=1), "boss")]
+    assert await store.outcomes() == {"s-boss": "applied", "s-unit-a": "forbidden"}
+
+
+async def test_a_person_is_erased_by_who_may(store: Store) -> None:
+    action = ErasePerson(reason="asked for")
+    person = "p" * 64
+    asked = [command(f"e-{who.id}", f"person:{person}", action, who) for who in (OPERATOR, ADMINISTRATOR)]
+    await store.take(*asked)
+    assert await store.outcomes() == {"e-op": "forbidden", "e-admin": "applied"}
+    rows = await store.connection.fetch("SELECT person, wrapped, erased_at FROM person_key")
+    assert [tuple(row) for row in rows] == [(person, None, AT)]
+
+
+async def test_ten_thousand_commands_at_once_have_one_outcome_each(store: Store) -> None:
+    openings = [
+        opening(f"o{number}", place=f"geo:{20 + number % 100 / 50:.2f},105.1") for number in range(MANY // 10)
+    ]
+    ids = [opened_by(one) for one in openings]
+    notes = [
+        command(f"n{number}", ids[number % len(ids)], AddNote(text="more"), OPERATOR)
+        for number in range(MANY - len(openings))
+    ]
+    await store.take(*openings)
+    await store.take(*notes)
+    outcomes = await store.outcomes()
+    assert len(outcomes) == MANY
+    assert set(outcomes.values()) == {"applied"}
+    cases = await store.connection.fetchrow("SELECT count(*), sum(entries) FROM cases")
+    assert cases[0] == len(openings)
+    assert await store.connection.fetchval("SELECT count(*) FROM audit") == MANY
