@@ -1,0 +1,377 @@
+"""Does everything hold whatever anybody sends in whatever order?"""
+
+import os
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from msgspec.structs import replace
+
+from schemas.case import OFFER_OVER, Case, CaseId, Evidence, Kind, Refusal, Severity, State
+from schemas.command import (
+    Accept,
+    Acknowledge,
+    Action,
+    Actor,
+    AddNote,
+    Answer,
+    Assign,
+    Close,
+    Confirm,
+    DeadlinePassed,
+    Dismiss,
+    Dispatch,
+    Dispute,
+    Merge,
+    OfferStepped,
+    Rate,
+    Reject,
+    Reopen,
+    Reply,
+    Resolve,
+    Resume,
+    Reveal,
+    ReviewViolation,
+    SetAvailability,
+    Split,
+    Triage,
+    Unmerge,
+    Wait,
+    WithdrawOffer,
+)
+from schemas.event import (
+    FeedbackAnswer,
+    FeedbackAnswered,
+    FeedbackClosed,
+    FeedbackOutcome,
+    FeedbackRated,
+    FeedbackReopened,
+    FeedbackReopening,
+    Rating,
+)
+from schemas.identity import Seen, may_see
+from streams.core.consequence import SYSTEM_ACTOR
+from streams.core.decide import deadlines_of
+from streams.core.life_cycle import PERMITS, move_of
+from tests.streams.case_world import (
+    DISPATCHER,
+    EVERYBODY,
+    OPERATOR,
+    SITE,
+    World,
+)
+
+SUBJECTS = ("r1", "r2", "r3", "r4")
+CATEGORIES = [category.id for category in SITE.cases.category] if SITE.cases is not None else []
+AGENCIES = [*SITE.agencies, "nonsense"]
+PLACES = (None, "geo:21.1,105.1", "geo:21.1003,105.1", "geo:21.3,105.3")
+PROOF = [Evidence(ref="blob:after")]
+
+agencies, categories = st.sampled_from(AGENCIES), st.sampled_from(CATEGORIES)
+units = st.sampled_from([*SITE.units, "z"])
+offers = st.integers(1, 4)
+evidence = st.sampled_from([[], PROOF])
+
+LATE = st.sampled_from([0, 0, 0, 120, 3600, 86_400])
+"""How many seconds ago a fact was that is told of now."""
+
+ONWARD: list[Action] = [
+    Triage(),
+    Triage(category="conduct", accused_agency="roads"),
+    Triage(category="crack"),
+    Assign(agency="roads"),
+    Assign(agency="inspection"),
+    Accept(),
+    Wait(until="citizen", text="?"),
+    Reply(text="here"),
+    Resolve(result="mended", evidence=PROOF),
+    Resolve(result="mended"),
+    Confirm(),
+    Dispute(reason="no"),
+    Rate(score=4),
+    Close(evidence=PROOF),
+    Reopen(reason="no"),
+    ReviewViolation(upheld=True),
+]
+
+
+def actions(other: CaseId, members: list[str]) -> st.SearchStrategy[Action]:
+    """Any action; those that name another case name this one."""
+    made: list[st.SearchStrategy[Any]] = [
+        st.builds(
+            Triage,
+            category=st.none() | categories,
+            severity=st.none() | st.sampled_from(Severity),
+            accused_agency=st.none() | agencies,
+            publish=st.none() | st.booleans(),
+        ),
+        st.builds(Assign, agency=agencies),
+        st.just(Accept()),
+        st.just(Merge(other=other)),
+        st.just(Unmerge(other=other)),
+        st.just(Dismiss(other=other)),
+        st.builds(Dispatch, unit=units, force=st.booleans(), reason=st.just("it has to")),
+        st.builds(WithdrawOffer, offer=offers),
+        st.builds(
+            OfferStepped,
+            offer=offers,
+            step=st.sampled_from(["delivered", "seen", "accepted", "declined", "en_route", "on_scene", "done"]),
+            result=st.sampled_from(["", "mended"]),
+            evidence=evidence,
+        ),
+        st.builds(Wait, until=st.sampled_from(["citizen", "agency"]), text=st.just("?"), agency=st.none() | agencies),
+        st.just(Resume()),
+        st.just(Answer(text="soon")),
+        st.builds(AddNote, text=st.sampled_from(["", "seen"]), evidence=evidence),
+        st.builds(Resolve, result=st.just("mended"), evidence=evidence),
+        st.builds(Close, result=st.sampled_from(["", "mended"]), evidence=evidence),
+        st.just(Reject(reason="no")),
+        st.just(Reopen(reason="no")),
+        st.just(Acknowledge()),
+        st.builds(ReviewViolation, upheld=st.booleans()),
+        st.builds(Reveal, what=st.sampled_from(["plate", "reporter"]), reason=st.just("to know")),
+        st.just(Confirm()),
+        st.just(Dispute(reason="no")),
+        st.builds(Rate, score=st.integers(1, 5)),
+        st.builds(Reply, text=st.just("here"), evidence=evidence),
+    ]
+    if members:
+        made.append(st.builds(Split, members=st.lists(st.sampled_from(members), min_size=1, unique=True)))
+    return st.one_of(made)
+
+
+def _may(actor: Actor, case: Case, action: Action) -> bool:
+    """Whether somebody sees the case and has a role for the action."""
+    seen = Seen(
+        areas=case.areas,
+        agency=case.agency,
+        accused_agency=case.accused_agency,
+        units=case.units,
+        tracking=case.tracking,
+    )
+    return may_see(actor, seen) and bool(set(actor.roles) & PERMITS[move_of(action)].roles)
+
+
+class Handling(RuleBasedStateMachine):
+    """Anything in any order. `World` holds every outcome to what every outcome has to keep to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World()
+        self.signals: set[tuple[str, str]] = set()
+
+    @rule(
+        category=categories,
+        subject=st.sampled_from(SUBJECTS),
+        place=st.sampled_from(PLACES),
+        accused=st.none() | agencies,
+        agency=st.none() | agencies,
+        exercise=st.sampled_from([False] * 9 + [True]),
+    )
+    def a_report_comes(
+        self, category: str, subject: str, place: str | None, accused: str | None, agency: str | None, exercise: bool
+    ) -> None:
+        self.world.report(category, subject, place=place, accused_agency=accused, agency=agency, exercise=exercise)
+
+    @rule(
+        kind=st.sampled_from(["fire", "red_light"]),
+        subject=st.sampled_from(("i1", "i2")),
+        place=st.sampled_from(PLACES),
+    )
+    def a_camera_sees_something(self, kind: str, subject: str, place: str | None) -> None:
+        self.world.incident(kind, subject, place=place, plate="29A-***.45")
+
+    @rule(state=st.sampled_from(["firing", "resolved"]))
+    def an_alert_changes(self, state: str) -> None:
+        self.world.alert(state)
+
+    @rule(subject=st.sampled_from(SUBJECTS), what=st.integers(0, 3))
+    def its_source_says_something(self, subject: str, what: int) -> None:
+        cls, data = (
+            (FeedbackAnswered, FeedbackAnswer(category="other")),
+            (FeedbackClosed, FeedbackOutcome(category="other")),
+            (FeedbackReopened, FeedbackReopening(category="other")),
+            (FeedbackRated, Rating(score=3)),
+        )[what]
+        self.world.signal(cls, data, subject)
+
+    @rule(data=st.data(), takes_back=st.booleans(), category=categories)
+    def its_source_corrects_itself(self, data: st.DataObject, takes_back: bool, category: str) -> None:
+        members = [(one.id, case.id) for case in self.world.cases.values() for one in case.members]
+        if members:
+            id_, _ = data.draw(st.sampled_from(members))
+            subject = data.draw(st.sampled_from(SUBJECTS))
+            name = "withdraws" if takes_back else "supersedes"
+            self.world.report(category, subject, accused_agency="roads", **{name: id_})
+
+    @precondition(lambda self: self.world.cases)
+    @rule(data=st.data(), sees=st.sampled_from([0, 0, 1, 2, 5]), late=LATE)
+    def anybody_asks_anything(self, data: st.DataObject, sees: int, late: int) -> None:
+        """Mostly what they may not, sometimes about a version that is not the current one."""
+        case, action = self._drawn(data)
+        actor = data.draw(st.sampled_from(EVERYBODY))
+        self._ask(case.id, action, actor, None if sees == 0 else max(1, case.version + 2 - sees), late)
+
+    @precondition(lambda self: self.world.cases)
+    @rule(data=st.data(), late=LATE)
+    def somebody_who_may_asks(self, data: st.DataObject, late: int) -> None:
+        """Anything, of a case that the person may see, in a role that may ask for it."""
+        case, action = self._drawn(data)
+        who = [actor for actor in EVERYBODY if _may(actor, case, action)]
+        if who:
+            self._ask(case.id, action, data.draw(st.sampled_from(who)), None, late)
+
+    @precondition(lambda self: self.world.cases)
+    @rule(data=st.data(), steps=st.lists(st.sampled_from(ONWARD), min_size=1, max_size=4))
+    def a_case_gets_on(self, data: st.DataObject, steps: list[Action]) -> None:
+        """By steps that cases usually take, so that they get to where they seldom get by chance."""
+        case = data.draw(st.sampled_from(sorted(self.world.cases)))
+        for action in steps:
+            who = [actor for actor in EVERYBODY if _may(actor, self.world.cases[case], action)]
+            if who:
+                self._ask(case, action, who[0], None, 0)
+
+    @precondition(lambda self: self.world.cases)
+    @rule(data=st.data(), unit=st.sampled_from(sorted(SITE.units)))
+    def a_unit_is_sent(self, data: st.DataObject, unit: str) -> None:
+        """Whether it can or not: what is asked for is refused where it has to be."""
+        case = data.draw(st.sampled_from(sorted(self.world.cases)))
+        self._ask(case, Dispatch(unit=unit, force=True, reason="it has to"), DISPATCHER, None, 0)
+
+    @precondition(lambda self: any(case.units for case in self.world.cases.values()))
+    @rule(data=st.data(), late=LATE)
+    def a_unit_says_how_far_it_is(self, data: st.DataObject, late: int) -> None:
+        """With offers that are there, so that cases get somewhere."""
+        at = [(case.id, offer) for case in self.world.cases.values() for offer in case.offers]
+        case, offer = data.draw(st.sampled_from(at))
+        step = data.draw(st.sampled_from(["seen", "accepted", "en_route", "on_scene", "done", "declined"]))
+        action = OfferStepped(offer=offer.number, step=step, result="mended", evidence=PROOF)
+        actor = next(one for one in EVERYBODY if one.unit == offer.unit)
+        self._ask(case, action, actor, None, late)
+
+    @rule(unit=units, status=st.sampled_from(["available", "busy", "off"]), actor=st.sampled_from(EVERYBODY))
+    def a_unit_says_whether_it_can_be_sent(self, unit: str, status: Any, actor: Actor) -> None:
+        self.world.ask(f"unit:{unit}", SetAvailability(status=status), actor)
+
+    @rule(hours=st.sampled_from([0.01, 0.5, 3, 30, 200]))
+    def time_passes(self, hours: float) -> None:
+        self.world.pass_time(hours=hours)
+
+    @precondition(lambda self: self.world.fired)
+    @rule(data=st.data())
+    def a_deadline_comes_again(self, data: st.DataObject) -> None:
+        """By another id, as nothing but a mistake could send it: it is not due any more."""
+        case, name, due_at = data.draw(st.sampled_from(sorted(self.world.fired)))
+        if name.startswith("unattended") or any(
+            (due.name, due.due_at) == (name, due_at) for due in self._due_of(CaseId(case))
+        ):
+            return
+        again = self.world.ask(case, DeadlinePassed(name=name, due_at=due_at), SYSTEM_ACTOR)
+        assert again.refusal is Refusal.TOO_LATE
+
+    @precondition(lambda self: len(self.world.cases) > 1)
+    @rule(data=st.data())
+    def merged_and_taken_apart(self, data: st.DataObject) -> None:
+        """Leaves what there was."""
+        cases = st.sampled_from(sorted(self.world.cases))
+        case, other = data.draw(st.lists(cases, min_size=2, max_size=2, unique=True))
+        before = [self.world.cases[case], self.world.cases[other]]
+        if self.world.ask(case, Merge(other=other), OPERATOR).refusal is not None:
+            return
+        if self.world.ask(case, Unmerge(other=other), OPERATOR).refusal is not None:
+            return
+        for old in before:
+            new = self.world.cases[old.id]
+            assert new.version == old.version + 2
+            changed = {
+                name
+                for name in old.__struct_fields__
+                if getattr(old, name) != getattr(new, name) and name not in ("version", "changed_at")
+            }
+            assert changed <= {"parted"}
+
+    @invariant()
+    def no_signal_is_lost_or_in_two_cases(self) -> None:
+        held = [
+            (one.source, one.id)
+            for case in self.world.cases.values()
+            if case.state is not State.MERGED
+            for one in case.members
+        ]
+        assert len(set(held)) == len(held)
+        assert self.signals <= set(held)
+        self.signals = set(held)
+
+    @invariant()
+    def no_unit_is_sent_twice(self) -> None:
+        at: dict[str, set[CaseId]] = {}
+        for case in self.world.cases.values():
+            for offer in case.offers:
+                if offer.step not in OFFER_OVER:
+                    at.setdefault(offer.unit, set()).add(case.id)
+        for name, state in self.world.units.items():
+            assert set(state.cases) == at.get(name, set())
+        for name, cases in at.items():
+            assert len(cases) <= SITE.units[name].capacity
+
+    @invariant()
+    def nothing_is_visible_to_the_accused(self) -> None:
+        for case in self.world.cases.values():
+            if case.kind is not Kind.CONDUCT:
+                continue
+            seen = Seen(areas=case.areas, agency=case.agency, accused_agency=case.accused_agency, units=case.units)
+            for actor in EVERYBODY:
+                unit = SITE.units.get(actor.unit or "")
+                if case.accused_agency in (actor.agency, None if unit is None else unit.agency):
+                    assert not may_see(actor, seen)
+
+    def _drawn(self, data: st.DataObject) -> tuple[Case, Action]:
+        """A case, and any action."""
+        cases = st.sampled_from(sorted(self.world.cases))
+        case = self.world.cases[data.draw(cases)]
+        return case, data.draw(actions(data.draw(cases), [one.id for one in case.members]))
+
+    def _ask(self, case: CaseId, action: Action, actor: Actor, version: int | None, late: int) -> None:
+        action, time = replace(action, version=version), self.world.now - timedelta(seconds=late)
+        event = self.world.command_event(action, actor, case, time=time)
+        decided = self.world.take(event)
+        if decided.refusal is None:
+            assert set(actor.roles) & PERMITS[move_of(action)].roles
+        assert self.world.take(event) == type(decided)(), "the same command twice is applied once"
+
+    def _due_of(self, case: CaseId) -> list[Any]:
+        return deadlines_of(self.world.cases[case], SITE)
+
+
+def test_anything() -> None:
+    run_state_machine_as_test(
+        Handling,
+        settings=settings(
+            max_examples=40,
+            stateful_step_count=40,
+            deadline=None,
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
+        ),
+    )
+
+
+@pytest.mark.soak
+def test_anything_for_long() -> None:
+    run_state_machine_as_test(
+        Handling,
+        settings=settings(
+            max_examples=100 * int(os.environ.get("MINUTES", "60")),
+            stateful_step_count=150,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
