@@ -42,12 +42,14 @@ _S_US = 1_000_000
 class Year(NamedTuple):
     """The working spans [start, end) of one year on the time line, in microseconds since the epoch, in order.
 
-    `before[i]` is how much of the year's working time has passed when span i begins, `total` all of it.
+    `before[i]` is how much of the year's working time has passed when span i begins, `total` all of it; `days[i]` is
+    how much of it lies in the year's day i, from 0.
     """
 
     starts: list[int]
     ends: list[int]
     before: list[int]
+    days: list[int]
     total: int
 
 
@@ -124,10 +126,11 @@ class Calendar(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, di
 
     def _laid_out(self, year: int) -> Year:
         other = self._other_days(year)
-        found = Year([], [], [], 0)
+        found = Year([], [], [], [], 0)
         worked = 0
         day = date(year, 1, 1)
         while day.year == year:
+            before = worked
             for start, end in other.get(day, self._week[day.weekday()]):
                 start_us, end_us = _moment_us(day, start, self.clock), _moment_us(day, end, self.clock)
                 # A span that a change of clocks skips as a whole has no length.
@@ -136,6 +139,7 @@ class Calendar(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, di
                     found.ends.append(end_us)
                     found.before.append(worked)
                     worked += end_us - start_us
+            found.days.append(worked - before)
             day += timedelta(days=1)
         return found._replace(total=worked)
 

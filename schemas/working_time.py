@@ -65,15 +65,14 @@ def next_midnight(calendar: Calendar, at: datetime) -> datetime:
 
 def working_days_s(calendar: Calendar, start: datetime, days: int) -> float:
     """How long the first so many working days from a local midnight on are together."""
-    worked = 0.0
+    worked = 0
     day = start.astimezone(calendar.clock).date()
     while days > 0 and day.year <= YEAR_MAX:
-        following = day + timedelta(days=1)
-        of_day = worked_between_s(calendar, calendar.midnight(day), calendar.midnight(following))
+        of_day = calendar.year(day.year).days[day.timetuple().tm_yday - 1]
         worked += of_day
         days -= of_day > 0
-        day = following
-    return worked
+        day += timedelta(days=1)
+    return worked / _S_US
 
 
 def calendar_of(site: Site, name: str) -> Calendar | None:
