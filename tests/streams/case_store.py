@@ -95,6 +95,7 @@ class Store:
         self.writer = TimescaleWriter(url, "ioc-streams", Versions(VERSION))
         self.connection = connection
         self.ends: dict[Lane, int] = {}
+        self.version = VERSION
 
     def batches(self, events: Sequence[AnyEvent]) -> list[LaneBatch]:
         """What comes off the log next, a batch a lane."""
@@ -109,7 +110,7 @@ class Store:
                 expected=Position(TOPIC_ID, self.ends.get(lane, 0)),
                 reached=Position(TOPIC_ID, self.ends.get(lane, 0) + len(arrivals)),
                 arrivals=arrivals,
-                version=VERSION,
+                version=self.version,
                 unique=lane.topic != UNITS.name,
             )
             for lane, arrivals in by_lane.items()

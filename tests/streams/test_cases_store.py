@@ -27,11 +27,22 @@ from schemas.command import (
 from schemas.event import CaseCommand, CaseStepped, Position, UnitPositioned
 from schemas.unit import UnitState
 from streams.maintenance.deadlines import pass_deadlines
-from tests.schemas.case_pack import AT
+from streams.versions import compiled
+from tests.schemas.case_pack import AT, site
 from tests.streams.case_store import Store, at, command, connect, envelope, lane_of, opened_by, opening, report
-from tests.streams.case_world import ADMINISTRATOR, AT_ROADS, DISPATCHER, LEADER, OPERATOR, SITE, UNIT
+from tests.streams.case_world import ADMINISTRATOR, AT_ROADS, DISPATCHER, LEADER, OPERATOR, PACK, SITE, UNIT
 
 MANY = 10_000
+
+RULE = """
+[[rule]]
+id = "rule"
+names = { vi = "Nhiều", en = "Many" }
+category = "other"
+kpi = "k"
+every = "minute"
+threshold = { above = 5 }
+"""
 
 
 @pytest.fixture
@@ -255,6 +266,7 @@ async def test_what_is_no_longer_due_is_taken_away(store: Store) -> None:
 
 
 async def test_a_silence_is_kept_where_alert_rules_look(store: Store) -> None:
+    store.version = compiled(1, site({**PACK, "alerts.toml": RULE}))
     action = Silence(until=at(hours=1), reason="works")
     asked = [command(f"s-{who.id}", "alert:rule", action, who) for who in (LEADER, UNIT["a"])]
     await store.take(*asked)
