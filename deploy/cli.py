@@ -12,6 +12,7 @@ import typer
 
 from deploy.audit import audit_app
 from deploy.identity_commands import passwd_command, token_command
+from deploy.person import person_app
 from deploy.repair import backfill_command, rebuild_command, redrive_command
 from deploy.replay.command import replay_command
 from deploy.settings import Settings
@@ -23,6 +24,7 @@ EXIT_NOT_RUNNING = 3  # as `systemctl status` has it
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 run_app = typer.Typer(no_args_is_help=True, help="Run one part of the centre in this process.")
 app.add_typer(run_app, name="run")
+app.add_typer(person_app, name="person")
 app.add_typer(audit_app, name="audit")
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from deploy import secret_file
 from deploy.settings import Settings
 from schemas.errors import OperatorError
-from schemas.personal import KEY_BYTES, KeyRing, parse_key_ring, write_key_ring
+from schemas.personal import KEY_BYTES, KeyRing, parse_key_ring, with_further_key, write_key_ring
 
 KEYS_FILE = "personal.keys"
 FIRST_KEY = "1"
@@ -34,6 +34,15 @@ def key_ring(settings: Settings) -> KeyRing:
             f"The keys of personal data cannot be read from {path} ({error.strerror}).",
             "Copy the file from where the centre was first started, or correct IOC_PERSONAL_KEYS.",
         ) from error
+
+
+def add_key(settings: Settings) -> str:
+    """Puts a new key on the ring, by which is sealed from the next start on. Returns its id. Raises OperatorError."""
+    key_ring(settings)
+    path = keys_path(settings)
+    text, key_id = with_further_key(secret_file.read(path).decode(), secrets.token_bytes(KEY_BYTES))
+    secret_file.write(path, text.encode())
+    return key_id
 
 
 def _made() -> bytes:

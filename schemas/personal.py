@@ -137,13 +137,7 @@ class KeyRing:
 
 def parse_key_ring(text: str) -> KeyRing:
     """Reads a file of keys. Raises OperatorError, which shows nothing of it."""
-    try:
-        file = msgspec.json.decode(text, type=_File)
-        keys = {key_id: base64.b64decode(key, validate=True) for key_id, key in file.keys.items()}
-        return KeyRing(keys, file.current, base64.b64decode(file.index, validate=True))
-    except (ValueError, RecursionError):
-        # What the decoders say may quote the text, so that the cause is left out of the traceback, too.
-        raise OperatorError("The file of keys for personal data cannot be read.", _FIX) from None
+    return KeyRing(*_read(text))
 
 
 def write_key_ring(index: bytes, keys: Mapping[str, bytes], current: str) -> str:
@@ -154,6 +148,25 @@ def write_key_ring(index: bytes, keys: Mapping[str, bytes], current: str) -> str
 
     file = _File(current=current, keys={key_id: text(key) for key_id, key in keys.items()}, index=text(index))
     return msgspec.json.format(msgspec.json.encode(file), indent=2).decode() + "\n"
+
+
+def with_further_key(text: str, key: bytes) -> tuple[str, str]:
+    """The text of a ring on which this key is the current one, and the key's id. Raises OperatorError."""
+    keys, _, index = _read(text)
+    key_id = str(1 + max((int(one) for one in keys if one.isascii() and one.isdecimal()), default=0))
+    return write_key_ring(index, {**keys, key_id: key}, key_id), key_id
+
+
+def _read(text: str) -> tuple[dict[str, bytes], str, bytes]:
+    try:
+        file = msgspec.json.decode(text, type=_File)
+        keys = {key_id: base64.b64decode(key, validate=True) for key_id, key in file.keys.items()}
+        index = base64.b64decode(file.index, validate=True)
+        KeyRing(keys, file.current, index)
+    except (ValueError, RecursionError):
+        # What the decoders say may quote the text, so that the cause is left out of the traceback, too.
+        raise OperatorError("The file of keys for personal data cannot be read.", _FIX) from None
+    return keys, file.current, index
 
 
 def encrypt(key: bytes, plain: bytes, about: str) -> bytes:
