@@ -1,6 +1,8 @@
 """Can the shipped site packs handle what they open cases for?"""
 
+import re
 import unicodedata
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -10,18 +12,19 @@ from msgspec.structs import replace
 
 from deploy.site import load_site
 from schemas.area_id import AreaId
-from schemas.calendar import CALENDAR_FILE
+from schemas.calendar import CALENDAR_FILE, parse_calendars
 from schemas.case import Case, CaseId, ClockName, Kind, State
 from schemas.category import CASES_FILE, Category, supervising_agency
-from schemas.clock_plan import CLOCKS_FILE
-from schemas.dispatch_plan import AWAITED, DISPATCH_FILE
+from schemas.clock_plan import CLOCKS_FILE, parse_clocks
+from schemas.dispatch_plan import AWAITED, DISPATCH_FILE, parse_dispatch
 from schemas.dispatching import suggest
 from schemas.site import Site
-from schemas.unit import UNITS_FILE
+from schemas.unit import UNITS_FILE, parse_units
 from schemas.working_time import after_working_s
 from streams.core.clock import start_clocks
 
-SITES = Path(__file__).parents[2] / "deploy" / "sites"
+ROOT = Path(__file__).parents[2]
+SITES = ROOT / "deploy" / "sites"
 HANOI = ZoneInfo("Asia/Ho_Chi_Minh")
 
 PACKS = {"vietnam": load_site(SITES / "vietnam"), "boston": load_site(SITES / "boston")}
@@ -146,3 +149,22 @@ def category_of(id_: str) -> Category:
     rules = PACKS["vietnam"].cases
     assert rules is not None
     return rules.of(id_)
+
+
+@pytest.mark.parametrize(
+    ("page", "parse"),
+    [
+        pytest.param("clocks.md", parse_calendars, id="calendar"),
+        pytest.param("clocks.md", parse_clocks, id="clock"),
+        pytest.param("dispatch.md", parse_units, id="unit"),
+        pytest.param("dispatch.md", parse_dispatch, id="escalation"),
+    ],
+)
+def test_examples_in_the_documents_are_right(
+    page: str, parse: Callable[[str], object], request: pytest.FixtureRequest
+) -> None:
+    """What is copied from a page is read as it stands."""
+    table = f"[[{request.node.callspec.id}]]"
+    examples = re.findall(r"^```toml\n(.*?)^```", (ROOT / "docs" / page).read_text(), re.DOTALL | re.MULTILINE)
+    (example,) = (one for one in examples if table in one)
+    assert parse(example)
