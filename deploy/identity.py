@@ -12,12 +12,13 @@ from starlette.routing import Mount
 from deploy import secret_file
 from deploy.issuer import app as issuer_app
 from deploy.issuer.app import IssuerConfig, create_issuer
+from deploy.issuer.demo import demo_passwords
 from deploy.issuer.passwords import Passwords
 from deploy.issuer.signing import ACCESS_TYPE, KeyRing, access_claims
 from deploy.local.centre import ANY_HOST
 from deploy.oidc_client import OidcClient, local_http
 from deploy.settings import Settings
-from deploy.site import load_site
+from deploy.site import SHIPPED, load_site
 from schemas.errors import OperatorError
 from schemas.identity import Person
 from schemas.site import Site
@@ -108,6 +109,24 @@ def set_password(settings: Settings, person: str, password: str) -> None:
     """Sets a person's password for the local issuer. Raises OperatorError."""
     _declared(settings, person)
     Passwords(secrets_folder(settings)).set(person, password)
+
+
+def sign_in_lines(settings: Settings, origin: str) -> list[str]:
+    """What a person who starts a centre has to know about signing in. Raises OperatorError, SiteError."""
+    people = load_site(settings.site).people
+    if not people:
+        return ["No sign-in: whoever reaches it may do everything, for the site pack declares no people."]
+    if settings.oidc_issuer is not None:
+        return [f"Sign in at {origin}/signin, with {settings.oidc_issuer}"]
+    if settings.site.parent != SHIPPED:
+        return [f"Sign in at {origin}/signin; `ioc passwd PERSON` sets a password."]
+    passwords = demo_passwords(secrets_folder(settings), list(people))
+    width = max(map(len, people))
+    rows = [
+        f"  {id_.ljust(width)}  {passwords.get(id_, '(set by `ioc passwd`)').ljust(12)}  {', '.join(person.roles)}"
+        for id_, person in people.items()
+    ]
+    return [f"Sign in at {origin}/signin as one of these examples:", *rows]
 
 
 def _declared(settings: Settings, person: str) -> Person:

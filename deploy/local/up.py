@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from deploy import identity
 from deploy.local import centre, progress
 from deploy.local.errors import OperatorError, ServiceError
 from deploy.local.run_record import RunRecord
@@ -34,9 +35,15 @@ def attached(
         progress.say(f"Data in {settings.data_dir}, site {settings.site.name}")
         whole = centre.of(settings, chosen, environ, demo=demo, command=command)
         supervisor = Supervisor(record, whole.units, whole.addresses, progress.say)
-        supervisor.run(
-            lambda: progress.say(f"The centre is up ({time.monotonic() - started_s:.1f} s). Ctrl-C stops it.")
-        )
+        public_url = settings.public_url or whole.addresses["board"].rstrip("/")
+        sign_ins = identity.sign_in_lines(settings, public_url)
+
+        def ready() -> None:
+            for line in sign_ins:
+                progress.say(line)
+            progress.say(f"The centre is up ({time.monotonic() - started_s:.1f} s). Ctrl-C stops it.")
+
+        supervisor.run(ready)
     finally:
         record.release()
 
@@ -54,7 +61,9 @@ def detached(
         return None
     log = settings.data_dir / "log" / "up.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as output:
+    # It shows the demo's sign-ins, as the terminal would.
+    log.unlink(missing_ok=True)
+    with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as output:
         process = subprocess.Popen(
             [*command, "up", "--demo" if demo else "--no-demo"],
             env=dict(environ),

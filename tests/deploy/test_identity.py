@@ -11,13 +11,15 @@ from pathlib import Path
 import pytest
 
 from deploy import secret_file
-from deploy.identity import ADDRESS_FILE, identity_of, secrets_folder
+from deploy.identity import ADDRESS_FILE, identity_of, secrets_folder, sign_in_lines
+from deploy.issuer.demo import demo_passwords
 from deploy.issuer.passwords import FILE, PASSWORD_CHARS_MIN, Passwords
 from deploy.issuer.signing import KEY_FILE, OLD_KEY_FILE, KeyRing
 from deploy.settings import SettingError, Settings
-from deploy.site import load_site
+from deploy.site import SHIPPED, load_site
 from deploy.site_folder import SiteFolder
 from schemas.errors import OperatorError, SiteError
+from schemas.identity import NOT_STAFF, Role
 from schemas.site import parse_site
 from schemas.token import keys_of, verify
 from tests.schemas.case_pack import FILES
@@ -231,3 +233,29 @@ def test_a_pack_does_not_lose_its_people_while_it_runs(environ: dict[str, str]) 
     (folder / "people.toml").write_text("")
     with pytest.raises(SiteError, match="`person` is missing"):
         load_site(folder)
+
+
+def test_examples_can_be_tried_at_once_and_stay_so(tmp_path: Path) -> None:
+    first = demo_passwords(tmp_path, ["an", "binh"], CHEAP_N)
+    passwords = Passwords(tmp_path, CHEAP_N)
+    assert all(passwords.matches(person, password) for person, password in first.items())
+    assert len(set(first.values())) == 2
+    assert mode(tmp_path / "demo-sign-ins.json") == 0o600
+    passwords.set("an", "one of my own")
+    later = demo_passwords(tmp_path, ["an", "binh", "chi"], CHEAP_N)
+    assert set(later) == {"binh", "chi"}
+    assert later["binh"] == first["binh"]
+    assert passwords.matches("an", "one of my own")
+
+
+def test_whoever_starts_a_centre_is_told_how_to_sign_in(environ: dict[str, str], tmp_path: Path) -> None:
+    settings = Settings.from_env(environ)
+    assert sign_in_lines(settings, "http://c") == ["Sign in at http://c/signin; `ioc passwd PERSON` sets a password."]
+    assert not secrets_folder(settings).exists()
+    (tmp_path / "site" / "people.toml").unlink()
+    assert "No sign-in" in sign_in_lines(settings, "http://c")[0]
+
+
+def test_the_shipped_example_has_somebody_of_each_role() -> None:
+    people = load_site(SHIPPED / "vietnam").people
+    assert {role for person in people.values() for role in person.roles} == set(Role) - set(NOT_STAFF)
