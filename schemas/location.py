@@ -51,8 +51,8 @@ class Located(NamedTuple):
     list_id: str
 
 
-class _Outside(InvalidEvent):
-    """A place on earth, but not in this site."""
+class _NotWithin(InvalidEvent):
+    """Nothing says where it happened, or a place on earth that is not in this site."""
 
 
 class Locator:
@@ -75,14 +75,12 @@ class Locator:
         A command or a unit's position without a code need not say where, or may lie outside: all that is certain of
         it is the site, its root.
         """
-        if event.area is None and isinstance(event, _ROAMING) and event.area_list is None:
-            if event.place is None:
+        try:
+            return self.strictly(event)
+        except _NotWithin:
+            if isinstance(event, _ROAMING):
                 return self._everywhere
-            try:
-                return self._by_its_place(event, parse_geo(event.place))
-            except _Outside:
-                return self._everywhere
-        return self.strictly(event)
+            raise
 
     def strictly(self, event: Event) -> Located:
         """The same for an event whose place has to be known, whatever its type."""
@@ -101,7 +99,7 @@ class Locator:
             return self._by_its_code(event, event.area)
         if event.place is not None:
             return self._by_its_place(event, parse_geo(event.place))
-        raise InvalidEvent(
+        raise _NotWithin(
             "area",
             Reason.MISSING_FIELD,
             "nothing says where it happened",
@@ -123,7 +121,7 @@ class Locator:
         map_ = self._maps[list_id] if self._maps[list_id].is_drawn else self._maps[self._lists[0]]
         located = map_.locate(place)
         if located is None:
-            raise _Outside(
+            raise _NotWithin(
                 "place",
                 Reason.UNKNOWN_PLACE,
                 f"the place ({place.lat}, {place.lon}) lies outside of this site",

@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 
 from schemas import codec
-from schemas.admission import check_event
+from schemas.admission import check_event, check_sent
+from schemas.command import Accept, Actor, Command
 from schemas.errors import InvalidEvent, Reason
-from schemas.event import EVENT_TYPES
+from schemas.event import EVENT_TYPES, INTERNAL, SENT_TYPES, CaseCommand, type_of
 from schemas.topics import Dedupe, topic_of
 from tests.schemas.test_codec import GOOD, raw
 
@@ -86,3 +87,20 @@ def test_a_period_may_begin_where_the_day_begins_first() -> None:
     check_event(observed, observed.time.timestamp(), 0)
     with pytest.raises(InvalidEvent, match="future_time"):
         check_event(observed, observed.time.timestamp() - 1, 1 - 0.001)
+
+
+def test_a_sender_gives_no_commands_as_events() -> None:
+    command = CaseCommand(
+        specversion="1.0",
+        id="1",
+        source="person:boss",
+        time=codec.decode(raw()).time,
+        data=Command(do=Accept(), actor=Actor(id="boss", roles=("administrator",))),
+    )
+    with pytest.raises(InvalidEvent) as caught:
+        check_sent(command)
+    assert (caught.value.field, caught.value.reason) == ("type", Reason.INTERNAL_TYPE)
+    assert "/v1/commands" in caught.value.fix
+    check_sent(codec.decode(raw()))
+    assert type_of(command) not in SENT_TYPES
+    assert len(SENT_TYPES) == len(EVENT_TYPES) - len(INTERNAL)

@@ -327,3 +327,22 @@ class TestClosingCuts:
         late = at_time(begin_s - 3600, id="late", supersedes="early")
         log = [late, at_time(begin_s, id="1"), at_time(begin_s, id="2", **attributes), at_time(begin_s, id="3")]
         assert self.cuts(log, step_ms=0) == found
+
+
+def test_a_command_is_read_without_a_place_and_a_unit_wherever_it_is() -> None:
+    command = {"do": {"action": "accept"}, "actor": {"id": "a", "roles": ["operator"]}}
+    values = [
+        raw("ioc.case.command.v1", id="1", area=None, subject="mfrggzdfmztwq2lk", data=command),
+        raw("ioc.unit.position.v1", id="2", area=None, place="geo:48.2,16.4", data={"unit": "u"}),
+        raw("ioc.case.command.v1", id="3", area="0101", subject="mfrggzdfmztwq2lk", data=command),
+        raw("ioc.case.command.v1", id="4", area="9999", subject="mfrggzdfmztwq2lk", data=command),
+        # No place on earth is no place of a unit.
+        raw("ioc.unit.position.v1", id="5", area=None, place="geo:91,0", data={"unit": "u"}),
+    ]
+    reading = READER.read("t", 0, batch(values).records)
+    assert [(one.event.id, one.area, one.how) for one in reading.arrivals] == [
+        ("1", SITE.areas.root.id, How.CERTAIN),
+        ("2", SITE.areas.root.id, How.CERTAIN),
+        ("3", "0101", How.CODE),
+    ]
+    assert [letter.reason for letter in reading.dead] == [Reason.UNKNOWN_AREA, Reason.UNKNOWN_PLACE]
