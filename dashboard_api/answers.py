@@ -6,11 +6,14 @@ Everything is read in one transaction that sees one moment, and the position is 
 from datetime import datetime, timedelta
 
 from dashboard_api import events, series, sources
+from dashboard_api.cases import Order, read_list
+from dashboard_api.commands import outcome_text, read_decided
 from dashboard_api.config import Bounds, DashboardConfig
 from dashboard_api.database import Database, Reader
+from dashboard_api.live_cases import case_text, read_live_units
 from dashboard_api.messages import series_text, value_text
 from dashboard_api.position import Position
-from dashboard_api.session import ReadRequest, Resumption, Snapshot, SnapshotReason
+from dashboard_api.session import Handling, ReadRequest, Resumption, Rights, Snapshot, SnapshotReason
 from dashboard_api.statements import load_statements
 from dashboard_api.subscription import Subscription
 from dashboard_api.touched import AHEAD_S, Change, Wanted, decode_touched, oldest_shown_s, touched_points
@@ -30,13 +33,13 @@ async def answer(database: Database, request: ReadRequest, config: DashboardConf
         if subscription.position is not None and reason is None:
             reason = await _why_not(reader, subscription.position, horizon, config.bounds)
             if reason is None:
-                resumed = await _resume(reader, subscription, horizon, config, now)
+                resumed = await _resume(reader, subscription, request.rights, horizon, config, now)
                 if isinstance(resumed, SnapshotReason):
                     reason = resumed
                 else:
                     found = resumed
         if found is None:
-            found = await _snapshot(reader, subscription, horizon, reason, config, now)
+            found = await _snapshot(reader, subscription, request.rights, horizon, reason, config, now)
         await reader.execute("COMMIT")
     return found
 
@@ -63,7 +66,12 @@ async def _why_not(reader: Reader, position: Position, horizon: Position, bounds
 
 
 async def _resume(
-    reader: Reader, subscription: Subscription, horizon: Position, config: DashboardConfig, now: datetime
+    reader: Reader,
+    subscription: Subscription,
+    rights: Rights,
+    horizon: Position,
+    config: DashboardConfig,
+    now: datetime,
 ) -> Resumption | SnapshotReason:
     after, site, bounds = subscription.position, config.site, config.bounds
     assert after is not None
@@ -90,7 +98,11 @@ async def _resume(
     skipped = 0
     if subscription.events:
         new, skipped = await events.read_between(reader, after, horizon, site.areas, bounds.events_max)
-        inside = [event.text for event in new if not set(subscription.areas).isdisjoint(event.path)]
+        inside = [
+            event.text
+            for event in new
+            if not set(subscription.areas).isdisjoint(event.path) and event.is_for(rights.actor)
+        ]
         shown = inside[-subscription.events :]
         skipped += len(inside) - len(shown)
     heard = {source for change in changes if change.touched for source in change.touched.sources}
@@ -102,12 +114,44 @@ async def _resume(
         sources=list((await sources.read_some(reader, site, heard, now)).values())
         if subscription.sources and heard
         else [],
+        handling=await _handling(reader, subscription, rights, config, now, (after, horizon)),
+    )
+
+
+async def _handling(
+    reader: Reader,
+    subscription: Subscription,
+    rights: Rights,
+    config: DashboardConfig,
+    now: datetime,
+    since: tuple[Position, Position] | None,
+) -> Handling:
+    """The cases and units that the client shows, whole; and what became of its own commands in (`since`]."""
+    site, bounds = config.site, config.bounds
+    cases: list[tuple[str, str]] | None = None
+    has_more = False
+    if subscription.cases is not None:
+        found = await read_list(reader, rights.actor, subscription.cases, Order.DUE, None, bounds.cases_max + 1)
+        has_more = len(found) > bounds.cases_max
+        cases = [(case.id, case_text(site, case)) for case in found[: bounds.cases_max]]
+    units = await read_live_units(reader, site, rights.units, now) if subscription.units else None
+    decided = (
+        await read_decided(reader, *since, [rights.source], bounds.decided_max)
+        if since is not None and subscription.commands
+        else []
+    )
+    return Handling(
+        cases=cases,
+        has_more=has_more,
+        units=None if units is None else list(units.values()),
+        outcomes=[outcome_text(outcome) for _, outcome in decided],
     )
 
 
 async def _snapshot(
     reader: Reader,
     subscription: Subscription,
+    rights: Rights,
     horizon: Position,
     reason: SnapshotReason | None,
     config: DashboardConfig,
@@ -126,6 +170,7 @@ async def _snapshot(
         minutes = await series.read_last_minutes(reader, site, kpis, areas, now_s, ahead_s)
     listed = await events.read_recent(
         reader,
+        rights.actor,
         horizon.epoch,
         events.EventFilter(areas=events.descendants(site.areas, areas)),
         None,
@@ -141,4 +186,5 @@ async def _snapshot(
         ],
         events=[event.text for event in reversed(listed)],
         sources=[sources.source_text(state) for state in states],
+        handling=await _handling(reader, subscription, rights, config, now, None),
     )

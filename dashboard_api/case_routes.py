@@ -43,7 +43,6 @@ from dashboard_api.cases import (
 from dashboard_api.commands import WAIT_MAX_S, Outcome, Waiting, source_of
 from dashboard_api.config import DashboardConfig
 from dashboard_api.database import Database, Reader
-from dashboard_api.events import descendants
 from dashboard_api.export import Cell, Column, Format, Kind, Sheet, format_of, reply
 from dashboard_api.guard import SIGN_IN, SignedIn, Viewer, require
 from dashboard_api.position import parse_position
@@ -53,6 +52,7 @@ from dashboard_api.rest import NoQuery, Word, described
 from dashboard_api.subscription import area_of
 from dashboard_api.track import TrackView, citizen, read_track, tracking_hash
 from dashboard_api.units import UnitView, may_see_unit, read_states, unit_view
+from dashboard_api.within import descendants
 from schemas.case import CaseId, Severity, State
 from schemas.case import Kind as CaseKind
 from schemas.dispatching import suggest
@@ -153,9 +153,7 @@ class ProposalsQuery(BaseModel):
     """Which pairs."""
 
     model_config = ConfigDict(extra="forbid")
-    state: Annotated[Word, Field(description="`proposed`, `merged` or `dismissed`.")] = (
-        "proposed"
-    )
+    state: Annotated[Word, Field(description="`proposed`, `merged` or `dismissed`.")] = "proposed"
     case: Annotated[Word | None, Field(description="Pairs that this case is one of.")] = None
     limit: Annotated[int, Field(ge=1, le=500)] = LIMIT
     before: Annotated[Annotated[str, Field(min_length=1, max_length=1024)] | None, Field()] = None

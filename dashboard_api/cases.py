@@ -11,15 +11,15 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 import msgspec
-from msgspec import Struct
 
+from dashboard_api.case_filter import Box as Box
+from dashboard_api.case_filter import CaseFilter as CaseFilter
 from dashboard_api.case_view import ProposalView
 from dashboard_api.database import Reader
 from dashboard_api.refusal import RefusalReason, Refused
-from dashboard_api.scope import parameters, scoped_statements
-from schemas.case import Case, CaseId, ClockName, Entry, Kind, Severity, State
+from dashboard_api.scope import parameters, scoped_statements, seen_of
+from schemas.case import Case, CaseId, ClockName, Entry, Severity
 from schemas.command import Actor
-from schemas.event import AreaId
 from schemas.identity import Seen
 from schemas.site import Site
 from schemas.working_time import worked_s
@@ -51,57 +51,6 @@ class Order(StrEnum):
 _LISTS = {order: _SQL[f"list_{order}"].replace("{wanted}", _SQL["wanted"]) for order in Order}
 _COUNT = _SQL["count_cases"].replace("{wanted}", _SQL["wanted"])
 _RANKS = {Severity.CRITICAL: 1, Severity.MAJOR: 2, Severity.MINOR: 3, Severity.INFO: 4}
-
-
-class Box(NamedTuple):
-    """A rectangle of degrees, its edges included. It does not cross the 180th meridian."""
-
-    south: float
-    west: float
-    north: float
-    east: float
-
-
-class CaseFilter(Struct, frozen=True, kw_only=True):
-    """Which cases a list shows; None takes all. `areas` are exact ids, descendants included by whoever asks.
-
-    `since_xid`      only what transactions after this one changed
-    `changed_after`  only what changed after this moment
-    """
-
-    states: tuple[State, ...] | None = None
-    open: bool | None = None
-    kinds: tuple[Kind, ...] | None = None
-    categories: tuple[str, ...] | None = None
-    severities: tuple[Severity, ...] | None = None
-    areas: frozenset[AreaId] | None = None
-    agency: str | None = None
-    unit: str | None = None
-    due_before: datetime | None = None
-    words: str | None = None
-    box: Box | None = None
-    since_xid: int | None = None
-    changed_after: datetime | None = None
-    exercise: bool = False
-
-    def takes(self, case: Case) -> bool:
-        """Whether the case is one of them, as far as that does not need the database."""
-        if case.exercise is not self.exercise:
-            return False
-        if self.open is not None and case.is_open is not self.open:
-            return False
-        chosen = (
-            (self.states, case.state),
-            (self.kinds, case.kind),
-            (self.categories, case.category),
-            (self.severities, case.severity),
-            (self.areas, case.area),
-        )
-        if any(some is not None and one not in some for some, one in chosen):
-            return False
-        if self.agency is not None and case.agency != self.agency:
-            return False
-        return self.unit is None or self.unit in case.units
 
 
 class CaseCursor(NamedTuple):
@@ -205,18 +154,6 @@ async def read_some(reader: Reader, ids: Iterable[str]) -> dict[CaseId, SeenCase
     """These cases, each with what decides who may see it. Whoever shows them asks `may_see` for each reader."""
     rows = await reader.fetch(_SQL["read_some"], sorted(ids))
     return {row["id"]: SeenCase(_cases.decode(row["body"]), seen_of(row)) for row in rows}
-
-
-# asyncpg's records have no column types.
-def seen_of(row: Any) -> Seen:  # noqa: ANN401
-    """What decides who may see the case of a row."""
-    return Seen(
-        areas=row["areas"],
-        agency=row["agency"],
-        accused_agency=row["accused_agency"],
-        units=row["units"],
-        tracking=row["tracking"],
-    )
 
 
 def unknown_case() -> Refused:

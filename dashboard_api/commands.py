@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, Literal
 
+import msgspec
 from msgspec import Struct
 
 from dashboard_api import metrics
@@ -76,6 +77,11 @@ async def read_decided(
     """What was decided in (after, through] of these sources' commands, each with its transaction; at most `limit`."""
     rows = await reader.fetch(_SQL["decided_between"], str(after.xid), str(through.xid), sorted(sources), limit)
     return [(row["xid"], _outcome(row)) for row in rows]
+
+
+def outcome_text(outcome: Outcome) -> str:
+    """An outcome as the live feed tells it."""
+    return msgspec.json.encode(outcome).decode()
 
 
 class Waiting:

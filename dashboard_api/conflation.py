@@ -1,7 +1,7 @@
 """What has a client still to be told, when it cannot be told at once?
 
-The newest value of each bucket, the newest events of its list, and the newest word on each source: as much as its
-board shows and no more, however long it keeps us waiting.
+The newest value of each bucket, the newest events of its list, and the newest word on each source, case and unit: as
+much as its board shows and no more, however long it keeps us waiting.
 """
 
 from collections import deque
@@ -10,16 +10,31 @@ from datetime import datetime
 from msgspec import Struct
 
 from dashboard_api.touched import Point
+from schemas.command import Actor
 from schemas.event import AreaId
+from schemas.identity import Seen, may_see
+
+OUTCOMES_MAX = 200
+"""Outcomes that wait for one client. `GET /v1/commands/{id}` has every one."""
 
 
 class NewEvent(Struct, frozen=True):
-    """An event on the feed, serialised. `path` is its area and all that it lies or may lie in."""
+    """An event on the feed, serialised. `path` is its area and all that it lies or may lie in.
+
+    `seen`        what decides who may see its case, and so the event; None where it has none
+    `is_command`  one without a case is for nobody
+    """
 
     xid: int
     path: tuple[AreaId, ...]
     text: str
     received_at: datetime
+    is_command: bool = False
+    seen: Seen | None = None
+
+    def is_for(self, actor: Actor) -> bool:
+        """Whether somebody may see it."""
+        return not self.is_command if self.seen is None else may_see(actor, self.seen)
 
 
 class Flush(Struct, frozen=True, kw_only=True):
@@ -30,6 +45,11 @@ class Flush(Struct, frozen=True, kw_only=True):
     events_skipped: int
     sources: list[str]
     committed_at: datetime | None
+    cases: list[str] = []
+    cases_gone: list[str] = []
+    has_more_cases: bool = False
+    units: list[str] = []
+    outcomes: list[str] = []
 
 
 class Pending:
@@ -42,12 +62,17 @@ class Pending:
         self._events: deque[NewEvent] = deque(maxlen=events_max)
         self._skipped = 0
         self._commits: dict[int, datetime] = {}
+        # Of a case that is no longer shown there is no text.
+        self._cases: dict[str, tuple[int, str | None]] = {}
+        self._has_more_cases = False
+        self._units: dict[str, tuple[int, str]] = {}
+        self._outcomes: deque[tuple[int, str]] = deque(maxlen=OUTCOMES_MAX)
 
     def __bool__(self) -> bool:
-        return bool(self._values or self._events or self._sources)
+        return bool(len(self) or self._has_more_cases)
 
     def __len__(self) -> int:
-        return len(self._values) + len(self._events) + len(self._sources)
+        return sum(map(len, (self._values, self._events, self._sources, self._cases, self._units, self._outcomes)))
 
     def put_value(self, point: Point, xid: int, text: str) -> None:
         """A bucket's new value, as of `xid`."""
@@ -57,6 +82,23 @@ class Pending:
     def put_source(self, source: str, xid: int, text: str) -> None:
         """The new word on a source, as of `xid`."""
         self._sources[source] = (xid, text)
+
+    def put_case(self, id_: str, xid: int, text: str | None) -> None:
+        """A case's new state, as of `xid`; None: it is no longer among those that the client shows."""
+        self.replaced += id_ in self._cases
+        self._cases[id_] = (xid, text)
+
+    def note_more_cases(self) -> None:
+        """There is a case for which the client's list has no room."""
+        self._has_more_cases = True
+
+    def put_unit(self, unit: str, xid: int, text: str) -> None:
+        """A unit's new state, as of `xid`."""
+        self._units[unit] = (xid, text)
+
+    def put_outcome(self, xid: int, text: str) -> None:
+        """What became of a command of the client's own. Of more than OUTCOMES_MAX the newest stay."""
+        self._outcomes.append((xid, text))
 
     def put_event(self, event: NewEvent) -> None:
         """A new event. Beyond the list's length the oldest waiting one makes room, and is counted."""
@@ -77,6 +119,9 @@ class Pending:
         """Forgets what a snapshot as of `xid` holds already."""
         self._values = {point: entry for point, entry in self._values.items() if entry[0] > xid}
         self._sources = {source: entry for source, entry in self._sources.items() if entry[0] > xid}
+        self._cases = {id_: entry for id_, entry in self._cases.items() if entry[0] > xid}
+        self._units = {unit: entry for unit, entry in self._units.items() if entry[0] > xid}
+        self._outcomes = deque((entry for entry in self._outcomes if entry[0] > xid), maxlen=OUTCOMES_MAX)
         self._commits = {at: committed_at for at, committed_at in self._commits.items() if at > xid}
         kept = [event for event in self._events if event.xid > xid]
         if len(kept) < len(self._events):
@@ -92,11 +137,20 @@ class Pending:
             events_skipped=self._skipped,
             sources=[text for _, text in self._sources.values()],
             committed_at=min(self._commits.values(), default=None),
+            cases=[text for _, text in self._cases.values() if text is not None],
+            cases_gone=[id_ for id_, (_, text) in self._cases.items() if text is None],
+            has_more_cases=self._has_more_cases,
+            units=[text for _, text in self._units.values()],
+            outcomes=[text for _, text in self._outcomes],
         )
         self._values.clear()
         self._sources.clear()
         self._events.clear()
         self._commits.clear()
+        self._cases.clear()
+        self._has_more_cases = False
+        self._units.clear()
+        self._outcomes.clear()
         self._skipped = 0
         self.replaced = 0
         return flush

@@ -16,11 +16,12 @@ from dashboard_api.bucket import Bucket
 from dashboard_api.database import Reader
 from dashboard_api.export import Cell, Column, Kind, Sheet
 from dashboard_api.refusal import RefusalReason, Refused
+from dashboard_api.scope import parameters, scoped_statements
 from dashboard_api.spans import BEGINNING_S, Span, back
-from dashboard_api.statements import load_statements
 from dashboard_api.values import Part, Reach, parts_of
 from schemas.area import AreaTree
 from schemas.codec import decode_plain
+from schemas.command import Actor
 from schemas.event import EVENT_TYPES, AnyEvent, AreaId
 from schemas.kpi import ALL_DIM, Base, Kpi, Measure, filter_of
 from schemas.site import Site
@@ -41,7 +42,7 @@ ENVELOPE = frozenset({"source", "subject"})
 _TOPICS: Mapping[str, Topic] = {
     name: topic for name, cls in EVENT_TYPES.items() for topic in INPUTS if cls in topic.types
 }
-_SQL = load_statements("drill")
+_SQL = scoped_statements("drill")
 
 
 class Counted(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -203,6 +204,7 @@ def uncertain(site: Site, area: AreaId) -> list[str]:
 
 async def read_page(
     reader: Reader,
+    actor: Actor,
     site: Site,
     kpi: Kpi,
     roles: Sequence[Role],
@@ -211,12 +213,12 @@ async def read_page(
     before: Cursor | None,
     limit: int,
 ) -> Page:
-    """At most `limit` events of these parts, the newest first, with bounded work.
+    """At most `limit` events of these parts that the actor may see, the newest first, with bounded work.
 
     Of a KPI that keeps what was true last, all events of the span have to be looked at. Raises Refused where these
     are more than SCAN_MAX.
     """
-    asked = _Asked(roles, areas, where, len(site.areas))
+    asked = _Asked(actor, roles, areas, where, len(site.areas))
     if all(role.base.measure is not Measure.LATEST for role in roles):
         return await asked.page(reader, before, limit)
     found, scanned = await asked.all(reader, kpi)
@@ -230,7 +232,10 @@ async def read_page(
 class _Asked:
     """One question, compiled."""
 
-    def __init__(self, roles: Sequence[Role], areas: set[AreaId], where: Mapping[str, str], area_count: int) -> None:
+    def __init__(
+        self, actor: Actor, roles: Sequence[Role], areas: set[AreaId], where: Mapping[str, str], area_count: int
+    ) -> None:
+        self._scope = parameters(actor)
         self._areas = areas
         # Most of all areas are no help to the database; they are told apart here.
         self._listed = None if 2 * len(areas) > area_count else sorted(areas)
@@ -281,6 +286,7 @@ class _Asked:
     async def _read(self, reader: Reader, cursor: Cursor, chunk: int) -> Sequence[Any]:
         return await reader.fetch(
             _SQL["read_behind"],
+            *self._scope,
             list(self._spans),
             [datetime.fromtimestamp(span.start_s, UTC) for span in self._spans.values()],
             [datetime.fromtimestamp(span.end_s, UTC) for span in self._spans.values()],

@@ -8,11 +8,14 @@ from dashboard_api.conflation import NewEvent
 from dashboard_api.database import Reader
 from dashboard_api.messages import event_text
 from dashboard_api.position import Position
-from dashboard_api.statements import load_statements
+from dashboard_api.scope import parameters, scoped_statements, seen_of
+from dashboard_api.within import descendants as descendants
 from schemas.area import AreaTree
+from schemas.command import Actor
 from schemas.event import AreaId
+from schemas.identity import Role
 
-_SQL = load_statements("events")
+_SQL = scoped_statements("events")
 
 
 class EventCursor(Struct, frozen=True):
@@ -39,21 +42,15 @@ class ListedEvent(Struct, frozen=True):
     cursor: EventCursor
 
 
-def descendants(tree: AreaTree, areas: Collection[AreaId]) -> list[AreaId] | None:
-    """These areas and all that lie or may lie in them; None when that is everything, an unknown area's events too."""
-    if tree.root.id in areas:
-        return None
-    return [area.id for area in tree if not set(areas).isdisjoint(tree.touched_by(area.id))]
-
-
 async def read_recent(
-    reader: Reader, epoch: int, wanted: EventFilter, before: EventCursor | None, limit: int
+    reader: Reader, actor: Actor, epoch: int, wanted: EventFilter, before: EventCursor | None, limit: int
 ) -> list[ListedEvent]:
-    """At most `limit` events, the newest committed first."""
+    """At most `limit` events that the actor may see, the newest committed first."""
     if limit == 0:
         return []
     rows = await reader.fetch(
         _SQL["read_recent"],
+        *parameters(actor),
         str(before.xid) if before else None,
         before.source if before else None,
         before.id if before else None,
@@ -75,7 +72,11 @@ async def read_recent(
 async def read_between(
     reader: Reader, after: Position, through: Position, tree: AreaTree, limit: int
 ) -> tuple[list[NewEvent], int]:
-    """The newest events of the transactions in (after, through], oldest first, and how many older are left out."""
+    """The newest events of the transactions in (after, through], oldest first, and how many older are left out.
+
+    They are for several readers: each is shown what `NewEvent.is_for` says. What is left out is counted as somebody
+    who may see every agency's cases would, so that complaints about officials are not in the count.
+    """
     rows = await reader.fetch(_SQL["read_between"], str(after.xid), str(through.xid), limit)
     events = [
         NewEvent(
@@ -83,10 +84,13 @@ async def read_between(
             tree.touched_by(row["area"]) if row["area"] in tree else (tree.root.id,),
             event_text(row["body"], row["committed_at"], Position(through.epoch, row["xid"])),
             row["received_at"],
+            row["is_command"],
+            None if row["case_id"] is None else seen_of(row),
         )
         for row in reversed(rows)
     ]
     if len(rows) < limit:
         return events, 0
-    total = await reader.fetchval(_SQL["count_between"], str(after.xid), str(through.xid))
-    return events, int(total) - len(rows)
+    anybody = Actor(id="anybody", roles=(Role.OPERATOR.value,), sees_all=True, areas=tuple(tree.ids))
+    total = await reader.fetchval(_SQL["count_between"], *parameters(anybody), str(after.xid), str(through.xid))
+    return events, int(total) - sum(event.is_for(anybody) for event in events)

@@ -13,9 +13,11 @@ import asyncpg
 
 from dashboard_api import events, metrics, series, sources, workers
 from dashboard_api.answers import is_kept, read_horizon
+from dashboard_api.commands import outcome_text, read_decided
 from dashboard_api.config import DashboardConfig
 from dashboard_api.database import AWAY_ERRORS, Connection, Database
 from dashboard_api.hub import Batch, Hub
+from dashboard_api.live_cases import read_live_cases, read_live_units
 from dashboard_api.messages import FeedState, StreamsState, value_text
 from dashboard_api.pace import GAP_MIN_S, gap_s
 from dashboard_api.position import Position
@@ -196,6 +198,9 @@ class Feed:
             else ([], 0)
         )
         heard = {source for t in touched for source in t.sources} if wanted.sources else set[str]()
+        changed = {id_ for t in touched for id_ in t.cases} if wanted.cases else set[str]()
+        moved = {unit for t in touched for unit in t.units} if wanted.units else set[str]()
+        is_decided = bool(wanted.commands_of) and any(t.commands for t in touched)
         return Batch(
             position=through,
             values={
@@ -206,6 +211,16 @@ class Feed:
             events_skipped=skipped,
             sources=await sources.read_some(connection, site, heard, now) if heard else {},
             committed_at=min(change.committed_at for change in changes),
+            cases=await read_live_cases(connection, site, changed) if changed else (),
+            units=await read_live_units(connection, site, moved, now) if moved else {},
+            outcomes=[
+                (outcome.source, xid, outcome_text(outcome))
+                for xid, outcome in await read_decided(
+                    connection, after, through, wanted.commands_of, self._config.bounds.decided_max
+                )
+            ]
+            if is_decided
+            else (),
         )
 
     def _reset(self, position: Position, reason: SnapshotReason) -> None:

@@ -103,7 +103,7 @@ async def actor_of(connection: HTTPConnection) -> Actor:
     try:
         return guard.actor(await guard.sign_in_of(connection))
     except AccessRefused as refused:
-        if refused.reason is not AccessReason.CROSS_SITE and _by_cookie(connection):
+        if refused.reason is not AccessReason.CROSS_SITE and shows_cookie(connection):
             return NOBODY
         raise
 
@@ -132,6 +132,7 @@ SignedIn = Annotated[Actor, Depends(signed_in)]
 """Of a route that nobody may use without a sign-in."""
 
 
-def _by_cookie(connection: HTTPConnection) -> bool:
+def shows_cookie(connection: HTTPConnection) -> bool:
+    """Whether the token is one that the browser has added by itself."""
     credential = credential_of(connection.scope["headers"])
     return credential is not None and credential.by_cookie

@@ -10,6 +10,7 @@ from datetime import datetime
 from msgspec import Struct
 
 from dashboard_api.conflation import NewEvent
+from dashboard_api.live_cases import LiveCase
 from dashboard_api.messages import DatabaseState
 from dashboard_api.position import Position
 from dashboard_api.session import LiveSession, SnapshotReason
@@ -20,7 +21,10 @@ from schemas.window import TIERS, Tier
 
 
 class Batch(Struct, frozen=True, kw_only=True):
-    """What the transactions up to `position` changed, read and serialised. `committed_at` is the oldest's commit."""
+    """What the transactions up to `position` changed, read and serialised. `committed_at` is the oldest's commit.
+
+    `outcomes` are a command's source, the transaction that decided it, and the text.
+    """
 
     position: Position
     values: Mapping[Point, str]
@@ -28,6 +32,9 @@ class Batch(Struct, frozen=True, kw_only=True):
     events_skipped: int
     sources: Mapping[str, str]
     committed_at: datetime | None
+    cases: Sequence[LiveCase] = ()
+    units: Mapping[str, str] = {}
+    outcomes: Sequence[tuple[str, int, str]] = ()
 
 
 class Hub:
@@ -71,6 +78,13 @@ class Hub:
             {tier: oldest_shown_s(now_s, tier, points[tier]) for tier in TIERS},
             any(s.events for s in subscriptions),
             any(s.sources for s in subscriptions),
+            any(s.cases is not None for s in subscriptions),
+            any(s.units for s in subscriptions),
+            frozenset(
+                session.rights.source
+                for session in self._sessions
+                if session.subscription is not None and session.subscription.commands
+            ),
         )
 
     def publish(self, batch: Batch, now_s: float) -> None:
@@ -86,6 +100,13 @@ class Hub:
                 session.skip_events(batch.events_skipped)
                 took = [session.offer_event(event) for event in batch.events]
                 took += [session.offer_source(source, xid, text) for source, text in batch.sources.items()]
+                if any(took):
+                    told.add(session)
+        if batch.cases or batch.units or batch.outcomes:
+            for session in self._joined:
+                took = [session.offer_case(case, xid) for case in batch.cases]
+                took += [session.offer_unit(unit, xid, text) for unit, text in batch.units.items()]
+                took += [session.offer_outcome(source, at, text) for source, at, text in batch.outcomes]
                 if any(took):
                     told.add(session)
         self.position = batch.position

@@ -12,15 +12,26 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from dashboard_api import metrics
 from dashboard_api.answers import answer
+from dashboard_api.commands import source_of
 from dashboard_api.config import DashboardConfig
 from dashboard_api.conflation import Flush
 from dashboard_api.database import Database
 from dashboard_api.feed import Feed
+from dashboard_api.guard import Guard, SignIn, guard_of, shows_cookie
 from dashboard_api.hub import Hub
+from dashboard_api.live_cases import seen_units
 from dashboard_api.refusal import RefusalReason, Refused
-from dashboard_api.session import LiveSession, Phase, ReadRequest, Snapshot
-from dashboard_api.subscription import parse_message
-from schemas.errors import DependencyUnavailable
+from dashboard_api.session import (
+    NO_RIGHTS,
+    LiveSession,
+    Phase,
+    ReadRequest,
+    Rights,
+    Snapshot,
+    SnapshotReason,
+)
+from dashboard_api.subscription import parse_message, restricted
+from schemas.errors import AccessReason, AccessRefused, DependencyUnavailable
 
 TRY_AGAIN_LATER = 1013
 """The close code of RFC 6455's registry for a server that is too busy for this client, now."""
@@ -30,6 +41,13 @@ CLOSE_LINGER_S = 30.0
 
 RETRY_READ_S = 0.5
 """Before the database is asked again for a subscription that it did not answer."""
+
+SIGN_IN_ENDED = 4401
+"""The close code for a client whose sign-in has expired, or whom the site pack no longer has. After HTTP's 401."""
+
+
+class SignInEnded(Exception):
+    """The client is no longer who it was."""
 
 
 class ClientTooSlow(Exception):
@@ -53,7 +71,14 @@ class LiveFeed:
             metrics.REFUSED_CLIENTS.labels("origin").inc()
             await websocket.close()  # before the handshake: the server answers 403
             return
-        await websocket.accept()
+        guard = guard_of(websocket)
+        try:
+            sign_in = await _sign_in_of(guard, websocket)
+        except (AccessRefused, DependencyUnavailable):
+            metrics.REFUSED_CLIENTS.labels("token").inc()
+            await websocket.close()
+            return
+        await websocket.accept(guard.subprotocol(websocket))
         if self._clients >= self._config.bounds.clients_max:
             # Refused after the handshake, for a browser shows its page no other reason.
             metrics.REFUSED_CLIENTS.labels("clients_max").inc()
@@ -62,7 +87,8 @@ class LiveFeed:
         self._clients += 1
         metrics.CLIENTS.inc()
         try:
-            too_slow = await _Client(self._config, self._database, self._hub, self._feed, websocket).run()
+            client = _Client(self._config, self._database, self._hub, self._feed, websocket, guard, sign_in)
+            too_slow = await client.run()
         finally:
             self._clients -= 1
             metrics.CLIENTS.dec()
@@ -81,19 +107,44 @@ class LiveFeed:
         return urlsplit(origin).netloc == websocket.headers.get("host")
 
 
+async def _sign_in_of(guard: Guard, websocket: WebSocket) -> SignIn:
+    """Who connects. Raises AccessRefused for a token that does not hold, DependencyUnavailable.
+
+    One in a cookie is then as good as none, as in `guard.actor_of`.
+    """
+    try:
+        sign_in = await guard.sign_in_of(websocket)
+        guard.actor(sign_in)
+    except AccessRefused as refused:
+        if refused.reason is not AccessReason.CROSS_SITE and shows_cookie(websocket):
+            return SignIn()
+        raise
+    return sign_in
+
+
 class _Client:
     """A session's tasks."""
 
     def __init__(
-        self, config: DashboardConfig, database: Database, hub: Hub, feed: Feed, websocket: WebSocket
+        self,
+        config: DashboardConfig,
+        database: Database,
+        hub: Hub,
+        feed: Feed,
+        websocket: WebSocket,
+        guard: Guard,
+        sign_in: SignIn,
     ) -> None:
         self._config = config
+        self._guard = guard
+        self._sign_in = sign_in
+        self._rights = NO_RIGHTS
         self._database = database
         self._hub = hub
         self._feed = feed
         self._websocket = websocket
         self._wake = asyncio.Event()
-        self._session = LiveSession(self._wake.set)
+        self._session = LiveSession(self._wake.set, config.bounds.cases_max)
         self._question: asyncio.Task[None] | None = None
 
     async def run(self) -> bool:
@@ -111,9 +162,12 @@ class _Client:
                 task.cancel()
             outcomes = await asyncio.gather(*left, return_exceptions=True)
         for outcome in outcomes:
-            known = (ClientTooSlow, WebSocketDisconnect, asyncio.CancelledError)
+            known = (ClientTooSlow, SignInEnded, WebSocketDisconnect, asyncio.CancelledError)
             if isinstance(outcome, BaseException) and not isinstance(outcome, known):
                 raise outcome
+        if any(isinstance(task.exception(), SignInEnded) for task in done):
+            with contextlib.suppress(WebSocketDisconnect, RuntimeError):
+                await self._websocket.close(SIGN_IN_ENDED, "the sign-in has ended: sign in and connect again")
         return any(isinstance(task.exception(), ClientTooSlow) for task in done)
 
     async def _read(self) -> None:
@@ -126,11 +180,12 @@ class _Client:
                 text = message.get("text")
                 if text is None:
                     raise Refused("$", RefusalReason.MALFORMED, "the message is binary", "Send JSON as text.")
-                subscription = parse_message(text, self._config.site, self._config.bounds)
+                self._renew()
+                subscription = parse_message(text, self._config.site, self._config.bounds, self._rights.actor)
             except Refused as refused:
                 self._session.refuse(refused)
             else:
-                self._session.subscribe(subscription)
+                self._session.subscribe(subscription, self._rights)
                 self._hub.join(self._session)
 
     async def _write(self) -> None:
@@ -146,6 +201,9 @@ class _Client:
             if outgoing.flush is not None:
                 self._measure(outgoing.flush)
             streams = self._feed.streams
+            if loop.time() >= next_beat_s and self._renew():
+                # What the person may see has changed: what is shown is read anew, and nothing else is sent before.
+                continue
             if loop.time() >= next_beat_s or self._session.owes_heartbeat(streams):
                 await self._send(self._session.heartbeat(self._config.now(), self._feed.state, streams))
                 next_beat_s = loop.time() + heartbeat_s
@@ -153,12 +211,39 @@ class _Client:
                 async with asyncio.timeout_at(next_beat_s):
                     await self._wake.wait()
 
+    def _renew(self) -> bool:
+        """Looks who the client is by now. Returns True when it may see something else than before.
+
+        Raises SignInEnded once the sign-in has expired, or the site pack no longer has the person.
+        """
+        site = self._config.site
+        try:
+            actor = self._guard.actor(self._sign_in)
+        except AccessRefused as refused:
+            raise SignInEnded(str(refused)) from refused
+        rights = Rights(actor, seen_units(site, actor), source_of(actor))
+        if rights == self._rights:
+            return False
+        self._rights = rights
+        wanted = self._session.subscription
+        if wanted is None:
+            return False
+        self._session.subscribe(restricted(wanted, site, actor), rights, SnapshotReason.RELOAD)
+        self._hub.join(self._session)
+        return True
+
     def _ask(self) -> None:
         """Asks the database when the session wants it, one question at a time."""
         if self._session.phase is not Phase.ASKED or self._database.state.state == "away":
             return
         if self._question is not None and not self._question.done():
             return
+        wanted, site = self._session.subscription, self._config.site
+        shown = None if wanted is None else restricted(wanted, site, self._rights.actor)
+        if shown is not None and shown != wanted:
+            # The site pack has changed since the client subscribed, and with it who may see what.
+            self._session.subscribe(shown, self._rights, SnapshotReason.RELOAD)
+            self._hub.join(self._session)
         request = self._session.begin_read()
         if request is not None:
             self._question = asyncio.create_task(self._answer(request))

@@ -95,11 +95,13 @@ def snapshot_text(
     series: Sequence[str],
     events: Sequence[str],
     sources: Sequence[str],
+    *,
+    handling: str = "",
 ) -> str:
     """Everything that a board shows, as of `position`. `reason` says why a client that had one gets it again."""
     return (
         f'{{"op":"snapshot","position":"{position}","time":{_text(time)},"reason":{_text(reason)},'
-        f'"series":[{",".join(series)}],"events":[{",".join(events)}],"sources":[{",".join(sources)}]}}'
+        f'"series":[{",".join(series)}],"events":[{",".join(events)}],"sources":[{",".join(sources)}]{handling}}}'
     )
 
 
@@ -112,13 +114,33 @@ def change_text(
     sources: Iterable[str],
     *,
     resumed: bool = False,
+    handling: str = "",
 ) -> str:
     """What changed up to `position`. `events_skipped` older new events are left out: the list would not show them."""
     mark = '"resumed":true,' if resumed else ""
     return (
         f'{{"op":"change","position":"{position}","time":{_text(time)},{mark}"values":[{",".join(values)}],'
-        f'"events":[{",".join(events)}],"events_skipped":{events_skipped},"sources":[{",".join(sources)}]}}'
+        f'"events":[{",".join(events)}],"events_skipped":{events_skipped},"sources":[{",".join(sources)}]{handling}}}'
     )
+
+
+def handling_text(
+    cases: Sequence[str] | None,
+    gone: Sequence[str],
+    units: Sequence[str] | None,
+    outcomes: Sequence[str],
+    *,
+    has_more: bool,
+) -> str:
+    """What a snapshot or a change says of cases, units and commands: only what there is to say."""
+    parts = [
+        *([] if cases is None else [f',"cases":[{",".join(cases)}]']),
+        *([f',"cases_gone":{_text(gone)}'] if gone else []),
+        *([',"cases_more":true'] if has_more else []),
+        *([] if units is None else [f',"units":[{",".join(units)}]']),
+        *([f',"outcomes":[{",".join(outcomes)}]'] if outcomes else []),
+    ]
+    return "".join(parts)
 
 
 def heartbeat_text(position: Position | None, time: datetime, feed: FeedState, streams: StreamsState) -> str:

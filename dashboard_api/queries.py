@@ -31,9 +31,11 @@ from dashboard_api.drill import (
     uncertain,
 )
 from dashboard_api.export import MEDIA, Format, format_of, reply
+from dashboard_api.guard import SignedIn, Viewer
 from dashboard_api.latest import LatestView, latest_sheet, read_latest
 from dashboard_api.refusal import RefusalReason, Refused
 from dashboard_api.rest import Word, check_kept, check_years, described, known_kpi, spans_between, where_of
+from dashboard_api.scope import seen_kpis
 from dashboard_api.spans import Step
 from dashboard_api.subscription import area_of, kpi_of
 from dashboard_api.tables import (
@@ -187,10 +189,15 @@ def query_routes(config: DashboardConfig, database: Database) -> APIRouter:
             check_kept(when.spans(zone)[0], zone, site.header.retention, config.now())
 
     @router.get("/kpis/{id}/table", **_described(TableView, 404))
-    async def read_table(id: str, query: Annotated[TableQuery, Query()], accept: Accept = "") -> Response:  # noqa: A002
+    async def read_table(
+        id: str,  # noqa: A002  # its name in the address
+        viewer: Viewer,
+        query: Annotated[TableQuery, Query()],
+        accept: Accept = "",
+    ) -> Response:
         """One indicator in many areas, or by the values of a dimension, ranked and judged."""
         site = config.site
-        kpi, of = known_kpi(site, id), _area(site, query.area)
+        kpi, of = known_kpi(site, viewer, id), _area(site, query.area)
         where = where_of(site.kpis, kpi, query.by, query.where)
         when = _when(query, query.step, config.now())
         home = site.areas.zone(of)
@@ -227,12 +234,13 @@ def query_routes(config: DashboardConfig, database: Database) -> APIRouter:
     @router.get("/kpis/{id}/attainment", **_described(AttainmentView, 404))
     async def read_attainment(
         id: str,  # noqa: A002  # its name in the address
+        viewer: Viewer,
         query: Annotated[AttainmentQuery, Query()],
         accept: Accept = "",
     ) -> Response:
         """One indicator against its targets: of an area, and of those directly below it."""
         site = config.site
-        kpi, of = known_kpi(site, id), _area(site, query.area)
+        kpi, of = known_kpi(site, viewer, id), _area(site, query.area)
         when = _when(query, None, config.now())
         home = site.areas.zone(of)
         [own] = when.spans(home)
@@ -266,12 +274,12 @@ def query_routes(config: DashboardConfig, database: Database) -> APIRouter:
         )
 
     @router.get("/latest", **_described(LatestView))
-    async def read_now(query: Annotated[LatestQuery, Query()], accept: Accept = "") -> Response:
+    async def read_now(viewer: Viewer, query: Annotated[LatestQuery, Query()], accept: Accept = "") -> Response:
         """All indicators of an area as they stand now."""
         site = config.site
         of = _area(site, query.area)
-        named = [kpi.id for kpi in site.kpis.kpis] if query.kpis is None else query.kpis.split(",")
-        kpis = [kpi_of(site, id_, f"kpis.{at}") for at, id_ in enumerate(dict.fromkeys(named))]
+        named = [kpi.id for kpi in seen_kpis(site, viewer)] if query.kpis is None else query.kpis.split(",")
+        kpis = [kpi_of(site, viewer, id_, f"kpis.{at}") for at, id_ in enumerate(dict.fromkeys(named))]
         async with one_moment(site, "latest") as moment:
             items = await read_latest(moment.reader, site, kpis, of, query.step, moment.as_of, moment.closed)
         area = site.areas[of]
@@ -292,10 +300,15 @@ def query_routes(config: DashboardConfig, database: Database) -> APIRouter:
         )
 
     @router.get("/kpis/{id}/compare", **_described(CompareView, 404))
-    async def read_comparison(id: str, query: Annotated[CompareQuery, Query()], accept: Accept = "") -> Response:  # noqa: A002
+    async def read_comparison(
+        id: str,  # noqa: A002  # its name in the address
+        viewer: Viewer,
+        query: Annotated[CompareQuery, Query()],
+        accept: Accept = "",
+    ) -> Response:
         """One indicator over several periods, and in several areas, also of different maps."""
         site = config.site
-        kpi = known_kpi(site, id)
+        kpi = known_kpi(site, viewer, id)
         where = where_of(site.kpis, kpi, None, query.where)
         texts = list(dict.fromkeys(query.periods.split(",")))
         periods = [period_of_text(text, f"periods.{at}") for at, text in enumerate(texts)]
@@ -322,11 +335,16 @@ def query_routes(config: DashboardConfig, database: Database) -> APIRouter:
             format_of(query.format, accept),
         )
 
-    @router.get("/kpis/{id}/events", **_described(DrillView, 404, 409))
-    async def read_behind(id: str, query: Annotated[DrillQuery, Query()], accept: Accept = "") -> Response:  # noqa: A002
+    @router.get("/kpis/{id}/events", **_described(DrillView, 401, 404, 409))
+    async def read_behind(
+        id: str,  # noqa: A002  # its name in the address
+        viewer: SignedIn,
+        query: Annotated[DrillQuery, Query()],
+        accept: Accept = "",
+    ) -> Response:
         """The events that a value is made of: from a red share to the cases."""
         site = config.site
-        kpi, of = known_kpi(site, id), _area(site, query.area)
+        kpi, of = known_kpi(site, viewer, id), _area(site, query.area)
         where = where_of(site.kpis, kpi, None, query.where)
         format_ = format_of(query.format, accept)
         limit = _limit(query.limit, format_, bounds.events_max)
@@ -340,7 +358,8 @@ def query_routes(config: DashboardConfig, database: Database) -> APIRouter:
             figures = await read_figures(
                 moment.reader, site, [kpi.id], [of], [span], where=where, closed=moment.closed
             )
-            page = await read_page(moment.reader, site, kpi, roles, areas_behind(site, of), where, before, limit)
+            areas = areas_behind(site, of)
+            page = await read_page(moment.reader, viewer, site, kpi, roles, areas, where, before, limit)
         value = bucket_of(span, figures.reported(kpi.id, of, None, 0), zone)
         answer = DrillView(
             **_about(kpi),

@@ -21,6 +21,7 @@ class RefusalReason(StrEnum):
     NOT_KEPT = "not_kept"
     UNKNOWN_CASE = "unknown_case"
     UNKNOWN_SECRET = "unknown_secret"  # noqa: S105 - a reason, not a secret
+    NOT_SIGNED_IN = "not_signed_in"
     NOT_REVEALED = "not_revealed"
 
 

@@ -22,16 +22,19 @@ from dashboard_api.closing import read_closing
 from dashboard_api.config import DashboardConfig
 from dashboard_api.database import Database
 from dashboard_api.export import BUCKET_COLUMNS, Column, Format, Sheet, bucket_cells, format_of, reply
+from dashboard_api.guard import SignedIn, Viewer
 from dashboard_api.messages import EventItem
 from dashboard_api.position import Position, parse_position
 from dashboard_api.problem import CONTENT_TYPE, Problem
 from dashboard_api.refusal import RefusalReason, Refused
+from dashboard_api.scope import seen_kpis
 from dashboard_api.sources import SourceState
 from dashboard_api.spans import DAY_S, SHORTEST_S, Span, Step, pieces, spans
 from dashboard_api.subscription import area_of, kpi_of
 from dashboard_api.values import dimensions_of, read_figures
 from dashboard_api.workers import WorkerState
 from schemas.area import Area, Point
+from schemas.command import Actor
 from schemas.kpi import Across, Catalogue, Kpi, Measure, Target, Thresholds
 from schemas.site import Retention, Site
 from schemas.window import Tier
@@ -245,20 +248,21 @@ def routes(config: DashboardConfig, database: Database) -> APIRouter:
         return _json(AreaList(areas.list_id, areas.root.id, list(areas.lists), items))
 
     @router.get("/kpis", **described(KpiList))
-    async def read_kpis(_: Annotated[NoQuery, Query()]) -> Response:
-        """The catalogue of indicators."""
-        catalogue = config.site.kpis
-        return _json(KpiList([_kpi_view(catalogue, kpi) for kpi in catalogue.kpis]))
+    async def read_kpis(viewer: Viewer, _: Annotated[NoQuery, Query()]) -> Response:
+        """The catalogue of indicators, as far as one may see them."""
+        site = config.site
+        return _json(KpiList([_kpi_view(site.kpis, kpi) for kpi in seen_kpis(site, viewer)]))
 
     @router.get("/kpis/{id}/series", **described(SeriesView, 404))
     async def read_series(
         id: str,  # noqa: A002  # its name in the address
+        viewer: Viewer,
         query: Annotated[SeriesQuery, Query()],
         accept: Annotated[str, Header()] = "",
     ) -> Response:
         """One indicator over a range of time."""
         site = config.site
-        kpi = known_kpi(site, id)
+        kpi = known_kpi(site, viewer, id)
         area = area_of(site, query.area, "area") if query.area is not None else site.areas.root.id
         where = where_of(site.kpis, kpi, query.by, query.where)
         start, end = _range(query, config.now())
@@ -303,9 +307,9 @@ def routes(config: DashboardConfig, database: Database) -> APIRouter:
         )
         return await reply(answer, lambda: _sheet(answer), format_of(query.format, accept))
 
-    @router.get("/events", **described(EventPage))
-    async def read_events(query: Annotated[EventsQuery, Query()]) -> Response:
-        """Events as they were committed, the newest first."""
+    @router.get("/events", **described(EventPage, 401))
+    async def read_events(actor: SignedIn, query: Annotated[EventsQuery, Query()]) -> Response:
+        """Events that one may see as they were committed, the newest first."""
         if query.limit > bounds.events_max:
             detail, fix = f"`limit` is {query.limit}", f"Ask for at most {bounds.events_max} and page with `before`."
             raise Refused("limit", RefusalReason.OUT_OF_RANGE, detail, fix)
@@ -325,7 +329,7 @@ def routes(config: DashboardConfig, database: Database) -> APIRouter:
                 raise Refused("before", RefusalReason.INVALID, "the cursor is of another epoch", fix)
             # One more than asked for tells whether there is a next page.
             found = await events.read_recent(
-                reader, horizon.epoch, wanted, before[1] if before else None, query.limit + 1
+                reader, actor, horizon.epoch, wanted, before[1] if before else None, query.limit + 1
             )
         page = found[: query.limit]
         following = _cursor_text(horizon.epoch, page[-1].cursor) if len(found) > query.limit else None
@@ -334,15 +338,15 @@ def routes(config: DashboardConfig, database: Database) -> APIRouter:
             f'{{"items":[{items}],"next":{msgspec.json.encode(following).decode()}}}', media_type="application/json"
         )
 
-    @router.get("/sources", **described(SourceList))
-    async def read_sources(_: Annotated[NoQuery, Query()]) -> Response:
+    @router.get("/sources", **described(SourceList, 401))
+    async def read_sources(_actor: SignedIn, _: Annotated[NoQuery, Query()]) -> Response:
         """Who sends, and when they were last heard."""
         now = config.now()
         async with database.reading("sources") as reader:
             return _json(SourceList(now, await sources.read_all(reader, config.site, now, bounds.sources_max)))
 
-    @router.get("/workers", **described(WorkerList))
-    async def read_workers(_: Annotated[NoQuery, Query()]) -> Response:
+    @router.get("/workers", **described(WorkerList, 401))
+    async def read_workers(_actor: SignedIn, _: Annotated[NoQuery, Query()]) -> Response:
         """Who counts, and why who does not has stopped."""
         async with database.reading("workers") as reader:
             return _json(WorkerList(await workers.read_all(reader, bounds.workers_max)))
@@ -379,10 +383,10 @@ def described(answer: type[Struct], *further: int) -> dict[str, Any]:
     }
 
 
-def known_kpi(site: Site, id_: str) -> Kpi:
-    """The KPI that an address names. Raises Refused with the status 404."""
+def known_kpi(site: Site, actor: Actor, id_: str) -> Kpi:
+    """The KPI that an address names, if the actor may see it. Raises Refused with the status 404."""
     try:
-        return kpi_of(site, id_, "id")
+        return kpi_of(site, actor, id_, "id")
     except Refused as unknown:
         raise Refused(unknown.field, unknown.reason, unknown.detail, unknown.fix, status=404) from None
 

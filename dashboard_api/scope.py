@@ -6,18 +6,16 @@ statement shares, so that what may not be seen is neither listed nor counted. In
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from dashboard_api.statements import load_statements
 from schemas.command import Actor
-from schemas.identity import Role
-from schemas.kpi import Catalogue, Kpi
+from schemas.identity import Role, Seen
+from schemas.kpi import SUPERVISION, Catalogue, Kpi
 from schemas.site import Site
 
 PARAMETERS = 8
 """A scoped statement's own parameters come after so many."""
-
-SUPERVISION = "supervision"
-"""The audience of an indicator that counts complaints about conduct."""
 
 _SQL = load_statements("scope")
 _PREDICATES = {"{may_see_event}": _SQL["may_see_event"], "{may_see}": _SQL["may_see"]}
@@ -47,6 +45,18 @@ def parameters(actor: Actor) -> tuple[object, ...]:
     )
 
 
+# asyncpg's records have no column types.
+def seen_of(row: Any) -> Seen:  # noqa: ANN401
+    """What decides who may see the case of a row."""
+    return Seen(
+        areas=row["areas"],
+        agency=row["agency"],
+        accused_agency=row["accused_agency"],
+        units=row["units"],
+        tracking=row["tracking"],
+    )
+
+
 def is_signed_in(actor: Actor) -> bool:
     """Whether somebody works here: everyone does where the site pack declares no people."""
     return not _STAFF.isdisjoint(actor.roles)
@@ -70,7 +80,7 @@ def needs_supervision(catalogue: Catalogue, kpi_id: str) -> bool:
         if one in seen or one not in catalogue:
             continue
         seen.add(one)
-        if getattr(catalogue[one], "audience", "all") == SUPERVISION:
+        if catalogue[one].audience == SUPERVISION:
             return True
         pending += catalogue.parts_of(one)
     return False

@@ -15,8 +15,12 @@
 END)
 
 -- may_see_event --
--- About the row `e` of `event`: it is of no case, or of one that is seen. Commands and steps name theirs, and a command
--- that is about no case (a person, a unit, a rule) is nobody's to read in a list.
-(CASE WHEN e.case_id IS NULL AND e.type NOT IN ('ioc.case.command.v1', 'ioc.case.step.v1') THEN true
-    ELSE EXISTS (SELECT FROM cases AS c WHERE c.id = coalesce(e.case_id, e.subject) AND {may_see})
+-- About the row `e` of `event`: its case, if it has one, may be seen. Commands hold what people wrote: one about no case (a
+-- person, a unit, a rule) is nobody's to read in a list.
+(CASE WHEN e.type = 'ioc.case.command.v1'
+    THEN EXISTS (SELECT FROM cases AS c WHERE c.id = coalesce(e.case_id, e.subject) AND {may_see})
+    ELSE NOT EXISTS (
+        SELECT FROM cases AS c
+        WHERE c.id = coalesce(e.case_id, CASE WHEN e.type = 'ioc.case.step.v1' THEN e.subject END) AND NOT {may_see}
+    )
 END)

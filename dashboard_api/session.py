@@ -16,15 +16,23 @@ from enum import StrEnum
 from msgspec import Struct
 
 from dashboard_api import messages
+from dashboard_api.config import Bounds
 from dashboard_api.conflation import Flush, NewEvent, Pending
+from dashboard_api.live_cases import LiveCase
 from dashboard_api.messages import DatabaseState, FeedState, StreamsState
 from dashboard_api.position import Position
 from dashboard_api.refusal import Refused
 from dashboard_api.subscription import Subscription
 from dashboard_api.touched import Point, oldest_shown_s
+from schemas.command import Actor
+from schemas.identity import NOBODY, may_see
 
 NOTICES_MAX = 32
 """Errors and states that wait for one client. Further ones are dropped: it reads nothing, and is closed for that."""
+
+
+EARLY_MAX = 4_000
+"""Changed cases that wait for a client's own answer. At it the database is asked again."""
 
 
 class Phase(StrEnum):
@@ -45,12 +53,40 @@ class SnapshotReason(StrEnum):
     RELOAD = "reload"  # the site pack or what was counted has changed as a whole: ask for the catalogue again, too
 
 
+class Rights(Struct, frozen=True):
+    """Who the client is, by now: the units that are shown to it, and the source of its own commands."""
+
+    actor: Actor
+    units: frozenset[str] = frozenset()
+    source: str = ""
+
+
+NO_RIGHTS = Rights(NOBODY)
+"""Of whoever has not signed in where one has to."""
+
+
 class ReadRequest(Struct, frozen=True):
     """The database is to be asked. `token` tells this request's answer from that of an overtaken one."""
 
     token: int
     subscription: Subscription
     reason: SnapshotReason | None
+    rights: Rights = NO_RIGHTS
+
+
+class Handling(Struct, frozen=True, kw_only=True):
+    """The cases and units that a client shows, whole; None where it shows none. Cases come with their ids.
+
+    `has_more`: there are cases for which its list has no room. `outcomes` are those since its position.
+    """
+
+    cases: Sequence[tuple[str, str]] | None = None
+    has_more: bool = False
+    units: Sequence[str] | None = None
+    outcomes: Sequence[str] = ()
+
+
+NO_HANDLING = Handling()
 
 
 class Snapshot(Struct, frozen=True, kw_only=True):
@@ -61,6 +97,7 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     series: Sequence[str]
     events: Sequence[str]
     sources: Sequence[str]
+    handling: Handling = NO_HANDLING
 
 
 class Resumption(Struct, frozen=True, kw_only=True):
@@ -71,6 +108,7 @@ class Resumption(Struct, frozen=True, kw_only=True):
     events: Sequence[str]
     events_skipped: int
     sources: Sequence[str]
+    handling: Handling = NO_HANDLING
 
 
 class Outgoing(Struct, frozen=True):
@@ -83,8 +121,14 @@ class Outgoing(Struct, frozen=True):
 class LiveSession:
     """One client. `on_ready` is called when there may be something to take or to read."""
 
-    def __init__(self, on_ready: Callable[[], None]) -> None:
+    def __init__(self, on_ready: Callable[[], None], cases_max: int = Bounds().cases_max) -> None:
         self.phase = Phase.IDLE
+        self.rights = NO_RIGHTS
+        self._cases_max = cases_max
+        # The cases that the client shows, so that it is told of none that it never saw; and before it is known which
+        # these are, what the feed has brought: the case's text, or None where it is not among them.
+        self._shown: set[str] = set()
+        self._early: dict[str, tuple[int, str | None]] = {}
         self.subscription: Subscription | None = None
         self.position: Position | None = None
         self._on_ready = on_ready
@@ -104,11 +148,14 @@ class LiveSession:
         """How many values, events, sources and notices wait to be taken."""
         return len(self._pending) + len(self._notices)
 
-    def subscribe(self, subscription: Subscription) -> None:
+    def subscribe(
+        self, subscription: Subscription, rights: Rights = NO_RIGHTS, reason: SnapshotReason | None = None
+    ) -> None:
         """The client wants this instead of what it had. Register it with the hub before the next `begin_read`."""
+        self.rights = rights
         self.subscription = subscription
         self._areas = frozenset(subscription.areas)
-        self._ask(None)
+        self._ask(reason)
 
     def refuse(self, refused: Refused) -> None:
         """The client's message made no sense; its subscription goes on."""
@@ -128,7 +175,7 @@ class LiveSession:
         if self.phase is not Phase.ASKED or self.subscription is None:
             return None
         self.phase = Phase.READING
-        return ReadRequest(self._token, self.subscription, self._reason)
+        return ReadRequest(self._token, self.subscription, self._reason, self.rights)
 
     def read_failed(self, token: int) -> None:
         """The database did not answer; the next `begin_read` asks again."""
@@ -144,6 +191,11 @@ class LiveSession:
         self._answer = answer
         self._covered_xid = answer.position.xid
         self._pending.drop_through(answer.position.xid)
+        self._shown = {id_ for id_, _ in answer.handling.cases or ()}
+        early, self._early = self._early, {}
+        for id_, (xid, text) in early.items():
+            if xid > answer.position.xid:
+                self._tell_case(id_, xid, text)
         self._on_ready()
 
     def offer_value(self, point: Point, xid: int, text: str, now_s: float) -> bool:
@@ -158,7 +210,7 @@ class LiveSession:
         """A new event. False when the client has it, shows no list, or it lies outside the client's areas."""
         if self.subscription is None or self.subscription.events == 0 or event.xid <= self._covered_xid:
             return False
-        if self._areas.isdisjoint(event.path):
+        if self._areas.isdisjoint(event.path) or not event.is_for(self.rights.actor):
             return False
         self._pending.put_event(event)
         return True
@@ -173,6 +225,40 @@ class LiveSession:
         if self.subscription is None or not self.subscription.sources or xid <= self._covered_xid:
             return False
         self._pending.put_source(source, xid, text)
+        return True
+
+    def offer_case(self, one: LiveCase, xid: int) -> bool:
+        """A case as it is now. One that the client may not see, or does not want, is gone if it was shown before."""
+        wanted = None if self.subscription is None else self.subscription.cases
+        if wanted is None or xid <= self._covered_xid:
+            return False
+        takes = wanted.takes(one.case) and may_see(self.rights.actor, one.seen)
+        text = one.text if takes else None
+        if self.phase is Phase.LIVE:
+            return self._tell_case(one.case.id, xid, text)
+        if len(self._early) >= EARLY_MAX and one.case.id not in self._early:
+            # More than is worth keeping happens while the answer is read: the next answer will hold it.
+            self._ask(self._reason)
+            return False
+        self._early[one.case.id] = (xid, text)
+        return False
+
+    def offer_unit(self, unit: str, xid: int, text: str) -> bool:
+        """A unit as it is now. False when the client does not show it."""
+        if self.subscription is None or not self.subscription.units or xid <= self._covered_xid:
+            return False
+        if unit not in self.rights.units:
+            return False
+        self._pending.put_unit(unit, xid, text)
+        return True
+
+    def offer_outcome(self, source: str, xid: int, text: str) -> bool:
+        """What became of a command. False when it is not the client's own."""
+        if self.subscription is None or not self.subscription.commands or xid <= self._covered_xid:
+            return False
+        if source != self.rights.source:
+            return False
+        self._pending.put_outcome(xid, text)
         return True
 
     def offered(self, xid: int, committed_at: datetime | None) -> None:
@@ -212,6 +298,13 @@ class LiveSession:
                 [event.text for event in flush.events],
                 flush.events_skipped,
                 flush.sources,
+                handling=messages.handling_text(
+                    flush.cases or None,
+                    flush.cases_gone,
+                    flush.units or None,
+                    flush.outcomes,
+                    has_more=flush.has_more_cases,
+                ),
             )
         )
         return Outgoing(texts, flush)
@@ -236,8 +329,23 @@ class LiveSession:
         self._reason = reason
         self._answer = None
         self._covered_xid = -1
+        self._shown = set()
+        self._early = {}
         self._pending = Pending(self.subscription.events if self.subscription else 0)
         self._on_ready()
+
+    def _tell_case(self, id_: str, xid: int, text: str | None) -> bool:
+        if text is None:
+            if id_ not in self._shown:
+                return False
+            self._shown.discard(id_)
+        elif id_ not in self._shown:
+            if len(self._shown) >= self._cases_max:
+                self._pending.note_more_cases()
+                return True
+            self._shown.add(id_)
+        self._pending.put_case(id_, xid, text)
+        return True
 
     def _notify(self, text: str) -> None:
         if len(self._notices) < NOTICES_MAX:
@@ -246,10 +354,25 @@ class LiveSession:
 
 
 def _answer_text(answer: Snapshot | Resumption, now: datetime) -> str:
+    whole = answer.handling
+    handling = messages.handling_text(
+        None if whole.cases is None else [text for _, text in whole.cases],
+        (),
+        whole.units,
+        whole.outcomes,
+        has_more=whole.has_more,
+    )
     if isinstance(answer, Snapshot):
         return messages.snapshot_text(
-            answer.position, now, answer.reason, answer.series, answer.events, answer.sources
+            answer.position, now, answer.reason, answer.series, answer.events, answer.sources, handling=handling
         )
     return messages.change_text(
-        answer.position, now, answer.values, answer.events, answer.events_skipped, answer.sources, resumed=True
+        answer.position,
+        now,
+        answer.values,
+        answer.events,
+        answer.events_skipped,
+        answer.sources,
+        resumed=True,
+        handling=handling,
     )

@@ -5,12 +5,18 @@ from typing import Literal, NamedTuple
 import msgspec
 from msgspec import Struct
 
+from dashboard_api.case_filter import CaseFilter
 from dashboard_api.config import Bounds
 from dashboard_api.position import Position, parse_position
 from dashboard_api.refusal import RefusalReason, Refused
+from dashboard_api.scope import may_see_kpi, seen_kpis
+from dashboard_api.within import descendants
+from schemas.case import Kind, Severity, State
 from schemas.codec import explain
+from schemas.command import Actor
 from schemas.errors import Reason
 from schemas.event import AreaId
+from schemas.identity import NOBODY, actor_without_token
 from schemas.kpi import Kpi
 from schemas.site import Site
 from schemas.window import Tier
@@ -25,7 +31,10 @@ class Series(NamedTuple):
 
 
 class Subscription(Struct, frozen=True, kw_only=True):
-    """A checked wish. `points` buckets of each series up to now, the `events` newest events, `sources` or not."""
+    """A checked wish. `points` buckets of each series up to now, the `events` newest events, `sources` or not.
+
+    `cases` are those to be told of, None: of none; `units` and `commands`, one's own, are told of or not.
+    """
 
     kpis: tuple[str, ...]
     areas: tuple[AreaId, ...]
@@ -34,11 +43,28 @@ class Subscription(Struct, frozen=True, kw_only=True):
     events: int
     sources: bool
     position: Position | None = None
+    cases: CaseFilter | None = None
+    units: bool = False
+    commands: bool = False
 
     @property
     def series(self) -> list[Series]:
         """Every series, KPI by KPI."""
         return [Series(kpi, area, self.tier) for kpi in self.kpis for area in self.areas]
+
+
+class WantedCases(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which cases, as the message has it. What is left out takes all; `area` takes what lies in it, too."""
+
+    state: list[State] | None = None
+    open: bool | None = None
+    kind: list[Kind] | None = None
+    category: list[str] | None = None
+    severity: list[Severity] | None = None
+    area: str | None = None
+    agency: str | None = None
+    unit: str | None = None
+    exercise: bool = False
 
 
 class Subscribe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -52,14 +78,21 @@ class Subscribe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     events: int = 20
     sources: bool = True
     position: str | None = None
+    cases: WantedCases | None = None
+    units: bool = False
+    commands: bool = False
 
 
 _decoder = msgspec.json.Decoder(Subscribe)
 _FORM = 'Send {"op": "subscribe", …} as docs/live-protocol.md has it.'
 
 
-def parse_message(text: str, site: Site, bounds: Bounds) -> Subscription:
-    """Reads a client's message. Raises Refused with the field, the reason and the fix."""
+def parse_message(text: str, site: Site, bounds: Bounds, actor: Actor | None = None) -> Subscription:
+    """Reads a client's message. Raises Refused with the field, the reason and the fix.
+
+    Without an actor it is somebody who has not signed in.
+    """
+    who = actor_without_token(site) if actor is None else actor
     if len(text) > bounds.message_bytes_max or len(text.encode(errors="replace")) > bounds.message_bytes_max:
         raise Refused(
             "$",
@@ -80,24 +113,58 @@ def parse_message(text: str, site: Site, bounds: Bounds) -> Subscription:
     if raw.position is not None and position is None:
         fix = "Send the `position` of the last message as it came, or leave it out for a snapshot."
         raise Refused("position", RefusalReason.INVALID, "the position is not `<epoch>-<xid>`", fix)
-    wanted = [kpi.id for kpi in site.kpis.kpis] if raw.kpis is None else raw.kpis
+    if who is NOBODY and (raw.cases is not None or raw.units or raw.commands):
+        fix = "Sign in, and connect again."
+        raise Refused("$", RefusalReason.NOT_SIGNED_IN, "cases, units and commands need a sign-in", fix)
+    wanted = [kpi.id for kpi in seen_kpis(site, who)] if raw.kpis is None else raw.kpis
     places = [site.areas.root.id] if raw.areas is None else raw.areas
     subscription = Subscription(
-        kpis=tuple(dict.fromkeys(kpi_of(site, id_, f"kpis[{i}]").id for i, id_ in enumerate(wanted))),
+        kpis=tuple(dict.fromkeys(kpi_of(site, who, id_, f"kpis[{i}]").id for i, id_ in enumerate(wanted))),
         areas=tuple(dict.fromkeys(area_of(site, id_, f"areas[{i}]") for i, id_ in enumerate(places))),
         tier=raw.tier,
         points=raw.points,
         events=raw.events,
         sources=raw.sources,
         position=position,
+        cases=None if raw.cases is None else _cases(raw.cases, site),
+        units=raw.units,
+        commands=raw.commands,
     )
     _check_size(subscription, bounds)
-    return subscription
+    return restricted(subscription, site, who)
 
 
-def kpi_of(site: Site, id_: str, field: str) -> Kpi:
-    """The KPI of this id. Raises Refused."""
-    if id_ in site.kpis:
+def restricted(subscription: Subscription, site: Site, actor: Actor) -> Subscription:
+    """What of a wish somebody may be told by now: rights may have changed since it was checked."""
+    shown = msgspec.structs.replace(
+        subscription,
+        kpis=tuple(id_ for id_ in subscription.kpis if id_ in site.kpis and may_see_kpi(site, actor, site.kpis[id_])),
+    )
+    if actor is not NOBODY:
+        return shown
+    return msgspec.structs.replace(shown, events=0, sources=False, cases=None, units=False, commands=False)
+
+
+def _cases(wanted: WantedCases, site: Site) -> CaseFilter:
+    inside = None
+    if wanted.area is not None:
+        inside = descendants(site.areas, [area_of(site, wanted.area, "cases.area")])
+    return CaseFilter(
+        states=None if wanted.state is None else tuple(wanted.state),
+        open=wanted.open,
+        kinds=None if wanted.kind is None else tuple(wanted.kind),
+        categories=None if wanted.category is None else tuple(wanted.category),
+        severities=None if wanted.severity is None else tuple(wanted.severity),
+        areas=None if inside is None else frozenset(inside),
+        agency=wanted.agency,
+        unit=wanted.unit,
+        exercise=wanted.exercise,
+    )
+
+
+def kpi_of(site: Site, actor: Actor, id_: str, field: str) -> Kpi:
+    """The KPI of this id. Raises Refused where there is none that the actor may see."""
+    if id_ in site.kpis and may_see_kpi(site, actor, site.kpis[id_]):
         return site.kpis[id_]
     raise Refused(field, RefusalReason.UNKNOWN_KPI, "this site has no such KPI", "Use an id from GET /v1/kpis.")
 

@@ -39,7 +39,7 @@ class Point(NamedTuple):
 
 
 class Touched(Struct, frozen=True):
-    """What one transaction touched, as `streams` wrote it: bases by minute and area.
+    """What one transaction touched, as `streams` wrote it: bases by minute and area, cases and units by id.
 
     After a `reload` anything may have changed: what counts, or what was counted long ago.
     """
@@ -48,6 +48,9 @@ class Touched(Struct, frozen=True):
     events: int = 0
     sources: list[str] = []
     reload: bool = False
+    cases: list[str] = []
+    units: list[str] = []
+    commands: bool = False
 
 
 class Change(Struct, frozen=True):
@@ -75,12 +78,18 @@ def oldest_shown_s(now_s: float, tier: Tier, points: int) -> int:
 
 
 class Wanted(Struct, frozen=True):
-    """What the boards show, all of them together. `oldest_s` is by tier: what starts before it nobody shows."""
+    """What the boards show, all of them together. `oldest_s` is by tier: what starts before it nobody shows.
+
+    `commands_of` are the sources whose commands' outcomes somebody waits for.
+    """
 
     series: Mapping[str, Mapping[AreaId, Set[Tier]]]
     oldest_s: Mapping[Tier, int]
     events: bool
     sources: bool
+    cases: bool = False
+    units: bool = False
+    commands_of: frozenset[str] = frozenset()
 
 
 def carries(catalogue: Catalogue, kpi_id: str) -> bool:

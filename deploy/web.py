@@ -10,6 +10,7 @@ from starlette.applications import Starlette
 
 from dashboard_api import app as dashboard_app
 from dashboard_api.config import DashboardConfig
+from deploy.case_actions import next_actions
 from deploy.front import Room, create_front
 from deploy.identity import Identity, identity_of
 from deploy.memory import keep_freed_memory
@@ -76,6 +77,7 @@ def web_app(
             trust=client,
             provider=client,
             public_url="" if identity is None else identity.public_url,
+            next_actions=next_actions,
             key_ring=ring,
         )
     )

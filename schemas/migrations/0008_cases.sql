@@ -55,6 +55,17 @@ CREATE TABLE case_entry (
 ALTER TABLE event ADD COLUMN case_id text;
 CREATE INDEX event_case ON event (case_id) WHERE case_id IS NOT NULL;
 
+-- As it was, with the new column: who may see an event depends on its case.
+CREATE OR REPLACE VIEW countable_event AS
+SELECT e.* FROM event AS e
+WHERE NOT e.is_exercise AND NOT e.is_withdrawal
+    AND NOT EXISTS (SELECT FROM event AS c WHERE c.source = e.source AND c.corrects = e.id)
+    AND (e.corrects IS NULL OR NOT EXISTS (
+        SELECT FROM event AS s
+        WHERE s.source = e.source AND s.corrects = e.corrects AND NOT s.is_withdrawal
+            AND (s.received_at, s.id COLLATE "C") > (e.received_at, e.id COLLATE "C")
+    ));
+
 -- What became of each command.
 CREATE TABLE command (
     source     text        NOT NULL,

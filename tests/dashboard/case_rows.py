@@ -129,17 +129,52 @@ async def put_command(
     )
 
 
+async def put_event(connection: Connection, case_id: str, text: str, *, id_: str | None = None) -> None:
+    """Keeps a citizen's report that is a signal of a case."""
+    now, name = datetime.now(UTC), id_ or f"report-{case_id}"
+    event = {
+        "specversion": "1.0",
+        "id": name,
+        "source": "hotline",
+        "type": "ioc.feedback.received.v1",
+        "subject": case_id,
+        "time": now,
+        "area": "01",
+        "arealist": "test-2025",
+        "data": {"category": "road", "text": text},
+    }
+    await connection.execute(
+        """INSERT INTO event (source, id, type, subject, time, received_at, area, area_list, body, window_time,
+        case_id)
+        VALUES ('hotline', $1, 'ioc.feedback.received.v1', $2, $3, $3, '01', 'test-2025', $4, $3, $2)""",
+        *(name, case_id, now, msgspec.json.encode(event)),
+    )
+
+
+async def put_audit(connection: Connection, subject: str) -> None:
+    """Adds a row to chain 0 of the audit log, which nobody verifies here: its hash is its number."""
+    number = 1 + int(await connection.fetchval("SELECT count(*) FROM audit"))
+    body = {"what": "ioc.feedback.received.v1", "subject": subject, "cases": [[subject, 1, "new", "00"]]}
+    await connection.execute(
+        "INSERT INTO audit (chain, number, recorded_at, subject, body, hash) VALUES (0, $1, $2, $3, $4, $5)",
+        *(number, OPENED_AT, subject, msgspec.json.encode(body), bytes([number]) * 32),
+    )
+    await connection.execute(
+        """INSERT INTO audit_head (chain, number, hash) VALUES (0, $1, $2)
+        ON CONFLICT (chain) DO UPDATE SET number = excluded.number, hash = excluded.hash""",
+        *(number, bytes([number]) * 32),
+    )
+
+
 async def tell(
-    connection: Connection, cases: Sequence[str] = (), units: Sequence[str] = (), *, commands: bool = False
+    connection: Connection,
+    cases: Sequence[str] = (),
+    units: Sequence[str] = (),
+    *,
+    events: int = 0,
+    commands: bool = False,
 ) -> None:
     """Writes the row of the change feed, and wakes who waits for it when the transaction commits."""
-    change = {
-        "kpis": [],
-        "events": 0,
-        "sources": [],
-        "cases": list(cases),
-        "units": list(units),
-        "commands": commands,
-    }
+    change = {"events": events, "cases": list(cases), "units": list(units), "commands": commands}
     await connection.execute("INSERT INTO change (touched) VALUES ($1)", msgspec.json.encode(change))
     await connection.execute("NOTIFY ioc_change")

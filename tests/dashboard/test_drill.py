@@ -1,7 +1,7 @@
 """Are the events behind a number those that it was counted from, all of them and no others?"""
 
 import random
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -17,6 +17,7 @@ from schemas.kpi import Measure
 from schemas.site import Pack, parse_site
 from schemas.topics import Dedupe, topic_of
 from tests.acceptance.test_reference_catalogue import PACK, a_day
+from tests.dashboard.case_centre import LEADER, Issuer, with_a_leader
 from tests.dashboard.centre import Running, dashboard
 from tests.dashboard.worker import count
 
@@ -140,9 +141,9 @@ def ids(answer: dict[str, Any], part: str | None = None) -> list[str]:
     ]
 
 
-async def ask(running: Running, kpi: str, **params: Any) -> dict[str, Any]:
+async def ask(running: Running, kpi: str, headers: Mapping[str, str] | None = None, **params: Any) -> dict[str, Any]:
     """One question that is answered."""
-    async with httpx.AsyncClient(base_url=running.http, trust_env=False, timeout=20) as client:
+    async with httpx.AsyncClient(base_url=running.http, trust_env=False, timeout=20, headers=headers) as client:
         answer = await client.get(f"/v1/kpis/{kpi}/events", params={"period": "2026-03", **params})
         assert answer.status_code == 200, answer.text
         found: dict[str, Any] = answer.json()
@@ -397,13 +398,15 @@ def on_the_log(events: Sequence[AnyEvent]) -> list[AnyEvent]:
 
 async def test_every_reference_indicator_leads_to_as_many_events_as_it_counts(tables: str) -> None:
     pack = load_pack(PACK)
-    site = parse_site(pack)
+    site = with_a_leader(parse_site(pack))
+    midnight = datetime(2026, 10, 21, tzinfo=UTC)
+    issuer = Issuer(lambda: midnight)
     events = on_the_log(a_day())
     await count(tables, pack, events, datetime(2026, 10, 21, tzinfo=HANOI))
     kept = {type_of(event) for event in events if topic_of(event).dedupe is Dedupe.FOREVER}
     asked = 0
     async with dashboard(
-        tables, current_site=lambda: site, now=lambda: datetime(2026, 10, 21, tzinfo=UTC)
+        tables, current_site=lambda: site, now=lambda: midnight, config={"trust": issuer}
     ) as running:
         for kpi in site.kpis.kpis:
             bases = site.kpis.bases_of(kpi.id)
@@ -411,7 +414,7 @@ async def test_every_reference_indicator_leads_to_as_many_events_as_it_counts(ta
                 continue
             # A report counts at the start of its month or year.
             period = "2026" if any(base.period for base in bases) else "2026-10-20"
-            answer = await ask(running, kpi.id, period=period, limit=500)
+            answer = await ask(running, kpi.id, issuer.header(LEADER), period=period, limit=500)
             value, parts = answer["value"], {"value": 0, "numerator": 0, "denominator": 0, "plus": 0, "minus": 0}
             for item in answer["items"]:
                 for counted in item["counted"]:

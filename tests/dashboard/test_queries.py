@@ -15,6 +15,7 @@ from deploy.site import load_pack
 from schemas.kpi import Value
 from schemas.site import parse_site
 from tests.acceptance.test_reference_catalogue import EXPECTED, PACK, a_day
+from tests.dashboard.case_centre import LEADER, Issuer, with_a_leader
 from tests.dashboard.centre import Running, Sample, Writer, dashboard, redrawn_site, site, writer
 from tests.dashboard.test_drill import on_the_log
 from tests.dashboard.worker import count
@@ -255,11 +256,17 @@ async def test_latest_has_the_running_day_and_the_one_closed_last(running: Runni
 
 async def test_latest_says_what_every_reference_indicator_is(tables: str) -> None:
     pack = load_pack(PACK)
-    vietnam = parse_site(pack)
+    vietnam = with_a_leader(parse_site(pack))
     await count(tables, pack, on_the_log(a_day()), datetime(2026, 10, 21, tzinfo=HANOI))
     midnight = datetime(2026, 10, 20, 23, 59, tzinfo=HANOI)
-    async with dashboard(tables, current_site=lambda: vietnam, now=lambda: midnight) as running:
-        items = (await ask(running, "latest"))["items"]
+    issuer = Issuer(lambda: midnight)
+    async with (
+        dashboard(tables, current_site=lambda: vietnam, now=lambda: midnight, config={"trust": issuer}) as running,
+        httpx.AsyncClient(
+            base_url=running.http, trust_env=False, timeout=20, headers=issuer.header(LEADER)
+        ) as client,
+    ):
+        items = (await client.get("/v1/latest")).json()["items"]
     assert {item["kpi"]: item["now"]["value"] for item in items} == pytest.approx(EXPECTED, rel=0.01)
     assert {item["freshness"] for item in items if item["freshness_s"] >= DAY_S} == {"fresh"}
 
