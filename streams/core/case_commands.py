@@ -116,7 +116,10 @@ def _triage(draft: Draft, case: Case, action: Triage, rule: Rule) -> Refused | N
     rules = draft.site.cases
     assert rules is not None
     category = rules.of(case.category if action.category is None else action.category)
-    if action.category is not None and category.id != action.category:
+    if action.category is None:
+        # What nobody has judged anew stays as it is, also where the site pack no longer knows the category.
+        category = replace(category, id=case.category, kind=case.kind)
+    elif category.id != action.category:
         return Refused(Refusal.UNKNOWN_CATEGORY, f"category: {action.category!r} is not declared in cases.toml")
     is_complaint = category.kind is Kind.CONDUCT
     if (refused := _check_accused(draft, category.kind, action.accused_agency)) is not None:

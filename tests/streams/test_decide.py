@@ -552,6 +552,13 @@ class TestComplaints:
         world = World()
         assert world.cases[complaint(world, "province")].agency == "inspection"
 
+    def test_the_accused_is_not_told_as_the_supervisor_either(self) -> None:
+        world = World()
+        case = complaint(world, "province")
+        world.pass_time(hours=3)
+        assert world.said(case).count("breach") == 2
+        assert world.told("breached") == ["agency:inspection"] * 2
+
     def test_that_names_nobody(self) -> None:
         world = World()
         case = world.cases[world.report("conduct")]

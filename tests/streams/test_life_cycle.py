@@ -7,7 +7,7 @@ from typing import get_args
 
 import pytest
 
-from schemas.case import OPEN, CaseId, Evidence, OfferStep, Refusal, State
+from schemas.case import OPEN, CaseId, Evidence, Kind, OfferStep, Refusal, Severity, State
 from schemas.command import (
     Accept,
     Acknowledge,
@@ -42,7 +42,9 @@ from streams.core.decide import decide
 from streams.core.life_cycle import BEFORE_FIELD, PERMITS, TABLE, To, move_of
 from streams.core.life_cycle_table import commands_as_markdown, life_cycle_as_markdown, permits_as_markdown
 from streams.core.scene import Scene
+from tests.schemas.case_pack import site
 from tests.streams.case_world import (
+    AT_PROVINCE,
     AT_ROADS,
     CITIZEN,
     COLLEAGUE,
@@ -50,6 +52,7 @@ from tests.streams.case_world import (
     DISPATCHER,
     EVERYBODY,
     OPERATOR,
+    PACK,
     SITE,
     UNIT,
     World,
@@ -167,6 +170,36 @@ def test_every_action_by_everyone_in_every_state(state: State) -> None:
                 if rule.to is To.SAME:
                     assert after.state is cases[CaseId(subject)].state
                 assert decided.entries, "whatever is done is on the timeline"
+
+
+@pytest.mark.parametrize("state", State)
+def test_a_pack_that_no_longer_knows_what_a_case_is_about(state: State) -> None:
+    """Areas, agencies, categories and units go; the cases that name them are still decided about."""
+    world = World()
+    case = WAYS[state](world)
+    world.site = site(
+        PACK
+        | {
+            "areas.csv": "code,parent,kind,name_vi,name_en\nx,,province,Tỉnh,Province\n",
+            "agencies.toml": '[[agency]]\nid = "power"\nnames = { en = "Power" }\n',
+            "cases.toml": 'other = "new"\n[[category]]\nid = "new"\nnames = { en = "New" }\n',
+            "units.toml": "",
+        }
+    )
+    for action in ACTIONS:
+        for actor in (OPERATOR, DISPATCHER, CITIZEN, UNIT["a"]):
+            before = dict(world.cases), dict(world.units), set(world.fired)
+            world.ask(case, action, actor)
+            world.pass_time(hours=1)
+            world.cases, world.units, world.fired = before
+
+
+def test_a_complaint_stays_one_when_its_category_is_gone() -> None:
+    world = World()
+    case = world.report("conduct", accused_agency="roads")
+    world.site = site(PACK | {"cases.toml": 'other = "new"\n[[category]]\nid = "new"\nnames = { en = "New" }\n'})
+    after = world.do(case, Triage(severity=Severity.MAJOR), AT_PROVINCE)
+    assert (after.kind, after.accused_agency, after.severity) == (Kind.CONDUCT, "roads", Severity.MAJOR)
 
 
 def test_whoever_sees_can_get_on_from_every_open_state() -> None:

@@ -1,0 +1,108 @@
+"""Is a mistake in cases.toml found, with its line and how to mend it?"""
+
+import pytest
+
+from schemas.agency import parse_agencies
+from schemas.category import check_categories, is_below, parse_case_rules, supervising_agency
+from schemas.errors import SiteError
+
+AGENCIES = parse_agencies("""
+[[agency]]
+id = "province"
+names = { en = "Province" }
+[[agency]]
+id = "inspection"
+names = { en = "Inspection" }
+supervisor = "province"
+[[agency]]
+id = "roads"
+names = { en = "Roads" }
+supervisor = "province"
+[[agency]]
+id = "bridges"
+names = { en = "Bridges" }
+supervisor = "roads"
+""")
+
+CASES = """
+other = "other"
+[[category]]
+id = "other"
+names = { en = "Other" }
+[[category]]
+id = "conduct"
+names = { en = "Conduct" }
+kind = "conduct"
+agency = "inspection"
+"""
+RULES = parse_case_rules(CASES)
+
+
+@pytest.mark.parametrize(
+    ("accused", "agency"),
+    [
+        pytest.param("roads", "province", id="its supervisor"),
+        pytest.param("bridges", "roads", id="the next one up"),
+        pytest.param("province", "inspection", id="whom nobody supervises"),
+        pytest.param("unheard of", "inspection", id="who is not declared"),
+    ],
+)
+def test_who_deals_with_a_complaint(accused: str, agency: str) -> None:
+    assert supervising_agency(RULES, AGENCIES, "conduct", accused) == agency
+
+
+def test_nobody_deals_with_a_complaint_about_itself() -> None:
+    rules = parse_case_rules(CASES.replace('agency = "inspection"', 'agency = "province"'))
+    assert supervising_agency(rules, AGENCIES, "conduct", "province") is None
+
+
+@pytest.mark.parametrize(
+    ("agency", "over", "below"),
+    [
+        ("roads", "roads", True),
+        ("bridges", "roads", True),
+        ("bridges", "province", True),
+        ("roads", "bridges", False),
+    ],
+)
+def test_below(agency: str, over: str, below: bool) -> None:
+    assert is_below(AGENCIES, agency, over) is below
+
+
+def test_agencies_that_supervise_each_other_are_no_endless_way() -> None:
+    agencies = parse_agencies("""
+[[agency]]
+id = "a"
+names = { en = "A" }
+supervisor = "b"
+[[agency]]
+id = "b"
+names = { en = "B" }
+supervisor = "a"
+""")
+    assert is_below(agencies, "a", "b")
+    assert not is_below(agencies, "a", "c")
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "reason"),
+    [
+        pytest.param(
+            CASES.replace("inspection", "inspektion"), 10, "is not declared", id="an agency that is not there"
+        ),
+        pytest.param(
+            CASES.replace('agency = "inspection"', ""), 7, "do not name an agency", id="nobody for the rest"
+        ),
+        pytest.param(CASES.replace("inspection", "province"), 7, "nobody but", id="only the accused itself"),
+    ],
+)
+def test_a_mistake(text: str, line: int, reason: str) -> None:
+    with pytest.raises(SiteError) as caught:
+        check_categories(text, parse_case_rules(text), AGENCIES)
+    assert caught.value.position == f"line {line}"
+    assert reason in caught.value.reason
+    assert caught.value.fix
+
+
+def test_what_is_right() -> None:
+    check_categories(CASES, RULES, AGENCIES)
