@@ -63,12 +63,13 @@ _SQL = load_statements("values")
 _HELD = f"WITH held AS ({_SQL['held']})"
 _OWN = f"WITH asked AS ({_SQL['held']}), held AS ({_SQL['own']})"
 _BELOW = f"WITH asked AS ({_SQL['held']}), held AS ({_SQL['below']})"
+_EACH_PAIR = _SQL["each_pair"]
 _PLACES = f"places AS ({_SQL['read_places']})"
 _READING = {
     **{name: f"{_HELD} {_SQL[name]}" for name in ("read_sums", "read_sketches", "read_latest")},
     "read_across": f"{_HELD}, {_PLACES} {_SQL['read_across']}",
     "read_own": f"{_OWN} {_SQL['read_latest']}",
-    "read_across_below": f"{_BELOW}, {_PLACES} {_SQL['read_across']}",
+    "read_across_below": f"{_EACH_PAIR} ({_BELOW}, {_PLACES} {_SQL['read_across']}) AS found",
 }
 
 

@@ -85,9 +85,12 @@ GROUP BY kpi, area, piece, word, is_own
 SELECT * FROM asked WHERE bin = -2147483648 AND split_part(dim, E'\x1f', -1) = area
 
 -- below --
--- Of the rows that are `asked` for those of places below, of these pairs of a base ($10) and an area ($11) alone.
-SELECT asked.* FROM asked JOIN unnest($10::text[], $11::text[]) AS pair (kpi, area) USING (kpi, area)
-WHERE split_part(asked.dim, E'\x1f', -1) <> area
+-- Of the rows that are `asked` for those of places below, of one `pair` of a base and an area.
+SELECT * FROM asked WHERE kpi = pair.kpi AND area = pair.area AND split_part(dim, E'\x1f', -1) <> area
+
+-- each_pair --
+-- `found` of each pair of a base ($10) and an area ($11), one by one: their rows are sorted in memory.
+SELECT found.* FROM unnest($10::text[], $11::text[]) AS pair (kpi, area) CROSS JOIN LATERAL
 
 -- read_below --
 -- What `read_across` gives of the places below areas, from what `streams` has put together of their days. Where a bucket
