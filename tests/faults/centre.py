@@ -89,6 +89,10 @@ class Centre:
             {"IOC_WORKER": str(number), "IOC_METRICS_PORT": str(metrics_port or ports.free_port())},
         )
 
+    def start_outbound(self) -> Child:
+        """The process that writes to the log what the centre itself causes, as the supervisor starts it."""
+        return self._spawn("outbound", ["-m", "deploy.cli", "run", "outbound"], {})
+
     @contextmanager
     def web(self) -> Iterator[str]:
         """The web process, for as long as the block lasts: ingest and dashboard. Gives its address."""
