@@ -34,7 +34,6 @@ from streams.core.alert import (
     Silenced,
     Standing,
     Verdict,
-    bounded,
     look,
     readings_at,
 )
@@ -127,9 +126,8 @@ async def look_at(connection: Connection, site: Site, claimed: Claim, now_s: flo
     told: list[AlertStep] = []
     left_out = 0
     for step_s in steps:
-        series, left_out = bounded(read.samples, held)
-        samples = {one: read.samples[one] for one in series if one in read.samples}
-        looked = look(rule, step_s, readings_at(rule, step_s, samples, held) if read.is_whole else {}, held, mutes)
+        readings, left_out = readings_at(rule, step_s, read.samples, held) if read.is_whole else ({}, 0)
+        looked = look(rule, step_s, readings, held, mutes)
         held = looked.held
         judged += [(step_s, one) for one in looked.judged]
         told += looked.steps

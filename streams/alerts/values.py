@@ -37,7 +37,7 @@ from schemas.sketch import merge_bins
 from schemas.statements import for_tier, parse_statements
 from schemas.topics import INPUTS
 from schemas.window import Tier, day_start
-from streams.core.alert import Sample
+from streams.core.alert import NO_SAMPLE, Sample
 from streams.store.cells import Connection
 
 EVENTS_MAX = 50_000
@@ -141,7 +141,7 @@ async def _read_kpi(
     rows = await _read_rows(connection, rule, bases, stretches)
     reader = _KpiReader(site.kpis, rule, rows, units)
     await reader.look_back(connection)
-    known = {*series, *(Series(area, word) for base, area, word in rows if reader.splits(base))}
+    known = {*series, *reader.series()}
     return {one: {step_s: reader.sample(kpi, one, step_s) for step_s in steps} for one in sorted(known)}
 
 
@@ -196,10 +196,29 @@ class _KpiReader:
     def _is_derived(self, id_: str) -> bool:
         return id_ in self._catalogue and self._catalogue[id_].measure in DERIVED
 
+    def series(self) -> set[Series]:
+        """All series of which something is stored."""
+        all_rows = (self._rows, *self._running.values(), *self._seen.values())
+        return {Series(area, word) for rows in all_rows for base, area, word in rows if self.splits(base)}
+
     def sample(self, id_: str, series: Series, step_s: int) -> Sample:
         """The value of a KPI at a step."""
         value = self._value(id_, series, step_s)
-        return Sample(value.value, value.n)
+        return Sample(value.value, value.n, self._is_there(id_, series, step_s))
+
+    def _is_there(self, id_: str, series: Series, step_s: int) -> bool:
+        """Whether something of the series itself is stored that the value at this step is made of."""
+        looked_back = [self._running.get(step_s, {})]
+        looked_back += [rows for (_, at_s), rows in self._seen.items() if at_s == step_s]
+        for base in self._catalogue.bases_of(id_):
+            if self.splits(base.id):
+                key = (base.id, series.area, series.by)
+                if any(key in rows for rows in looked_back):
+                    return True
+                stored = self._rows.get(key, {})
+                if any(one in stored for one in self._units[step_s]):
+                    return True
+        return False
 
     def _value(self, id_: str, series: Series, step_s: int) -> Value:
         measure = self._catalogue[id_].measure if id_ in self._catalogue else None
@@ -325,8 +344,7 @@ async def _expected(
         for step_s in steps:
             from_s = day_start(back(step_s, test.lookback_days, zone), zone)
             if any(from_s <= day_s < step_s for day_s in seen):
-                sample = samples.get(series, {}).get(step_s, Sample(None, 0))
-                found.setdefault(series, {})[step_s] = sample
+                found.setdefault(series, {})[step_s] = samples.get(series, {}).get(step_s, NO_SAMPLE)
     return found
 
 
@@ -374,7 +392,7 @@ async def _read_events(
             if lookback and not _between(times, back(step_s, _days(test), rule.grid.zone), step_s):
                 continue
             n = _between(times, start_s, step_s)
-            found.setdefault(one, {})[step_s] = Sample(float(n), n)
+            found.setdefault(one, {})[step_s] = Sample(float(n), n, n > 0)
     return Read(found)
 
 

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 from msgspec import Struct
 from msgspec.structs import replace
 
-from schemas.alert import SERIES_MAX, Absence, AlertRule, Change, Deviation, Grid, Limits, Rule, Series, past_steps
+from schemas.alert import SERIES_MAX, Absence, AlertRule, Change, Deviation, Limits, Rule, Series, past_steps
 from schemas.area import AreaTree
 from schemas.event import AreaId
 
@@ -35,10 +35,17 @@ GROUP_CHARS_MAX = 120
 
 
 class Sample(NamedTuple):
-    """A series' value over the steps up to one moment, and of how many events it is."""
+    """A series' value over the steps up to one moment, and of how many events it is.
+
+    `is_there`: something came of the series itself, so that there is such a series.
+    """
 
     value: float | None
     n: int
+    is_there: bool = True
+
+
+NO_SAMPLE = Sample(None, 0, is_there=False)
 
 
 class Position(StrEnum):
@@ -204,9 +211,9 @@ class Mutes(NamedTuple):
 # ── Reading ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def read(rule: Rule, grid: Grid, step_s: int, samples: Mapping[int, Sample]) -> Reading:
-    """What the rule reads at a step, from the series' samples at this and at past steps."""
-    value, n = samples.get(step_s, Sample(None, 0))
+def read(rule: Rule, step_s: int, past: Sequence[int], samples: Mapping[int, Sample]) -> Reading:
+    """What the rule reads at a step, from the series' samples at this and at `past` steps (`past_steps`)."""
+    value, n, _ = samples.get(step_s, NO_SAMPLE)
     if isinstance(rule.test, Absence):
         return Reading(Position.WITHIN if n else Position.BEYOND, float(n), 0.0, float(n))
     if value is None or not isfinite(value):
@@ -215,9 +222,9 @@ def read(rule: Rule, grid: Grid, step_s: int, samples: Mapping[int, Sample]) -> 
         return Reading(Position.UNKNOWN, value, unknown=Verdict.UNKNOWN_FEW)
     match rule.test:
         case Change() as test:
-            return _changed(test, value, _known(rule, samples, past_steps(rule, grid, step_s)))
+            return _changed(test, value, _known(rule, samples, past))
         case Deviation() as test:
-            return _deviating(test, value, _known(rule, samples, past_steps(rule, grid, step_s)))
+            return _deviating(test, value, _known(rule, samples, past))
         case test:
             return Reading(position(test, value), value, _limit(test, value), value)
 
@@ -352,23 +359,33 @@ def advance(rule: Rule, before: Standing | None, step_s: int, reading: Reading) 
 # ── All series of a rule ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-def bounded(series: Iterable[Series], held: Held, series_max: int = SERIES_MAX) -> tuple[list[Series], int]:
-    """The series to look at, in order, and how many are left out. Those that are held come first."""
-    wanted = sorted({*series, *held.series}, key=lambda one: (one not in held.series, one))
-    return wanted[:series_max], max(0, len(wanted) - series_max)
-
-
 def readings_at(
-    rule: AlertRule, step_s: int, samples: Mapping[Series, Mapping[int, Sample]], held: Held
-) -> dict[Series, Reading]:
-    """What the rule reads of each series at a step. Of what was silent for too long nothing is expected any more."""
-    if not isinstance(rule.rule.test, Absence):
-        return {one: read(rule.rule, rule.grid, step_s, some) for one, some in samples.items()}
-    found = {one: Reading(Position.FORGOTTEN) for one in held.series}
-    for one, some in samples.items():
-        if step_s in some:
-            found[one] = read(rule.rule, rule.grid, step_s, some)
-    return found
+    rule: AlertRule,
+    step_s: int,
+    samples: Mapping[Series, Mapping[int, Sample]],
+    held: Held,
+    series_max: int = SERIES_MAX,
+) -> tuple[dict[Series, Reading], int]:
+    """What the rule reads of each series at a step, and how many series are left out.
+
+    Which series there are follows from this step and those that it is measured against, not from what else was read.
+    """
+    past = past_steps(rule.rule, rule.grid, step_s)
+    steps = (step_s, *past)
+    if isinstance(rule.rule.test, Absence):
+        present = {one for one, some in samples.items() if step_s in some}
+    elif rule.rule.by is None:
+        present = {*samples}
+    else:
+        present = {one for one, some in samples.items() if any(some.get(at, NO_SAMPLE).is_there for at in steps)}
+    wanted = sorted(present | {*held.series}, key=lambda one: (one not in held.series, one))
+    found: dict[Series, Reading] = {}
+    for one in wanted[:series_max]:
+        if one not in present and isinstance(rule.rule.test, Absence):
+            found[one] = Reading(Position.FORGOTTEN)
+        else:
+            found[one] = read(rule.rule, step_s, past, samples.get(one, {}))
+    return found, max(0, len(wanted) - series_max)
 
 
 def look(rule: AlertRule, step_s: int, readings: Mapping[Series, Reading], held: Held, mutes: Mutes) -> Looked:

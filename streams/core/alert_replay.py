@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from schemas.alert import AlertRule, Series
-from streams.core.alert import NOTHING_HELD, Judged, Mutes, Sample, bounded, look, readings_at
+from streams.core.alert import NOTHING_HELD, Judged, Mutes, Sample, look, readings_at
 
 
 class Said(NamedTuple):
@@ -20,9 +20,8 @@ def replay(
     """What the rule says step by step, when it begins with the first of these steps and holds nothing before it."""
     held = NOTHING_HELD
     for step_s in steps:
-        series, _ = bounded(samples, held)
-        some = {one: samples[one] for one in series if one in samples}
-        looked = look(rule, step_s, readings_at(rule, step_s, some, held), held, mutes)
+        readings, _ = readings_at(rule, step_s, samples, held)
+        looked = look(rule, step_s, readings, held, mutes)
         held = looked.held
         for judged in looked.judged:
             yield Said(step_s, judged)

@@ -1,9 +1,15 @@
 """Is what a rule finds held and told once, whoever looks, and says it nothing where nothing is known?"""
 
 import asyncio
+import random
+import signal
+import subprocess
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
@@ -14,13 +20,12 @@ from schemas.topics import case_of
 from streams.alerts import look as looking
 from streams.alerts.look import CATCH_UP_S, claim, commit, look_at
 from streams.alerts.silence import apply_silence
-from streams.core.alert import bounded
+from streams.core.alert import readings_at
 from streams.store import sites
 from streams.versions import Version
 from tests.alerts.hall import BEGIN_S, CASES, MINUTE_S, Hall, metric, report, rule, version_of
+from tests.alerts.rules import ABOVE_5, MANY
 from tests.streams.world import PACK
-
-ABOVE_5 = "threshold = { above = 5, margin = 1 }"
 
 
 def measured(*values: float | None, service: str = "web", area: str = "0101", first: int = 0) -> list[bytes]:
@@ -274,7 +279,7 @@ async def test_after_a_long_outage_what_is_too_old_is_skipped(hall: Hall) -> Non
 
 
 async def test_series_beyond_the_bound_are_said_to_be_left_out(hall: Hall, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(looking, "bounded", partial(bounded, series_max=2))
+    monkeypatch.setattr(looking, "readings_at", partial(readings_at, series_max=2))
     version = version_of(rule(ABOVE_5))
     await hall.begin(version)
     services = [measured(6, service=name)[0] for name in ("a", "b", "c")]
@@ -299,3 +304,63 @@ async def test_what_is_told_can_be_read_off_the_log(hall: Hall) -> None:
     (told,) = await hall.told()
     assert isinstance(told, AlertChanged)
     assert tuple(kept or ()) == ("ioc.alert.changed.v1", "00", told.subject)
+
+
+async def a_random_history(hall: Hall, version: Version, rng: random.Random, minutes: int) -> None:
+    """Measurements and reports, all of which have come."""
+    moments = rng.sample(range(minutes * MINUTE_S), 110)
+    values = [metric(BEGIN_S + at, rng.randrange(12), service=rng.choice("abc")) for at in moments[:70]]
+    some = [report(BEGIN_S + at, category=rng.choice(["road", "waste"])) for at in moments[70:]]
+    await hall.count(version, values, BEGIN_S + minutes * MINUTE_S)
+    await hall.count(version, some, BEGIN_S + minutes * MINUTE_S, CASES)
+
+
+async def forget(hall: Hall) -> None:
+    """Lets all rules begin anew."""
+    await hall.connection.execute("TRUNCATE alert_rule, alert_series, alert_firing, alert, outbox")
+
+
+async def test_random_histories_say_the_same_in_any_cut(hall: Hall) -> None:
+    version, minutes = version_of(MANY), 40
+    await a_random_history(hall, version, random.Random(4), minutes)
+    told: list[dict[str, Any]] = []
+    for cut in (1, 7, 40):
+        await hall.begin(version)
+        for until in range(cut, minutes + cut, cut):
+            await hall.look(version, BEGIN_S + min(until, minutes) * MINUTE_S)
+        told.append(await hall.state())
+        await forget(hall)
+    assert told[0] == told[1] == told[2]
+    assert {row[1] for row in told[0]["alert"]} == {"slow", "few", "few-events", "silent", "change", "odd"}
+
+
+async def test_killed_workers_neither_lose_nor_double_an_alert(hall: Hall) -> None:
+    version, minutes = version_of(MANY), 60
+    now_s = BEGIN_S + minutes * MINUTE_S
+    await a_random_history(hall, version, random.Random(5), minutes)
+    await hall.begin(version)
+    await hall.look(version, now_s)
+    expected = await hall.state()
+    await forget(hall)
+    await hall.begin(version)
+    killed = 0
+    while not await is_done(hall, now_s):
+        workers = [start_worker(hall, now_s) for _ in range(2)]
+        # They are killed at a moment of their own; one that finds nothing to do ends by itself.
+        codes = await asyncio.gather(*(asyncio.to_thread(worker.wait) for worker in workers))
+        killed += sum(code < 0 for code in codes)
+        assert all(code in (0, -signal.SIGKILL) for code in codes)
+    assert killed > 3
+    assert await hall.state() == expected
+
+
+async def is_done(hall: Hall, now_s: int) -> bool:
+    """Whether all rules have been looked at up to a moment."""
+    query = "SELECT min(looked_until) >= to_timestamp($1) FROM alert_rule"
+    return bool(await hall.connection.fetchval(query, float(now_s)))
+
+
+def start_worker(hall: Hall, now_s: int) -> "subprocess.Popen[bytes]":
+    """A process that looks at the rules, and is killed in the middle of something."""
+    command = [sys.executable, "-m", "tests.alerts.looking_process", hall.url, str(now_s)]
+    return subprocess.Popen(command, cwd=Path(__file__).parents[2])

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.alert import AlertRule, Series
+from schemas.alert import AlertRule, Series, past_steps
 from schemas.area_id import AreaId
 from schemas.site import Site, parse_site
 from streams.core.alert import (
@@ -23,7 +23,6 @@ from streams.core.alert import (
     Sample,
     Silenced,
     Verdict,
-    bounded,
     group_of,
     look,
     position,
@@ -69,7 +68,7 @@ def run(
     samples = {BEGIN_S + MINUTE_S * at: Sample(value, 1) for at, value in enumerate(values)}
     found: list[Looked] = []
     for step_s in samples:
-        found.append(look(rule, step_s, readings_at(rule, step_s, {series: samples}, held), held, mutes))
+        found.append(look(rule, step_s, readings_at(rule, step_s, {series: samples}, held)[0], held, mutes))
         held = found[-1].held
     return found
 
@@ -161,7 +160,7 @@ def test_where_a_number_lies(limits: dict[str, float], number: float, expected: 
 def at(rule: AlertRule, samples: Mapping[int, float], now: float) -> tuple[Position, float | None, float | None]:
     """What the rule reads of `now`, with past samples by how many minutes ago."""
     given = {BEGIN_S - MINUTE_S * ago: Sample(value, 1) for ago, value in samples.items()}
-    reading = read(rule.rule, rule.grid, BEGIN_S, given | {BEGIN_S: Sample(now, 1)})
+    reading = read(rule.rule, BEGIN_S, past_steps(rule.rule, rule.grid, BEGIN_S), given | {BEGIN_S: Sample(now, 1)})
     return reading.position, reading.score, reading.limit
 
 
@@ -271,7 +270,7 @@ def test_groups(name: str) -> None:
     rule = rule_of(ABOVE_5, more)
     some = [Series(AreaId("0101"), "a"), Series(AreaId("0101"), "b"), Series(AreaId("0102"), "a")]
     samples = {one: {BEGIN_S: Sample(6.0, 1)} for one in some}
-    looked = look(rule, BEGIN_S, readings_at(rule, BEGIN_S, samples, NOTHING_HELD), NOTHING_HELD, NO_MUTES)
+    looked = look(rule, BEGIN_S, readings_at(rule, BEGIN_S, samples, NOTHING_HELD)[0], NOTHING_HELD, NO_MUTES)
     assert {step.alert.group for step in looked.steps} == expected
     assert {one for step in looked.steps for one in step.alert.members} == {*some}
 
@@ -283,7 +282,7 @@ def test_a_group_opens_once_changes_and_ends_with_its_last_member() -> None:
     for number, (of_a, of_b) in enumerate([(6, 3), (6, 6), (6, 6), (3, 6), (3, 3)]):
         step_s = BEGIN_S + MINUTE_S * number
         samples = {a: {step_s: Sample(of_a, 1)}, b: {step_s: Sample(of_b, 1)}}
-        looked = look(rule, step_s, readings_at(rule, step_s, samples, held), held, NO_MUTES)
+        looked = look(rule, step_s, readings_at(rule, step_s, samples, held)[0], held, NO_MUTES)
         held = looked.held
         whats.append([step.what for step in looked.steps])
         ids |= {subject_of(rule.id, step.alert) for step in looked.steps}
@@ -294,7 +293,20 @@ def test_a_group_opens_once_changes_and_ends_with_its_last_member() -> None:
 def test_series_that_are_held_come_before_the_bound() -> None:
     some = [Series(AreaId("0101"), str(number)) for number in range(5)]
     held = run(rule_of(ABOVE_5), [6], series=some[4])[-1].held
-    assert bounded(some[:4], held, series_max=3) == ([some[4], some[0], some[1]], 2)
+    samples = {one: {BEGIN_S: Sample(6.0, 1)} for one in some[:4]}
+    readings, left_out = readings_at(rule_of(ABOVE_5), BEGIN_S, samples, held, series_max=3)
+    assert ([*readings], left_out) == ([some[4], some[0], some[1]], 2)
+
+
+def test_a_series_is_there_when_something_came_of_it() -> None:
+    rule = rule_of("change = { above = 5, steps = 2 }")
+    gone = {BEGIN_S + MINUTE_S * at: Sample(0.0, 9, is_there=at == 0) for at in range(5)}
+    steps = [BEGIN_S + MINUTE_S * at for at in range(5)]
+    there = [bool(readings_at(rule, step_s, {ONE: gone}, NOTHING_HELD)[0]) for step_s in steps]
+    # At its own step, and at the one that is measured against it.
+    assert there == [True, False, True, False, False]
+    held = run(rule_of(ABOVE_5), [6])[-1].held
+    assert [*readings_at(rule, steps[4], {ONE: gone}, held)[0]] == [ONE]
 
 
 def test_long_names_of_groups_stay_apart() -> None:
@@ -330,7 +342,7 @@ def test_an_alert_as_events() -> None:
 def test_many_members_are_not_all_named() -> None:
     rule = rule_of(ABOVE_5, "group_by = []")
     samples = {Series(AreaId("0101"), f"s{at:02}"): {BEGIN_S: Sample(6.0, 1)} for at in range(25)}
-    looked = look(rule, BEGIN_S, readings_at(rule, BEGIN_S, samples, NOTHING_HELD), NOTHING_HELD, NO_MUTES)
+    looked = look(rule, BEGIN_S, readings_at(rule, BEGIN_S, samples, NOTHING_HELD)[0], NOTHING_HELD, NO_MUTES)
     lines = (event_of(SITE, rule, looked.steps[0]).data.text or "").splitlines()
     assert len(lines) == 21
     assert lines[0] == "Commune One · s00: 6 (5)"
@@ -363,7 +375,7 @@ def test_verdicts_do_not_depend_on_how_steps_are_cut(
     samples = {BEGIN_S + MINUTE_S * number: Sample(value, 1) for number, value in enumerate(values)}
     rest: list[Looked] = []
     for step_s in list(samples)[cut:]:
-        rest.append(look(rule, step_s, readings_at(rule, step_s, {ONE: samples}, held), held, mutes))
+        rest.append(look(rule, step_s, readings_at(rule, step_s, {ONE: samples}, held)[0], held, mutes))
         held = rest[-1].held
     assert [*first, *rest] == whole
 
