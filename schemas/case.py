@@ -8,6 +8,7 @@ import base64
 import hashlib
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import NewType
 
 from msgspec import Struct
@@ -33,6 +34,10 @@ REVIEWS_NEEDED = 2
 
 BROUGHT_BY_REPORT, BROUGHT_BY_CAMERA = "report", "snapshot"
 """Kinds of evidence that came with a signal: what is to be mended, and what a camera saw."""
+
+
+CASE_IDS_MAX = 16_384
+"""Ids of cases that are remembered: an event's is asked for at each station of its way. The oldest is forgotten."""
 
 
 class Kind(StrEnum):
@@ -308,6 +313,7 @@ class Deadline(Struct, frozen=True, kw_only=True):
     due_at: datetime
 
 
+@lru_cache(maxsize=CASE_IDS_MAX)
 def case_id(source: str, about: str) -> CaseId:
     """The case of what a source calls `about`: 80 bits of a hash in lower-case base 32."""
     digest = hashlib.blake2b(f"{source}\x1f{about}".encode(), digest_size=10).digest()

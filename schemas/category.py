@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
@@ -64,7 +65,7 @@ class Confirmation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     ask: Literal["citizen", "nobody"] = "citizen"
 
 
-class CaseRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class CaseRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
     """The content of `cases.toml`. A signal whose category is not declared gets the one named `other`."""
 
     category: Annotated[list[Category], Meta(min_length=1)]
@@ -74,8 +75,11 @@ class CaseRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def of(self, category: str) -> Category:
         """The category of this id, else the one for what is not declared."""
-        found = {one.id: one for one in self.category}
-        return found.get(category) or found[self.other]
+        return self._by_id.get(category) or self._by_id[self.other]
+
+    @cached_property
+    def _by_id(self) -> dict[str, Category]:
+        return {one.id: one for one in self.category}
 
     @property
     def conduct(self) -> frozenset[str]:

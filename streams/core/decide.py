@@ -25,7 +25,7 @@ from schemas.command import (
     WithdrawOffer,
     name_of,
 )
-from schemas.event import AnyEvent, AreaCode, AreaId, CaseCommand
+from schemas.event import AnyEvent, AreaCode, AreaId, CameraIncident, CaseCommand, FeedbackReceived
 from schemas.identity import Role
 from schemas.site import Site
 from schemas.topics import about, case_of
@@ -107,7 +107,15 @@ def wants_near(event: AnyEvent, site: Site) -> bool:
     """Whether the open cases near the event matter: it may open one that is another's."""
     if site.cases is None or event.place is None:
         return False
-    return opens(event) or (isinstance(event, CaseCommand) and isinstance(event.data.do, Open))
+    match event:
+        case CaseCommand():
+            return isinstance(event.data.do, Open)
+        case FeedbackReceived():
+            return opens(event) and site.cases.of(event.data.category).opens
+        case CameraIncident():
+            return opens(event) and site.cases.of(event.data.kind).opens
+        case _:
+            return opens(event)
 
 
 def _decide_command(
