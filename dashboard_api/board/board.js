@@ -14,6 +14,8 @@ import { make, setText, showEvents, showSources, showTiles } from "./view.js";
 const DRAW_EVERY_MS = 200;
 const RETRY_LOAD_MS = 3000;
 const RELOAD_AFTER_MS = 4000;
+const RENEW_BEFORE_MS = 120_000;
+const RENEW_EVERY_MS = 30_000;
 
 /** @template {HTMLElement} [T=HTMLElement] @param {string} id */
 const at = (id) => /** @type {T} */ (/** @type {unknown} */ (document.getElementById(id)));
@@ -46,7 +48,9 @@ async function load() {
   for (;;) {
     try {
       const site = await ask("v1/site");
-      return await Promise.all([site, ask("v1/kpis"), ask(`v1/areas?list=${encodeURIComponent(site.area_list)}`)]);
+      return await Promise.all([
+        site, ask("v1/kpis"), ask(`v1/areas?list=${encodeURIComponent(site.area_list)}`), ask("v1/me"),
+      ]);
     } catch (error) {
       const language = choice("language", "vi", Object.keys(LANGUAGES));
       setText(at("connection-text"), textsOf(language).failed(error instanceof Error ? error.message : String(error)));
@@ -99,7 +103,8 @@ async function start() {
   applyTheme(choice("theme", "auto", ["auto", "light", "dark"]));
   const first = textsOf(choice("language", "vi", Object.keys(LANGUAGES)));
   setText(at("connection-text"), first.connecting);
-  const [site, kpis, areas] = await load();
+  const [site, kpis, areas, me] = await load();
+  let who = me;
   const languages = site.languages.filter((/** @type {string} */ one) => one in LANGUAGES);
   const spoken = languages.length > 0 ? languages : ["en"];
   const ids = areas.items.map((/** @type {{id: string}} */ area) => area.id);
@@ -204,6 +209,7 @@ async function start() {
       setText(node, String(/** @type {Record<string, unknown>} */ (t)[key]));
     });
     setText(at("zone"), t.siteTime(site.zone));
+    showWho();
     const select = /** @type {HTMLSelectElement} */ (at("area"));
     select.replaceChildren(...inOrder(areas.items).map(({ area, depth }) => {
       const indent = "\u2003".repeat(depth);
@@ -227,6 +233,29 @@ async function start() {
     });
   }
 
+  function showWho() {
+    const t = textsOf(scene.language);
+    at("who").hidden = !who.asked;
+    setText(at("who-name"), who.id === null ? "" : who.name ?? who.id);
+    const link = /** @type {HTMLAnchorElement} */ (at("who-link"));
+    setText(link, who.id === null ? t.signIn : t.signOut);
+    link.href = who.id === null ? `signin?${new URLSearchParams({ back: location.pathname + location.search })}` : "signout";
+  }
+
+  /** Gets a new token while the issuer still knows this browser; else the board goes on with what is public. */
+  async function renewSignIn() {
+    if (who.id === null) return;
+    const leftMs = Date.parse(who.expires_at) - Date.now();
+    if (leftMs > RENEW_BEFORE_MS) return;
+    try {
+      who = await ask(`signin?${new URLSearchParams({ back: "/v1/me" })}`);
+    } catch {
+      // An issuer elsewhere answers only a page that goes there, and one without a session with its own page.
+      if (leftMs <= 0) who = await ask("v1/me").catch(() => who);
+    }
+    showWho();
+  }
+
   function changeView() {
     model.loaded = false;
     model.series = new Map();
@@ -248,6 +277,7 @@ async function start() {
   showControls();
   draw();
   setInterval(drawSoon, 1000);
+  setInterval(renewSignIn, RENEW_EVERY_MS);
 }
 
 start();

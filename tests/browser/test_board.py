@@ -44,14 +44,20 @@ class Watched:
             self.elsewhere.append(url)
 
 
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    """Chromium without a window."""
+def chromium_program() -> str:
+    """Where Chromium is."""
     program = os.environ.get("IOC_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
     if program is None:
         unavailable("There is no Chromium on this machine: apt-get install chromium")
+    assert program is not None
+    return program
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    """Chromium without a window."""
     async with async_playwright() as playwright:
-        chromium = await playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
+        chromium = await playwright.chromium.launch(executable_path=chromium_program(), args=ARGUMENTS)
         yield chromium
         await chromium.close()
 
