@@ -28,13 +28,14 @@ REPORT_BYTES_MAX = 64 * 1024
 KEY_HEADER = b"idempotency-key"
 KEY_CHARS_MAX = 128
 
-TRACK_PATH = "/v1/track/"
+TRACK_PATH = "/v1/track"
 
 
 class Reported(Struct, frozen=True):
     """The report is on the log: its `reference`, the `secret` to follow it by, and where (`follow`).
 
-    The secret is told this once. Whoever has it can read how the report is handled, and answer for its sender.
+    The secret goes into the header `Tracking-Secret`, and into no address, which others may see. Whoever has it can
+    read how the report is handled, and answer for its sender.
     """
 
     reference: str
@@ -82,7 +83,7 @@ class ReportsEndpoint(Endpoint):
             raise field_of(judged.refused[0])
         await self._producer.append(judged.lots, int(received_at.timestamp() * 1000))
         metrics.REPORTS.inc()
-        reported = Reported(drafted.case, drafted.secret, TRACK_PATH + drafted.secret)
+        reported = Reported(drafted.case, drafted.secret, TRACK_PATH)
         # What a cache keeps, others may read.
         return Answer(202, JSON, msgspec.json.encode(reported), ((b"cache-control", b"no-store"),))
 

@@ -2,7 +2,10 @@
 
 import hashlib
 import json
+import re
 from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,10 +16,12 @@ from msgspec.structs import replace
 
 from deploy.migrate import ensure_topics
 from ingest.decode.cloudevents import Decoder
+from ingest.decode.commands import CommandDecoder, Taken
 from ingest.decode.media import Mode
 from ingest.decode.report import Drafted, draft
 from schemas.case import case_id
 from schemas.codec import SEALED_BYTES_MAX, decode
+from schemas.command import Actor
 from schemas.errors import InvalidBody, Reason
 from schemas.event import FeedbackReceived
 from schemas.personal import KEY_BYTES, KeyRing
@@ -125,6 +130,17 @@ def test_whatever_is_reported_is_taken_or_refused(body: dict[str, Any]) -> None:
     assert taken + refused == 1
 
 
+def test_the_documents_examples_are_taken() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "intake.md").read_text()
+    command, answer, citizen = re.findall(r"```json\n(.*?)```", text, re.DOTALL)
+    # The tests' clock stands still in the morning, and the example is of the afternoon.
+    in_the_evening = RECEIVED_AT + timedelta(hours=10)
+    ordered = CommandDecoder(SITE).decode(command.encode(), Actor(id="hoa", roles=("unit",)), in_the_evening)
+    assert [type(one) for one in ordered.results] == [Taken]
+    assert [one["status"] for one in json.loads(answer)["results"]] == ["accepted", "rejected"]
+    assert drafted(json.loads(citizen)).case
+
+
 # Over HTTP, with Kafka behind it.
 
 
@@ -143,7 +159,7 @@ async def test_anybody_reports(client: httpx.AsyncClient, kafka: str, topic_pref
     assert answer.status_code == 202
     assert answer.headers["cache-control"] == "no-store"
     told = answer.json()
-    assert told["follow"] == f"/v1/track/{told['secret']}"
+    assert told["follow"] == "/v1/track"
     (record,) = await written(kafka, topic_prefix)
     raw = record.value or b""
     assert record.key == told["reference"].encode()
