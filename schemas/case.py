@@ -216,6 +216,15 @@ class Review(Struct, frozen=True, kw_only=True):
     note: str = ""
 
 
+class Taken(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A step that the law gives (`schemas.category.LawStep`) was taken."""
+
+    step: str
+    at: datetime
+    by: str
+    note: str = ""
+
+
 class Case(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A case. `version` grows by one with each change; `areas` is its area with all ancestors, the root first.
 
@@ -226,6 +235,7 @@ class Case(Struct, frozen=True, kw_only=True, omit_defaults=True):
     `parted`          where what comes for a case merged into this one goes on to, as it was split off again
     `before_waiting`  where to go on when what is waited for has come
     `accepted_at`, `arrived_at`  when that happened first
+    `taken`           the law's steps that were taken, in their order
     `tracking`        hashes of the secrets by which citizens follow it
     `published`       may be shown to everyone: no personal data, the place rounded where the category is sensitive
     """
@@ -254,6 +264,7 @@ class Case(Struct, frozen=True, kw_only=True, omit_defaults=True):
     clocks: tuple[Clock, ...] = ()
     evidence: tuple[Evidence, ...] = ()
     reviews: tuple[Review, ...] = ()
+    taken: tuple[Taken, ...] = ()
     plate: str | None = None
     result: str | None = None
     reason: str | None = None

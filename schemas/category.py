@@ -21,6 +21,14 @@ CategoryId = Annotated[str, Meta(min_length=1, max_length=128)]
 """As senders write it in `category`, or in an incident's `kind`."""
 
 
+class LawStep(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A step that the law gives for handling a case. `law` says which law."""
+
+    id: CategoryId
+    names: dict[str, str]
+    law: str = ""
+
+
 class Category(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a signal is about.
 
@@ -31,6 +39,7 @@ class Category(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     `publish`    cases of it are shown to everyone unless somebody says otherwise
     `opens`      whether a signal of it opens a case
     `group`      categories of one group are near in kind
+    `steps`      what the law wants done, in this order, before a case of it can be resolved
     """
 
     id: CategoryId
@@ -43,6 +52,7 @@ class Category(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     publish: bool = False
     opens: bool = True
     group: str | None = None
+    steps: tuple[LawStep, ...] = ()
 
 
 class Proposals(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -99,6 +109,12 @@ def parse_case_rules(text: str) -> CaseRules:
                 CASES_FILE, where, f"the id {category.id!r} is used twice", "Give every category its own."
             )
         known.add(category.id)
+        steps: set[str] = set()
+        for place, step in enumerate(category.steps):
+            if step.id in steps:
+                where = f"line {line_of(lines, ('category', number, 'steps', place, 'id'))}"
+                raise SiteError(CASES_FILE, where, f"the step {step.id!r} is there twice", "Name each step once.")
+            steps.add(step.id)
     if rules.other not in known:
         where = f"line {line_of(lines, ('other',))}"
         raise SiteError(

@@ -186,6 +186,14 @@ class ReviewViolation(Action, tag="review", frozen=True, kw_only=True, gc=False)
     note: Note = ""
 
 
+class TakeStep(Action, tag="law_step", frozen=True, kw_only=True, gc=False):
+    """The next step that the law gives for such a case was taken; `cases.toml` names them."""
+
+    step: Id
+    note: Note = ""
+    evidence: Annotated[list[Evidence], Meta(max_length=20)] = []
+
+
 class Reveal(Action, tag="reveal", frozen=True, kw_only=True, gc=False):
     """Wants to see what is masked, for a reason. Who was shown what is on the audit log because of this."""
 
@@ -268,6 +276,7 @@ AnyAction = (
     | Reopen
     | Acknowledge
     | ReviewViolation
+    | TakeStep
     | Reveal
     | Confirm
     | Dispute

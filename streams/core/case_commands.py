@@ -22,6 +22,7 @@ from schemas.case import (
     Refusal,
     Review,
     State,
+    Taken,
     case_id,
 )
 from schemas.category import is_below, supervising_agency
@@ -47,6 +48,7 @@ from schemas.command import (
     Reveal,
     ReviewViolation,
     Split,
+    TakeStep,
     Triage,
     Unmerge,
     Wait,
@@ -57,7 +59,7 @@ from streams.core import clock
 from streams.core.case_signals import announce, build
 from streams.core.draft import Draft, Refused
 from streams.core.handling import asked_until, close, corrections, recategorise, reject, resolve, with_evidence
-from streams.core.life_cycle import RUNNING, TABLE, UNDONE, Need, Rule, lacking, led_to
+from streams.core.life_cycle import RUNNING, TABLE, UNDONE, Need, Rule, lacking, led_to, steps_left
 from streams.core.merging import cannot_merge, merge, split, unmerge
 from streams.core.notice import SUBSCRIBERS, Why, to_agency
 from streams.core.scene import Judged
@@ -198,7 +200,7 @@ def _check_agency(draft: Draft, case: Case, agency: str) -> Refused | None:
 
 
 def _accept(draft: Draft, case: Case, _: Accept, rule: Rule) -> Refused | None:
-    if lacking(case, rule.needs) is not None:
+    if lacking(draft.site.cases, case, rule.needs) is not None:
         return _incomplete(Need.AGENCY)
     case = draft.put(draft.accepted(draft.move(case, led_to(case, rule), draft.now), draft.now))
     draft.tell(case, "accept", draft.now)
@@ -318,7 +320,7 @@ def _resolve(draft: Draft, case: Case, action: Resolve, rule: Rule) -> Refused |
     if isinstance(added, Refused):
         return added
     added = replace(added, result=action.result)
-    if (need := lacking(added, rule.needs)) is not None:
+    if (need := lacking(draft.site.cases, added, rule.needs)) is not None:
         return _incomplete(need)
     draft.put(resolve(draft, added, draft.now))
     draft.tell(case, "resolve", draft.now, action.result, public=True)
@@ -330,7 +332,7 @@ def _close(draft: Draft, case: Case, action: Close, rule: Rule) -> Refused | Non
     if isinstance(added, Refused):
         return added
     added = replace(added, result=action.result or case.result)
-    if (need := lacking(added, rule.needs)) is not None:
+    if (need := lacking(draft.site.cases, added, rule.needs)) is not None:
         return _incomplete(need)
     until = asked_until(draft.site, case)
     if case.state is State.RESOLVED and until is not None and draft.now < until:
@@ -342,7 +344,7 @@ def _close(draft: Draft, case: Case, action: Close, rule: Rule) -> Refused | Non
 
 
 def _reject(draft: Draft, case: Case, action: Reject, rule: Rule) -> Refused | None:
-    if (need := lacking(case, rule.needs, action.reason)) is not None:
+    if (need := lacking(draft.site.cases, case, rule.needs, action.reason)) is not None:
         return _incomplete(need)
     draft.put(reject(draft, case, draft.now, action.reason))
     draft.tell(case, "reject", draft.now, action.reason, public=True)
@@ -372,6 +374,24 @@ def _review(draft: Draft, case: Case, action: ReviewViolation, _: Rule) -> Refus
     review = Review(by=draft.actor.id, at=draft.at, upheld=action.upheld, note=action.note)
     draft.put(replace(case, reviews=(*case.reviews, review)))
     draft.tell(case, "review", draft.at, action.note, upheld=action.upheld)
+    return None
+
+
+def _law_step(draft: Draft, case: Case, action: TakeStep, rule: Rule) -> Refused | None:
+    if any(one.step == action.step for one in case.taken):
+        return Refused(Refusal.ALREADY, f"step: {action.step!r} was taken")
+    left = steps_left(draft.site.cases, case)
+    if not left or left[0].id != action.step:
+        expected = repr(left[0].id) if left else "none: all have been taken"
+        return Refused(Refusal.IMPOSSIBLE, f"step: the next one that the law gives is {expected}")
+    added = with_evidence(case, action.evidence, draft)
+    if isinstance(added, Refused):
+        return added
+    if (need := lacking(draft.site.cases, added, rule.needs)) is not None:
+        return _incomplete(need)
+    step = Taken(step=action.step, at=draft.now, by=draft.actor.id, note=action.note)
+    draft.put(replace(added, taken=(*added.taken, step)))
+    draft.tell(case, "law_step", draft.now, action.note, step=action.step, evidence=len(action.evidence) or None)
     return None
 
 
@@ -441,6 +461,7 @@ HANDLERS: Mapping[type[Action], Handler] = {
     Reopen: _reopen,
     Acknowledge: _acknowledge,
     ReviewViolation: _review,
+    TakeStep: _law_step,
     Reveal: _reveal,
     Confirm: _confirm,
     Dispute: _dispute,
@@ -455,6 +476,7 @@ _LACKS = {
     Need.EVIDENCE: "evidence: show that it was done; what a report came with shows only what was wrong",
     Need.REASON: "reason: say why",
     Need.UPHELD: f"review: {REVIEWS_NEEDED} persons have to find that it is a violation",
+    Need.STEPS: "law_step: not all steps that the law gives have been taken",
     Need.DROPPED: f"review: {REVIEWS_NEEDED} persons have to find that it is none",
 }
 

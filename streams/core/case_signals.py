@@ -297,7 +297,7 @@ def _source_closed(draft: Draft, event: FeedbackClosed, case: Case, origin: Case
     ended = replace(case, result=case.result or result, evidence=(*case.evidence, proof)[-EVIDENCE_MAX:])
     # One of several reports that are one case does not end what the others are about.
     others = any(one.case != origin and one.type == "ioc.feedback.received.v1" for one in case.members)
-    if rule is None or others or lacking(ended, rule.needs) is not None:
+    if rule is None or others or lacking(draft.site.cases, ended, rule.needs) is not None:
         draft.tell(case, "source_closed", draft.at, result, public=True)
         return
     if ended.state is not State.RESOLVED and ended.resolved_at is None:

@@ -76,7 +76,7 @@ def _missed(draft: Draft, case: Case, number: int, due_at: datetime) -> None:
 
 def _unattended(draft: Draft, case: Case) -> None:
     rule = TABLE[case.state, "unattended"]
-    need = lacking(case, rule.needs)
+    need = lacking(draft.site.cases, case, rule.needs)
     if need is None:
         draft.put(close(draft, case, draft.now))
         draft.tell(case, "unattended", draft.now, public=True)

@@ -120,7 +120,12 @@ def report(draft: Draft, case: Case, action: OfferStepped, rule: Rule) -> Refuse
     if step is OfferStep.DONE:
         draft.count(case, "unit_done", at, since=offer.at.get(OfferStep.ACCEPTED), unit=offer.unit)
         done = TABLE.get((case.state, "resolve"))
-        if done is not None and action.result and not case.units and lacking(case, done.needs) is None:
+        if (
+            done is not None
+            and action.result
+            and not case.units
+            and lacking(draft.site.cases, case, done.needs) is None
+        ):
             case = resolve(draft, case, at)
     draft.put(case)
     said = action.reason or action.result

@@ -20,6 +20,7 @@ from schemas.case import (
     OfferStep,
     State,
 )
+from schemas.category import CaseRules, LawStep
 from schemas.command import Action, OfferStepped, Wait, name_of
 from schemas.identity import Role
 
@@ -43,6 +44,7 @@ class Need(StrEnum):
     EVIDENCE = "evidence"
     REASON = "reason"
     UPHELD = "upheld"  # a camera violation: enough people say that it is one
+    STEPS = "steps"  # every step that the law gives for its category was taken
     DROPPED = "dropped"  # a camera violation: enough people say that it is none
 
 
@@ -118,11 +120,13 @@ PERMITS: Mapping[str, Permit] = {
     "answer": _permit(OPERATOR, why="one voice speaks to the citizen"),
     "note": _permit(OPERATOR, DISPATCHER, UNIT, LEADER, fact=True, why="whoever handles it adds what they know"),
     "resolve": _permit(
-        OPERATOR, needs=[Need.RESULT, Need.UPHELD], why="the citizen is told what was done, so it has to be said"
+        OPERATOR,
+        needs=[Need.RESULT, Need.UPHELD, Need.STEPS],
+        why="the citizen is told what was done, so it has to be said",
     ),
     "close": _permit(
         OPERATOR,
-        needs=[Need.RESULT, Need.EVIDENCE, Need.UPHELD],
+        needs=[Need.RESULT, Need.EVIDENCE, Need.UPHELD, Need.STEPS],
         why="nobody looks at it again: what was done is said and shown",
     ),
     "reject": _permit(
@@ -131,6 +135,7 @@ PERMITS: Mapping[str, Permit] = {
     "reopen": _permit(OPERATOR, LEADER, needs=[Need.REASON], why="who sees that it was not done says so"),
     "acknowledge": _permit(OPERATOR, DISPATCHER, LEADER, fact=True, why="one who has seen it spares the others"),
     "review": _permit(OPERATOR, LEADER, fact=True, why="a verdict is a person's own, whatever came in between"),
+    "law_step": _permit(OPERATOR, needs=[Need.UPHELD], why="whoever handles it does what the law wants done"),
     "reveal": _permit(OPERATOR, DISPATCHER, fact=True, why="who handles it may have to know, on the record"),
     "confirm": _permit(CITIZEN, why="only who reported it can agree that it is fixed"),
     "dispute": _permit(CITIZEN, needs=[Need.REASON], why="only who reported it can disagree"),
@@ -142,10 +147,13 @@ PERMITS: Mapping[str, Permit] = {
     "erase": _permit(ADMINISTRATOR, why="it cannot be undone"),
     "be_merged": _permit(OPERATOR, SYSTEM, why="as `merge`, seen from the other case"),
     "unattended": _permit(
-        SYSTEM, needs=[Need.RESULT, Need.EVIDENCE, Need.UPHELD], why="silence ends it, but proves nothing"
+        SYSTEM, needs=[Need.RESULT, Need.EVIDENCE, Need.UPHELD, Need.STEPS], why="silence ends it, but proves nothing"
     ),
     "source_closed": _permit(
-        SYSTEM, fact=True, needs=[Need.RESULT, Need.EVIDENCE, Need.UPHELD], why="the source says what it has done"
+        SYSTEM,
+        fact=True,
+        needs=[Need.RESULT, Need.EVIDENCE, Need.UPHELD, Need.STEPS],
+        why="the source says what it has done",
     ),
     "source_reopened": _permit(SYSTEM, fact=True, why="the source says that it came back"),
     "source_withdrew": _permit(SYSTEM, fact=True, needs=[Need.REASON], why="the source says that it never was"),
@@ -198,6 +206,7 @@ _ROWS: tuple[_Row, ...] = (
     ([State.RESOLVED, *ENDED], "reopen", State.REOPENED, "it was not done after all; the clock runs on"),
     ([*UNDONE, State.RESOLVED], "acknowledge", To.SAME, "who has seen it has not done anything yet"),
     (UNDONE, "review", To.SAME, "what follows from the verdicts is another step"),
+    ([*UNDONE], "law_step", To.SAME, "the last of them allows the result; it is not the result"),
     (ANY, "reveal", To.SAME, "who looks changes nothing"),
     ([State.RESOLVED], "confirm", State.CONFIRMED, "the citizen agrees"),
     ([State.RESOLVED, *ENDED], "dispute", State.REOPENED, "the citizen does not agree; the clock runs on"),
@@ -259,7 +268,16 @@ def led_to(case: Case, rule: Rule) -> State:
     return State(rule.to)
 
 
-def lacking(case: Case, needs: Iterable[Need], reason: str = "") -> Need | None:
+def steps_left(rules: CaseRules | None, case: Case) -> tuple[LawStep, ...]:
+    """What the law still wants done about a case, in order."""
+    taken = {one.step for one in case.taken}
+    category = None if rules is None else rules.of(case.category)
+    if category is None or category.id != case.category:
+        return ()
+    return tuple(step for step in category.steps if step.id not in taken)
+
+
+def lacking(rules: CaseRules | None, case: Case, needs: Iterable[Need], reason: str = "") -> Need | None:
     """The first thing that the case, with what the move brings, does not have."""
     has = {
         Need.AGENCY: case.agency is not None,
@@ -267,6 +285,7 @@ def lacking(case: Case, needs: Iterable[Need], reason: str = "") -> Need | None:
         Need.EVIDENCE: any(_proves(case, one) for one in case.evidence),
         Need.REASON: bool(reason),
         Need.UPHELD: case.kind is not Kind.VIOLATION or _agreed(case, upheld=True),
+        Need.STEPS: not steps_left(rules, case),
         Need.DROPPED: case.kind is not Kind.VIOLATION or _agreed(case, upheld=False),
     }
     return next((need for need in needs if not has[need]), None)

@@ -104,5 +104,11 @@ def test_a_mistake(text: str, line: int, reason: str) -> None:
     assert caught.value.fix
 
 
+def test_a_step_that_is_there_twice() -> None:
+    text = CASES + 'steps = [{ id = "a", names = { en = "A" } }, { id = "a", names = { en = "B" } }]\n'
+    with pytest.raises(SiteError, match="line 11: the step 'a' is there twice"):
+        parse_case_rules(text)
+
+
 def test_what_is_right() -> None:
     check_categories(CASES, RULES, AGENCIES)

@@ -73,6 +73,16 @@ names = { en = "Red light" }
 kind = "violation"
 publish = true
 [[category]]
+id = "overload"
+names = { en = "Overload" }
+kind = "violation"
+[[category.steps]]
+id = "owner_found"
+names = { en = "Owner found" }
+[[category.steps]]
+id = "notice_sent"
+names = { en = "Notice sent" }
+[[category]]
 id = "conduct"
 names = { en = "An official's conduct" }
 kind = "conduct"

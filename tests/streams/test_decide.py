@@ -34,6 +34,7 @@ from schemas.command import (
     SetAvailability,
     Silence,
     Split,
+    TakeStep,
     Triage,
     Unmerge,
     Wait,
@@ -650,6 +651,22 @@ class TestViolations:
         assert refusal(world, case, Reject(reason="an ambulance")) is Refusal.INCOMPLETE
         world.do(case, ReviewViolation(upheld=False), LEADER)
         assert world.do(case, Reject(reason="an ambulance")).state is State.REJECTED
+
+    def test_what_the_law_wants_is_done_in_its_order(self) -> None:
+        world = World()
+        case = world.incident("overload")
+        world.do(case, Triage())
+        assert refusal(world, case, TakeStep(step="owner_found")) is Refusal.INCOMPLETE
+        for actor in (OPERATOR, COLLEAGUE):
+            world.do(case, ReviewViolation(upheld=True), actor)
+        assert refusal(world, case, TakeStep(step="notice_sent")) is Refusal.IMPOSSIBLE
+        assert refusal(world, case, Resolve(result="fined")) is Refusal.INCOMPLETE
+        world.do(case, TakeStep(step="owner_found", note="by the register"))
+        assert refusal(world, case, TakeStep(step="owner_found")) is Refusal.ALREADY
+        world.do(case, TakeStep(step="notice_sent"))
+        assert refusal(world, case, TakeStep(step="more")) is Refusal.IMPOSSIBLE
+        assert [one.step for one in world.cases[case].taken] == ["owner_found", "notice_sent"]
+        assert world.do(case, Resolve(result="fined")).state is State.RESOLVED
 
     def test_who_looks_is_on_the_timeline(self) -> None:
         world = World()

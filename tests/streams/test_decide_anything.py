@@ -43,6 +43,7 @@ from schemas.command import (
     ReviewViolation,
     SetAvailability,
     Split,
+    TakeStep,
     Triage,
     Unmerge,
     Wait,
@@ -138,6 +139,7 @@ def actions(other: CaseId, members: list[str]) -> st.SearchStrategy[Action]:
         st.just(Reopen(reason="no")),
         st.just(Acknowledge()),
         st.builds(ReviewViolation, upheld=st.booleans()),
+        st.builds(TakeStep, step=st.sampled_from(["owner_found", "notice_sent"])),
         st.builds(Reveal, what=st.sampled_from(["plate", "reporter"]), reason=st.just("to know")),
         st.just(Confirm()),
         st.just(Dispute(reason="no")),
@@ -183,7 +185,7 @@ class Handling(RuleBasedStateMachine):
         self.world.report(category, subject, place=place, accused_agency=accused, agency=agency, exercise=exercise)
 
     @rule(
-        kind=st.sampled_from(["fire", "red_light"]),
+        kind=st.sampled_from(["fire", "red_light", "overload"]),
         subject=st.sampled_from(("i1", "i2")),
         place=st.sampled_from(PLACES),
     )
