@@ -6,6 +6,7 @@ Each command imports what it needs when it is called, so that `ioc --help` and `
 import asyncio
 import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,7 +14,7 @@ import typer
 from deploy.audit import audit_app
 from deploy.identity_commands import passwd_command, token_command
 from deploy.person import person_app
-from deploy.repair import backfill_command, rebuild_command, redrive_command
+from deploy.repair import backfill_command, parse_moment, rebuild_command, redrive_command
 from deploy.replay.command import replay_command
 from deploy.settings import Settings
 from schemas.errors import IocError
@@ -148,6 +149,28 @@ def outbox(*, retry: Annotated[bool, typer.Option("--retry", help="Try again wha
 
     if not outbound.show(settings(), retry=retry):
         raise typer.Exit(EXIT_WRONG)
+
+
+@app.command()
+def backtest(
+    rule: Annotated[str, typer.Argument(metavar="RULE", help="The id of an alert rule.", show_default=False)],
+    *,
+    from_: Annotated[
+        str | None, typer.Option("--from", metavar="TIME", help="As 2026-03-01. Without: seven days before the end.")
+    ] = None,
+    to: Annotated[str | None, typer.Option(metavar="TIME", help="Without: now.")] = None,
+    csv: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Times and values of one series, instead of what is stored.")
+    ] = None,
+    all_: Annotated[bool, typer.Option("--all", help="Every step, with its reason.")] = False,
+) -> None:
+    """Show when an alert rule would have fired on the stored history, or on a file. Changes nothing."""
+    from deploy import backtest as command
+
+    current = settings()
+    since = None if from_ is None else parse_moment(from_, current)
+    until = None if to is None else parse_moment(to, current)
+    command.run(current, rule, since=since, until=until, file=csv, every=all_)
 
 
 @run_app.command("web")

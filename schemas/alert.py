@@ -85,9 +85,9 @@ class Deviation(Limits, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Limits of how far the value lies from what is usual, in robust standard deviations of what is usual.
 
     What is usual is the median of past values. `spread` is how far they lie from it: 1.4826 times the median absolute
-    deviation (`mad`), which a wild week does not change, or what lies between their 5 % and 95 % `quantiles` over 3.29,
-    which takes into account that something is quiet mostly and then is not. Both are 1 standard deviation of what is
-    normally distributed.
+    deviation (`mad`), which a wild week does not change, or what lies between their 5 % and 95 % `quantiles`, over
+    3.29, which takes into account that something is mostly quiet and then is not. Both are one standard deviation of
+    what is normally distributed.
 
     `past`          the same hours of past `weeks` or `days`, or the `recent` steps
     `count`         how many weeks, days or steps

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from schemas.alert import AlertRule, Series
-from streams.core.alert import NOTHING_HELD, Judged, Mutes, Sample, look, readings_at
+from streams.core.alert import Held, Judged, Mutes, Sample, look, readings_at
 
 
 class Said(NamedTuple):
@@ -14,17 +14,17 @@ class Said(NamedTuple):
     judged: Judged
 
 
-def replay(
-    rule: AlertRule, steps: Sequence[int], samples: Mapping[Series, Mapping[int, Sample]], mutes: Mutes
-) -> Iterator[Said]:
-    """What the rule says step by step, when it begins with the first of these steps and holds nothing before it."""
-    held = NOTHING_HELD
+def replayed(
+    rule: AlertRule, steps: Sequence[int], samples: Mapping[Series, Mapping[int, Sample]], held: Held, mutes: Mutes
+) -> tuple[list[Said], Held]:
+    """What the rule says step by step, and what it holds after them; `held` is what it held before."""
+    said: list[Said] = []
     for step_s in steps:
         readings, _ = readings_at(rule, step_s, samples, held)
         looked = look(rule, step_s, readings, held, mutes)
         held = looked.held
-        for judged in looked.judged:
-            yield Said(step_s, judged)
+        said += (Said(step_s, judged) for judged in looked.judged)
+    return said, held
 
 
 def samples_of(rule: AlertRule, points: Iterable[tuple[float, float]]) -> dict[int, Sample]:

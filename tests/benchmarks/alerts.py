@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 from schemas.alert import AlertRule, Series
 from schemas.area_id import AreaId
 from schemas.site import parse_site
-from streams.core.alert import Mutes, Verdict
-from streams.core.alert_replay import replay, samples_of
+from streams.core.alert import NOTHING_HELD, Mutes, Verdict
+from streams.core.alert_replay import replayed, samples_of
 
 FILE = Path(__file__).parent / "nab" / "series.json.xz"
 LEARNING_SHARE = 0.15
@@ -93,8 +93,8 @@ neighbours = 8
 spread = "quantiles"
 spread_share = 0.1""",
 }
-"""By kind. A threshold has to be of the figure itself, so it lies a tenth of their range beyond what the first 15 % of a
-file held; that formula, too, is one for all files."""
+"""By kind. A threshold has to be of the figure itself, so it lies beyond what the first 15 % of a file held, by a tenth
+of the range; that formula, too, is one for all files."""
 
 BASELINE = f"{SIGMAS:g} sigma (baseline)"
 
@@ -162,7 +162,7 @@ def alerts_of(kind: str, file: Labelled) -> list[float]:
     rule = rule_of(kind, file)
     samples = samples_of(rule, file.points)
     mutes = Mutes(parse_site(SITE).areas)
-    said = replay(rule, sorted(samples), {ONE: samples}, mutes)
+    said, _ = replayed(rule, sorted(samples), {ONE: samples}, NOTHING_HELD, mutes)
     return [one.step_s for one in said if one.judged.verdict is Verdict.FIRE]
 
 
@@ -227,10 +227,18 @@ def _share(share: float | None) -> str:
 
 
 def _table(title: str, rows: Mapping[str, Judged]) -> None:
-    print(
-        f"| {title} | recall | windows found | precision | alerts in windows | false alerts a day | delay, h | of window |"
+    columns = (
+        title,
+        "recall",
+        "windows found",
+        "precision",
+        "alerts in windows",
+        "false a day",
+        "delay, h",
+        "of window",
     )
-    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+    print("| " + " | ".join(columns) + " |")
+    print("| --- |" + " ---: |" * (len(columns) - 1))
     for name, one in rows.items():
         print(_row(name, one))
     print()
