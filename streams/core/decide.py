@@ -221,8 +221,9 @@ def _refused(refused: Refused, case: Case) -> Decided:
 
 
 def _role(actor: Actor, move: str) -> str | None:
-    """The role in which somebody may do this; None where there is none."""
-    return next((role for role in actor.roles if role in PERMITS[move].roles), None)
+    """The role in which somebody may do this; None where there is none. A citizen is who has a tracking secret."""
+    held = (role for role in actor.roles if role != Role.CITIZEN or actor.tracking is not None)
+    return next((role for role in held if role in PERMITS[move].roles), None)
 
 
 def _named(move: str) -> str:

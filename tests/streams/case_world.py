@@ -10,6 +10,8 @@ from datetime import datetime, timedelta
 from itertools import count
 from typing import Any
 
+import msgspec
+
 from schemas.area_id import AreaId
 from schemas.case import OFFER_OVER, WAITING, Case, CaseId, Deadline, Entry, Kind, State, case_id
 from schemas.command import Action, Actor, Command, DeadlinePassed, Open
@@ -211,7 +213,10 @@ class World:
         decided = decide(event, area, self.now, scene)
         assert decided == decide(event, area, self.now, scene), "a decision follows from its arguments alone"
         self._check(decided, needed)
-        self.cases |= {case.id: case for case in decided.cases}
+        for case in decided.cases:
+            # As a store keeps it, so that nothing depends on what JSON does not hold.
+            self.cases[case.id] = msgspec.json.decode(msgspec.json.encode(case), type=Case)
+            assert self.cases[case.id] == case
         self.units |= {state.unit: state for state in decided.units}
         self.timeline += decided.entries
         self.notices += decided.notices

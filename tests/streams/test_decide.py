@@ -281,6 +281,14 @@ class TestWhoMay:
         assert refusal(world, case, Reply(text="hello"), other) is Refusal.UNKNOWN_CASE
         assert refusal(world, case, Reply(text="hello"), CITIZEN) is None
 
+    def test_nobody_is_a_citizen_by_name_only(self) -> None:
+        """A role in people.toml makes nobody the one who reported it."""
+        world = World()
+        case = world.report("pothole")
+        world.do(case, Resolve(result="mended"))
+        posing = replace(OPERATOR, roles=(Role.CITIZEN, Role.OPERATOR))
+        assert refusal(world, case, Confirm(), posing) is Refusal.FORBIDDEN
+
     def test_nobody_else_speaks_for_the_centre(self) -> None:
         world = World()
         case = world.report()

@@ -31,8 +31,10 @@ from schemas.command import (
     Dismiss,
     Dispatch,
     Dispute,
+    ErasePerson,
     Merge,
     OfferStepped,
+    Open,
     Rate,
     Reject,
     Reopen,
@@ -42,6 +44,7 @@ from schemas.command import (
     Reveal,
     ReviewViolation,
     SetAvailability,
+    Silence,
     Split,
     TakeStep,
     Triage,
@@ -63,6 +66,7 @@ from schemas.identity import Seen, may_see
 from streams.core.consequence import SYSTEM_ACTOR
 from streams.core.decide import deadlines_of
 from streams.core.life_cycle import PERMITS, move_of
+from tests.schemas.case_pack import AT
 from tests.streams.case_world import (
     DISPATCHER,
     EVERYBODY,
@@ -263,6 +267,26 @@ class Handling(RuleBasedStateMachine):
     @rule(unit=units, status=st.sampled_from(["available", "busy", "off"]), actor=st.sampled_from(EVERYBODY))
     def a_unit_says_whether_it_can_be_sent(self, unit: str, status: Any, actor: Actor) -> None:
         self.world.ask(f"unit:{unit}", SetAvailability(status=status), actor)
+
+    @rule(category=categories, accused=st.none() | agencies, actor=st.sampled_from(EVERYBODY))
+    def somebody_opens_a_case(self, category: str, accused: str | None, actor: Actor) -> None:
+        self.world.open(category, actor, accused_agency=accused)
+
+    @rule(
+        subject=st.sampled_from(["alert:rule", "person:x", "unit:a", "nothing", "unit:", ""]),
+        action=st.sampled_from(
+            [
+                Silence(until=AT, reason="x"),
+                ErasePerson(reason="x"),
+                SetAvailability(status="off"),
+                Open(category="other", title="x"),
+                Accept(),
+            ]
+        ),
+        actor=st.sampled_from(EVERYBODY),
+    )
+    def somebody_asks_about_something_else(self, subject: str, action: Action, actor: Actor) -> None:
+        self.world.ask(subject, action, actor)
 
     @rule(hours=st.sampled_from([0.01, 0.5, 3, 30, 200]))
     def time_passes(self, hours: float) -> None:
