@@ -75,7 +75,7 @@ def rule_of(site: Site, rule_id: str) -> AlertRule:
 
 
 def from_file(site: Site, rule: AlertRule, file: Path, since: datetime | None, until: datetime | None) -> Backtested:
-    """What the rule says of a CSV file of times and values, as of one series. Its means over a step are the values."""
+    """What the rule says of a CSV file of times and values, as of one series. What lies in one step is averaged."""
     points = read_points(file, rule.grid.zone)
     samples = samples_of(rule, points)
     steps = [

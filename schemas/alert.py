@@ -231,7 +231,7 @@ class Grid(Struct, frozen=True):
         local = datetime.fromtimestamp(step_s, self.zone)
         return self.floor((local - timedelta(days=days)).timestamp())
 
-    def steps(self, after_s: int, until_s: float, count_max: int) -> list[int]:
+    def steps(self, after_s: float, until_s: float, count_max: int) -> list[int]:
         """The first `count_max` steps in (after, until], oldest first."""
         found: list[int] = []
         step_s = self.next(self.floor(after_s))

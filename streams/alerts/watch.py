@@ -75,9 +75,10 @@ async def tend(connection: Connection, version: Version, now_s: float) -> None:
     while await withdraw_one(connection, site, version.number):
         pass
     await connection.execute(SQL["forget_old"], FIRINGS_KEPT_S, FORGET_ROWS_MAX)
+    standing = await connection.fetch(SQL["read_standing"])
     for gauge in (metrics.FIRING, metrics.OPEN, metrics.AGE_S):
         gauge.clear()
-    for row in await connection.fetch(SQL["read_standing"]):
+    for row in standing:
         metrics.FIRING.labels(row["rule"]).set(row["firing"])
         metrics.OPEN.labels(row["rule"]).set(row["open"])
         metrics.AGE_S.labels(row["rule"]).set(max(0.0, now_s - row["looked_s"]))

@@ -127,7 +127,7 @@ def test_files_that_cannot_be_read(tmp_path: Path, text: str, reason: str) -> No
 
 
 def test_a_rule_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(OperatorError, match="'slaw'.*'slow'"):
+    with pytest.raises(OperatorError, match=r"'slaw'.*'slow'"):
         rule_of(version_of(WHOLE).site, "slaw")
     with pytest.raises(OperatorError, match=r"no alerts\.toml"):
         rule_of(version_of("").site, "slow")

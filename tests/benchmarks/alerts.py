@@ -93,10 +93,13 @@ neighbours = 8
 spread = "quantiles"
 spread_share = 0.1""",
 }
-"""By kind. A threshold has to be of the figure itself, so it lies beyond what the first 15 % of a file held, by a tenth
-of the range; that formula, too, is one for all files."""
+"""By kind. A threshold has to be of the figure itself, so it lies beyond what the first 15 % of a file held, by a
+tenth of the range; that formula, too, is one for all files."""
 
 BASELINE = f"{SIGMAS:g} sigma (baseline)"
+
+
+COLUMNS = ("recall", "windows found", "precision", "alerts in windows", "false a day", "delay, h", "of window")
 
 
 class Labelled(NamedTuple):
@@ -227,16 +230,7 @@ def _share(share: float | None) -> str:
 
 
 def _table(title: str, rows: Mapping[str, Judged]) -> None:
-    columns = (
-        title,
-        "recall",
-        "windows found",
-        "precision",
-        "alerts in windows",
-        "false a day",
-        "delay, h",
-        "of window",
-    )
+    columns = (title, *COLUMNS)
     print("| " + " | ".join(columns) + " |")
     print("| --- |" + " ---: |" * (len(columns) - 1))
     for name, one in rows.items():
