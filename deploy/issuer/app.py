@@ -24,6 +24,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from msgspec import Struct
+from prometheus_client import Counter
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
@@ -58,6 +59,10 @@ HASHING_MAX = 2
 
 WAITING_MAX = 50
 """Attempts that wait for their turn to be hashed; one more is asked to come again."""
+
+SIGN_INS = Counter(
+    "ioc_issuer_sign_ins", "Attempts to sign in with the local issuer: ok, wrong, held_up or busy.", ["outcome"]
+)
 
 _NO_STORE = {"Cache-Control": "no-store"}
 _QUERY_LANGUAGE = "ui_locales"
@@ -178,17 +183,21 @@ class _Issuer:
         address = request.client.host if request.client is not None else ""
         wait_s = self._throttle.wait_s(person, address, self._config.steady_s())
         if wait_s > 0:
+            SIGN_INS.labels("held_up").inc()
             seconds = int(wait_s) + 1
             answer = self._form(request, person=person, problem="wait", wait_s=seconds, status=429)
             answer.headers["Retry-After"] = str(seconds)
             return answer
         if self._waiting >= WAITING_MAX:
+            SIGN_INS.labels("busy").inc()
             answer = self._form(request, person=person, problem="busy", status=503)
             answer.headers["Retry-After"] = "2"
             return answer
         self._throttle.failed(person, address, self._config.steady_s())
         if not await self._matches(person, password) or person not in self._config.current_site().people:
+            SIGN_INS.labels("wrong").inc()
             return self._form(request, person=person, problem="wrong", status=401)
+        SIGN_INS.labels("ok").inc()
         self._throttle.succeeded(person, address)
         answer = self._with_code(asked, person)
         self._set_session(request, answer, person)

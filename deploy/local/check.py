@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from deploy import secret_file
 from deploy.local import centre, kafka_jars, manifest, ports, postgres_programs, status
 from deploy.local.timescale import require_timescaledb
 from deploy.settings import Settings
@@ -85,6 +86,11 @@ def _folders(settings: Settings) -> Iterator[Finding]:
         yield Finding(
             "database password", private, "private" if private else f"Others can read it: chmod 600 {password}"
         )
+    secrets = settings.data_dir / secret_file.FOLDER
+    if secrets.is_dir():
+        open_ones = sorted(str(file) for file in secrets.iterdir() if file.stat().st_mode & 0o077)
+        detail = f"Others can read them: chmod 600 {' '.join(open_ones)}" if open_ones else "private"
+        yield Finding("secrets", not open_ones, detail)
 
 
 def _programs(settings: Settings) -> Iterator[Finding]:

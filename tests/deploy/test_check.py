@@ -3,7 +3,9 @@
 import shutil
 from pathlib import Path
 
-from deploy.local.check import site_findings
+from deploy import secret_file
+from deploy.local.check import findings, site_findings
+from deploy.settings import Settings
 
 BOSTON = Path(__file__).parents[2] / "deploy" / "sites" / "boston"
 
@@ -33,3 +35,14 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     (finding,) = site_findings(tmp_path / "nowhere")
     assert not finding.ok
     assert "site.toml" in finding.detail
+
+
+def test_a_secret_that_others_can_read_is_told(tmp_path: Path) -> None:
+    settings = Settings.from_env({"IOC_DATA": str(tmp_path), "IOC_CACHE": str(tmp_path / "cache")})
+    secret = tmp_path / secret_file.FOLDER / "key"
+    secret_file.write(secret, b"x")
+    assert next(one for one in findings(settings) if one.name == "secrets").ok
+    secret.chmod(0o640)
+    told = next(one for one in findings(settings) if one.name == "secrets")
+    assert not told.ok
+    assert f"chmod 600 {secret}" in told.detail
