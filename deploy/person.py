@@ -31,7 +31,6 @@ EXIT_WRONG = 1
 OUTCOME_WAIT_S = 30.0
 """How long the outcome of an erasure is waited for. Without a worker it is decided when one starts."""
 
-KAFKA_WAIT_S = 15.0
 POLL_S = 0.2
 
 person_app = typer.Typer(no_args_is_help=True, help="What is kept of a person, and how it is erased.")
@@ -156,8 +155,8 @@ async def _erase(kafka: str, database_url: str, topic_prefix: str, site: "Site",
     import asyncpg
     import msgspec
 
+    from deploy.log_writer import write
     from ingest.decode.commands import CommandDecoder, Taken, source_of
-    from ingest.gateway.producer import Producer
     from schemas.command import Actor
     from schemas.identity import Role
 
@@ -166,26 +165,12 @@ async def _erase(kafka: str, database_url: str, topic_prefix: str, site: "Site",
     actor = Actor(id=f"console:{getpass.getuser()}", roles=(Role.ADMINISTRATOR.value,), sees_all=True, areas=areas)
     id_ = uuid.uuid4().hex
     body = {"id": id_, "subject": f"person:{person}", "do": {"action": "erase", "reason": reason}}
-    now = datetime.now(UTC)
-    ordered = CommandDecoder(site).decode(msgspec.json.encode(body), actor, now)
+    ordered = CommandDecoder(site).decode(msgspec.json.encode(body), actor, datetime.now(UTC))
     (result,) = ordered.results
     if not isinstance(result, Taken):
         raise OperatorError(f"{result.field}: {result.detail}.", result.fix)
-    producer = Producer(kafka, topic_prefix=topic_prefix)
-    producer.start()
-    try:
-        deadline_s = time.monotonic() + KAFKA_WAIT_S
-        while True:
-            try:
-                await producer.append(ordered.lots, int(now.timestamp() * 1000))
-                break
-            except DependencyUnavailable:
-                # The same command is one command, however often it is on the log.
-                if time.monotonic() > deadline_s:
-                    raise
-                await asyncio.sleep(POLL_S)
-    finally:
-        await producer.stop()
+    # The same command is one command, however often it is on the log.
+    await write(kafka, topic_prefix, ordered.lots)
     connection = await asyncpg.connect(database_url)
     try:
         return await _outcome(connection, source_of(actor), id_)

@@ -1,8 +1,9 @@
 """How do dead letters get counted after all? `ioc redrive`
 
 What the centre can read now is sent again through ingest, as it came and with its own id, so that it counts once
-whatever ends the command: for ever on the topics of reports, within half an hour of detections. What it still cannot
-read is listed and exported; a file that was put right is sent back.
+whatever ends the command: for ever on the topics of reports, within half an hour of detections. Commands, and what
+else only the centre makes, go back to the log themselves. What it still cannot read is listed and exported; a file
+that was put right is sent back.
 """
 
 import time
@@ -17,9 +18,14 @@ import msgspec
 from msgspec import Struct
 
 from deploy.local.progress import say
+from deploy.log_writer import write
 from deploy.replay.clock import SystemClock
 from deploy.replay.sender import REQUEST_TIMEOUT_S, EventSender, batches, poster
+from ingest.decode.cloudevents import Lot
+from schemas import codec
 from schemas.errors import InvalidEvent, OperatorError
+from schemas.event import INTERNAL
+from schemas.topics import key_of, topic_of
 from streams.repair.history import Connection, Places, connected, dependencies, log_reader, past
 from streams.repair.letters import REDRIVE, Judge, Letter, note_redriven, read_letters, read_redriven
 
@@ -96,7 +102,10 @@ async def redrive(places: Places, address: str, options: Options) -> Outcome:
             unreadable = [(one, error) for one, error in judged if error is not None]
             readable = [one for one, error in judged if error is None]
             if not options.dry_run and readable:
-                unreadable += await _send(connection, address, readable)
+                # What a file says may have been changed, and what only the centre makes is for nobody to change.
+                own = [one for one in readable if options.file is None and _is_the_centres(one.text)]
+                await _put_back(connection, places, own)
+                unreadable += await _send(connection, address, [one for one in readable if one not in own])
             _say_unreadable(unreadable)
             if options.export is not None:
                 _export(options.export, unreadable)
@@ -117,6 +126,19 @@ async def _send(
             taken = [place for index, one in enumerate(batch) if index not in rejections for place in one.places]
             await note_redriven(connection, taken)
     return refused
+
+
+async def _put_back(connection: Connection, places: Places, candidates: Sequence[_Candidate]) -> None:
+    """Writes commands, and what else the centre made, back to the log as they were: the door takes none of them."""
+    events = [codec.decode(one.text, codec.SEALED_BYTES_MAX) for one in candidates]
+    lots = [Lot(topic_of(event), key_of(event), [one.text]) for event, one in zip(events, candidates, strict=True)]
+    if lots:
+        await write(places.kafka, places.topic_prefix, lots)
+        await note_redriven(connection, [place for one in candidates for place in one.places])
+
+
+def _is_the_centres(text: bytes) -> bool:
+    return isinstance(codec.decode(text, codec.SEALED_BYTES_MAX), INTERNAL)
 
 
 async def _not_sent(connection: Connection, candidates: Sequence[_Candidate]) -> list[_Candidate]:

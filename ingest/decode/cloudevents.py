@@ -34,9 +34,6 @@ BATCH_EVENTS_MAX = 5_000
 ECHO_CHARS_MAX = 256
 """What an answer repeats of an id that breaks the rules; the rest is cut off."""
 
-_LOOKED_AT = frozenset((*INTERNAL, *BEARERS))
-"""Types of which each event is looked at: what only the centre makes, and what may hold something personal."""
-
 _LOW_RATE = frozenset(kind for topic in INPUTS if topic.dedupe is Dedupe.FOREVER for kind in topic.types)
 _BOM = b"\xef\xbb\xbf"
 _JSON = b'"application/json"'
@@ -128,7 +125,9 @@ class Decoder:
         try:
             events = codec.decode_all(raws)
             kinds = Counter(map(type, events))
-            if not kinds.keys().isdisjoint(_LOOKED_AT):
+            for event in events if not kinds.keys().isdisjoint(INTERNAL) else ():
+                check_sent(event)
+            if not kinds.keys().isdisjoint(BEARERS):
                 raws = self._without_personal(events, raws)
             # `check_event` on each would cost a quarter of all this, and finds nothing in any other event.
             suspects = [one for one in events if one.time > latest or one.supersedes or one.withdraws]
@@ -187,8 +186,6 @@ class Decoder:
 
     def _without_personal(self, events: Sequence[AnyEvent], raws: Sequence[bytes]) -> list[bytes]:
         """The events' bytes with what is personal sealed. Raises InvalidEvent when one of them cannot be taken."""
-        for event in events:
-            check_sent(event)
         return [
             self._apart(event, raw) if holds_personal(event) else raw for event, raw in zip(events, raws, strict=True)
         ]

@@ -117,6 +117,34 @@ async def test_what_can_be_read_now_is_sent_once(hall: Hall, address: str, tmp_p
     assert await redrive(hall.places, address, Options()) == Outcome(0, 1)
 
 
+async def test_a_command_goes_back_as_who_gave_it(hall: Hall, address: str, tmp_path: Path) -> None:
+    command = raw(
+        "ioc.case.command.v1",
+        id="c-1",
+        source="person:hoa",
+        subject="mfrggzdfmztwq2lk",
+        area="0102",
+        data={"do": {"action": "accept"}, "actor": {"id": "hoa", "roles": ["operator"]}},
+    )
+    await hall.send([command])
+    await hall.count()
+    assert "c-1" not in await counted(hall)
+    await hall.take_up(PACK)
+    export = tmp_path / "dead.ndjson"
+    # Of a file nobody knows who wrote it.
+    export.write_bytes(
+        msgspec.json.encode({"dead": {"partition": 9, "offset": 9}, "event": msgspec.Raw(command)}) + b"\n"
+    )
+    assert (await redrive(hall.places, address, Options(file=export))).sent == 0
+    assert await redrive(hall.places, address, Options()) == Outcome(5, 2)
+    await hall.count()
+    assert await counted(hall) == {"1", "2", "3", "4", "5", "c-1"}
+    row = await hall.connection.fetchrow("SELECT body FROM event WHERE source = 'person:hoa' AND id = 'c-1'")
+    assert row is not None
+    assert row["body"] == command
+    assert (await redrive(hall.places, address, Options())).sent == 0
+
+
 async def test_a_letter_that_was_cut_is_read_where_it_stood(hall: Hall) -> None:
     # A topic takes records of 2 MB, a letter keeps half of that.
     long = codec.seal(msgspec.json.encode({"id": "long", "text": "x" * 1_200_000}), datetime.now(UTC), None)
