@@ -15,6 +15,7 @@ import msgspec
 from deploy import secret_file
 from deploy.local import centre, kafka_jars, manifest, ports, postgres_programs, status
 from deploy.local.timescale import require_timescaledb
+from deploy.personal_keys import key_ring, keys_path
 from deploy.settings import Settings
 from deploy.site import load_pack, read_text
 from schemas.errors import IocError, SiteError
@@ -91,6 +92,12 @@ def _folders(settings: Settings) -> Iterator[Finding]:
         open_ones = sorted(str(file) for file in secrets.iterdir() if file.stat().st_mode & 0o077)
         detail = f"Others can read them: chmod 600 {' '.join(open_ones)}" if open_ones else "private"
         yield Finding("secrets", not open_ones, detail)
+    keys = keys_path(settings)
+    if settings.personal_keys is not None or keys.exists():
+        try:
+            yield Finding("keys of personal data", ok=True, detail=f"{keys}: {key_ring(settings)!r}")
+        except IocError as error:
+            yield Finding("keys of personal data", ok=False, detail=str(error))
 
 
 def _programs(settings: Settings) -> Iterator[Finding]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from deploy import secret_file
 from deploy.local.check import findings, site_findings
+from deploy.personal_keys import key_ring
 from deploy.settings import Settings
 
 BOSTON = Path(__file__).parents[2] / "deploy" / "sites" / "boston"
@@ -46,3 +47,16 @@ def test_a_secret_that_others_can_read_is_told(tmp_path: Path) -> None:
     told = next(one for one in findings(settings) if one.name == "secrets")
     assert not told.ok
     assert f"chmod 600 {secret}" in told.detail
+
+
+def test_keys_that_cannot_be_read_are_told(tmp_path: Path) -> None:
+    variables = {"IOC_DATA": str(tmp_path), "IOC_CACHE": str(tmp_path / "cache")}
+    name = "keys of personal data"
+    # Before the first start there are none, and nothing is wrong with that.
+    assert all(one.name != name for one in findings(Settings.from_env(variables)))
+    key_ring(Settings.from_env(variables))
+    assert next(one for one in findings(Settings.from_env(variables)) if one.name == name).ok
+    elsewhere = variables | {"IOC_PERSONAL_KEYS": str(tmp_path / "nowhere")}
+    told = next(one for one in findings(Settings.from_env(elsewhere)) if one.name == name)
+    assert not told.ok
+    assert "IOC_PERSONAL_KEYS" in told.detail
