@@ -49,6 +49,7 @@ from dashboard_api.position import parse_position
 from dashboard_api.public_cases import PublicCase, PublicFilter, public_sheet, read_public
 from dashboard_api.refusal import RefusalReason, Refused
 from dashboard_api.rest import NoQuery, Word, described
+from dashboard_api.revealed import RevealedView, read_revealed
 from dashboard_api.subscription import area_of
 from dashboard_api.track import TrackView, citizen, read_track, tracking_hash
 from dashboard_api.units import UnitView, may_see_unit, read_states, unit_view
@@ -277,6 +278,7 @@ ANSWERS: tuple[type[Struct], ...] = (
     TrackView,
     PublicList,
     AuditPage,
+    RevealedView,
 )
 """What OpenAPI describes of these routes."""
 
@@ -349,7 +351,7 @@ def case_routes(config: DashboardConfig, database: Database, waiting: Waiting) -
                 actor,
                 seen=seen,
                 proposals=proposals,
-                actions=config.next_actions(case, actor),
+                actions=config.next_actions(site, case, actor),
                 usual=usual,
                 position=moment.position,
                 as_of=moment.as_of,
@@ -403,6 +405,15 @@ def case_routes(config: DashboardConfig, database: Database, waiting: Waiting) -
             for one in best
         ]
         return _json(SuggestionList(case=case.id, position=moment.position, as_of=moment.as_of, items=items))
+
+    @router.get("/cases/{id}/revealed", **described(RevealedView, 401, 403, 404))
+    async def read_what_was_masked(id: str, actor: SignedIn, _: Annotated[NoQuery, Query()]) -> Response:  # noqa: A002
+        """What is masked, for ten minutes after one's own `reveal` command was applied."""
+        require(actor, Role.OPERATOR, Role.DISPATCHER)
+        async with one_moment("revealed") as moment:
+            case = await reading.read_case(moment.reader, actor, _id(id))
+            found = await read_revealed(moment.reader, config.key_ring, actor, case)
+        return _json(found)
 
     @router.get("/units", **described(UnitList, 401))
     async def list_units(actor: SignedIn, query: Annotated[UnitsQuery, Query()]) -> Response:

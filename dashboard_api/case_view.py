@@ -22,6 +22,7 @@ from schemas.case import (
     Review,
     Severity,
     State,
+    Taken,
 )
 from schemas.command import Actor
 from schemas.identity import Role
@@ -124,14 +125,15 @@ class NextAction(Struct, frozen=True, kw_only=True, omit_defaults=True):
     needs: tuple[str, ...] = ()
 
 
-NextActions = Callable[[Case, Actor], Sequence[NextAction]]
+NextActions = Callable[[Site, Case, Actor], Sequence[NextAction]]
 """What somebody may ask for next. The life cycle is decided elsewhere; whoever runs this room passes it in."""
 
 
 class CaseDetail(CaseItem, frozen=True, kw_only=True, omit_defaults=True):
     """A case with all that is known of it.
 
-    `actions` are what this person may ask for next; `absorbed` the cases merged into it that the person may see.
+    `actions` are what this person may ask for next, `taken` the law's steps so far; `absorbed` are the cases merged
+    into it that the person may see.
     """
 
     position: str
@@ -141,6 +143,9 @@ class CaseDetail(CaseItem, frozen=True, kw_only=True, omit_defaults=True):
     offers: tuple[Offer, ...] = ()
     evidence: tuple[Evidence, ...] = ()
     reviews: tuple[Review, ...] = ()
+    taken: tuple[Taken, ...] = ()
+    accepted_at: datetime | None = None
+    arrived_at: datetime | None = None
     proposals: list[ProposalView] = []
     actions: list[NextAction] = []
     merged_into: CaseId | None = None
@@ -253,6 +258,9 @@ def detail_of(
         offers=case.offers,
         evidence=case.evidence,
         reviews=case.reviews,
+        taken=case.taken,
+        accepted_at=case.accepted_at,
+        arrived_at=case.arrived_at,
         proposals=list(proposals),
         actions=list(actions),
         merged_into=case.merged_into if case.merged_into in shown else None,

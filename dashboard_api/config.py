@@ -57,7 +57,7 @@ class DashboardConfig(Struct, frozen=True, kw_only=True):
     trust: Trust | None = None
     provider: Provider | None = None
     public_url: str = "http://127.0.0.1:8080"
-    next_actions: NextActions = lambda _case, _actor: ()
+    next_actions: NextActions = lambda _site, _case, _actor: ()
     key_ring: KeyRing | None = None
 
     @property

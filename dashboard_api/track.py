@@ -120,7 +120,7 @@ async def read_track(
         reason=shown.reason if shown.state is State.REJECTED else None,
         rating=shown.rating,
         timeline=[_line(row) for row in rows],
-        may=list(next_actions(whole, citizen(tracking))) if is_open_to else [],
+        may=list(next_actions(site, whole, citizen(tracking))) if is_open_to else [],
     )
 
 

@@ -4,10 +4,11 @@ The dashboard may not know the workers' rooms, so that who runs both hands it th
 """
 
 from dashboard_api.case_view import NextAction
-from schemas.case import Case
+from schemas.case import Case, Kind
 from schemas.command import Actor
 from schemas.identity import Role
-from streams.core.life_cycle import TABLE, Need, lacking
+from schemas.site import Site
+from streams.core.life_cycle import TABLE, lacking, steps_left
 
 _CHOICES = {
     "wait_citizen": ("wait", "citizen"),
@@ -23,8 +24,10 @@ _CHOICES = {
 _NOT_ASKED_FOR = frozenset({"be_merged", "unit_told"})
 """The other side of a merger, and what phones send by themselves."""
 
+_OF_VIOLATIONS = frozenset({"review", "law_step"})
 
-def next_actions(case: Case, actor: Actor) -> list[NextAction]:
+
+def next_actions(site: Site, case: Case, actor: Actor) -> list[NextAction]:
     """The commands that the life cycle has for this case and these roles, in its order.
 
     What a command brings may fill what it needs. Whether an offer is the unit's own is decided with the command.
@@ -35,8 +38,15 @@ def next_actions(case: Case, actor: Actor) -> list[NextAction]:
         if state is not case.state or move in _NOT_ASKED_FOR or roles.isdisjoint(rule.roles):
             continue
         action, choice = _CHOICES.get(move, (move, None))
+        if action in _OF_VIOLATIONS and case.kind is not Kind.VIOLATION:
+            continue
         if action == "offer" and not case.units:
             continue
-        needs = tuple(need.value for need in rule.needs if lacking(case, [Need(need)]) is not None)
+        if action == "law_step":
+            left = steps_left(site.cases, case)
+            if not left:
+                continue
+            choice = left[0].id
+        needs = tuple(need.value for need in rule.needs if lacking(site.cases, case, [need]) is not None)
         found.append(NextAction(action=action, choice=choice, needs=needs))
     return found

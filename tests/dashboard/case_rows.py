@@ -105,9 +105,10 @@ async def put_command(
     state: str | None = None,
     version: int | None = None,
     age: timedelta = timedelta(),
+    source: str | None = None,
 ) -> None:
-    """Keeps a command and what became of it."""
-    source, now = f"person:{who.id}", datetime.now(UTC)
+    """Keeps a command and what became of it, by default of a person's."""
+    source, now = source or f"person:{who.id}", datetime.now(UTC)
     event = CaseCommand(
         specversion="1.0",
         id=id_,

@@ -184,7 +184,7 @@ async def test_actions_are_those_of_the_role(tables: str) -> None:
         assert "offer" in await actions("uma")
         assert "triage" not in await actions("uma")
         assert "triage" in await actions("wim")
-        assert await actions("lena") == {"note", "acknowledge", "review"}
+        assert await actions("lena") == {"note", "acknowledge"}
         assert await actions("ada") == set()
 
 

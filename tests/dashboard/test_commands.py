@@ -1,0 +1,217 @@
+"""Does somebody hear what became of a command as soon as it is decided, and nobody else?"""
+
+import asyncio
+import hashlib
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from dashboard_api.commands import Waiting, source_of
+from dashboard_api.config import Bounds, DashboardConfig
+from dashboard_api.database import Database
+from schemas.case import Kind, Member
+from schemas.command import Actor, AddNote, Confirm, Reveal
+from schemas.personal import KEY_BYTES, KeyRing, Personal, Reporter, encode_personal, encrypt, event_identity
+from tests.dashboard.case_centre import Centre, actor, case_centre
+from tests.dashboard.case_rows import OPENED_AT, case, put_cases, put_command, tell
+from tests.dashboard.centre import hear, say
+
+RING = KeyRing({"1": b"k" * KEY_BYTES}, "1", b"i" * KEY_BYTES)
+NOTE = AddNote(text="seen")
+
+
+async def test_an_outcome_is_read_by_its_sender_alone(tables: str) -> None:
+    async with case_centre(tables) as centre:
+        await put_cases(centre.connection, case("a", version=4))
+        await put_command(centre.connection, actor("olga"), "c1", "a", NOTE, state="new", version=4)
+        await put_command(centre.connection, actor("olga"), "c2", "a", NOTE, refusal="stale", state="new", version=4)
+        await put_command(
+            centre.connection, actor("olga"), "c3", "b", NOTE, refusal="unknown_case", state="new", version=9
+        )
+        applied = await centre.ask("/v1/commands/c1", "olga")
+        assert applied.status_code == 200
+        assert applied.json() | {"made_at": "", "decided_at": ""} == {
+            "id": "c1",
+            "source": "person:olga",
+            "state": "applied",
+            "case": "a",
+            "action": "note",
+            "case_state": "new",
+            "version": 4,
+            "made_at": "",
+            "decided_at": "",
+        }
+        rejected = (await centre.ask("/v1/commands/c2", "olga")).json()
+        assert (rejected["state"], rejected["reason"], rejected["case_state"]) == ("rejected", "stale", "new")
+        # Of a case that one may not know of nothing is said, whatever the table holds.
+        unknown = (await centre.ask("/v1/commands/c3", "olga")).json()
+        assert (unknown["reason"], "case_state" in unknown, "version" in unknown) == ("unknown_case", False, False)
+        for person in ("paul", "ada"):
+            other = await centre.ask("/v1/commands/c1", person)
+            assert (other.status_code, other.json()["state"]) == (202, "pending")
+        assert (await centre.ask("/v1/commands/c1")).status_code == 401
+
+
+async def test_a_citizen_reads_the_outcome_with_the_secret(tables: str) -> None:
+    secret = "known to one"
+    tracking = hashlib.sha256(secret.encode()).hexdigest()
+    citizen = Actor(id="citizen", roles=("citizen",), tracking=tracking)
+    async with case_centre(tables) as centre:
+        await put_cases(centre.connection, case("a", tracking=(tracking,)))
+        await put_command(centre.connection, citizen, "k1", "a", Confirm(), source=source_of(citizen))
+        assert (await centre.ask("/v1/commands/k1", secret=secret)).json()["state"] == "applied"
+        assert (await centre.ask("/v1/commands/k1", secret="another")).status_code == 202
+        assert (await centre.ask("/v1/commands/k1", "olga")).status_code == 202
+
+
+async def test_who_waits_is_told_when_it_is_decided(tables: str) -> None:
+    # Nothing else wakes those who wait: the next look by itself would be in a minute.
+    async with case_centre(tables, poll_s=60.0) as centre:
+        await put_cases(centre.connection, case("a"))
+        asked = [asyncio.create_task(centre.ask(f"/v1/commands/w{n % 5}", "olga", wait=30)) for n in range(20)]
+        await asyncio.sleep(0.5)
+        assert not any(task.done() for task in asked)
+        async with centre.connection.transaction():
+            for n in range(5):
+                await put_command(centre.connection, actor("olga"), f"w{n}", "a", NOTE)
+            await tell(centre.connection, commands=True)
+        answers = await asyncio.gather(*asked)
+        assert {answer.status_code for answer in answers} == {200}
+        assert sorted({answer.json()["id"] for answer in answers}) == [f"w{n}" for n in range(5)]
+
+
+async def test_who_waits_for_nothing_is_told_that_it_is_pending(tables: str) -> None:
+    async with case_centre(tables) as centre:
+        answer = await centre.ask("/v1/commands/never", "olga", wait=0.3)
+        assert (answer.status_code, answer.json()) == (
+            202,
+            {"id": "never", "source": "person:olga", "state": "pending"},
+        )
+        assert (await centre.ask("/v1/commands/never", "olga", wait=31)).status_code == 422
+
+
+async def test_beyond_the_bound_nobody_waits(tables: str) -> None:
+    async with case_centre(tables, waiters_max=1) as centre:
+        first = asyncio.create_task(centre.ask("/v1/commands/late", "olga", wait=30))
+        await asyncio.sleep(0.5)
+        second = await centre.ask("/v1/commands/late", "olga", wait=30)
+        assert second.json()["state"] == "pending"
+        await put_cases(centre.connection, case("a"))
+        await put_command(centre.connection, actor("olga"), "late", "a", NOTE)
+        assert (await first).json()["state"] == "applied"
+
+
+class CountingDatabase(Database):
+    """Counts how often it is asked."""
+
+    asked = 0
+
+    def reading(self, query: str) -> Any:
+        self.asked += 1
+        return super().reading(query)
+
+
+async def test_a_thousand_who_wait_are_one_question(tables: str) -> None:
+    config = DashboardConfig(
+        database_url=tables, current_site=lambda: pytest.fail("no site is needed"), bounds=Bounds(poll_s=60.0)
+    )
+    database = CountingDatabase(config)
+    database.came()
+    waiting = Waiting(config, database)
+    task = asyncio.create_task(waiting.run())
+    async with case_centre(tables) as centre:
+        try:
+            waiters = [asyncio.create_task(waiting.outcome(("person:olga", f"m{n}"), 20)) for n in range(1000)]
+            await asyncio.sleep(0.5)
+            before = database.asked
+            assert before <= 5
+            async with centre.connection.transaction():
+                await centre.connection.executemany(
+                    """INSERT INTO command (source, id, subject, action, is_applied, made_at)
+                    VALUES ('person:olga', $1, 'a', 'note', true, clock_timestamp())""",
+                    [(f"m{n}",) for n in range(1000)],
+                )
+            waiting.wake()
+            outcomes = await asyncio.gather(*waiters)
+            assert {outcome.state for outcome in outcomes} == {"applied"}
+            assert database.asked - before <= 2
+        finally:
+            task.cancel()
+            await database.close()
+
+
+async def test_outcomes_are_told_live_and_after_a_reconnection(tables: str) -> None:
+    async with case_centre(tables) as centre:
+        await put_cases(centre.connection, case("a"))
+        async with centre.live("olga") as olga, centre.live("wim") as wim:
+            for client in (olga, wim):
+                await say(client, op="subscribe", kpis=[], commands=True)
+                await hear(client, "snapshot")
+            async with centre.connection.transaction():
+                await put_command(centre.connection, actor("olga"), "c1", "a", NOTE)
+                await put_command(centre.connection, actor("wim"), "c2", "a", NOTE, refusal="forbidden")
+                await tell(centre.connection, commands=True)
+            of_olga, of_wim = await hear(olga, "change"), await hear(wim, "change")
+            assert [(one["id"], one["state"]) for one in of_olga["outcomes"]] == [("c1", "applied")]
+            assert [(one["id"], one["reason"]) for one in of_wim["outcomes"]] == [("c2", "forbidden")]
+        async with centre.connection.transaction():
+            await put_command(centre.connection, actor("olga"), "c3", "a", NOTE)
+            await tell(centre.connection, commands=True)
+        async with centre.live("olga") as olga:
+            await say(olga, op="subscribe", kpis=[], commands=True, cases={}, position=of_olga["position"])
+            resumed = await hear(olga, "change", "snapshot")
+            assert resumed.get("resumed")
+            assert [one["id"] for one in resumed["outcomes"]] == ["c3"]
+            # Cases are told whole: what the client had may be out of date.
+            assert [one["id"] for one in resumed["cases"]] == ["a"]
+
+
+async def put_personal(centre: Centre, source: str, id_: str, personal: Personal) -> None:
+    """Keeps what is personal as the workers do."""
+    key = b"p" * KEY_BYTES
+    await centre.connection.execute(
+        "INSERT INTO person_key (person, wrapped) VALUES ($1, $2)", id_, RING.wrap(key, id_)
+    )
+    sealed = encrypt(key, encode_personal(personal), event_identity(source, id_))
+    await centre.connection.execute(
+        "INSERT INTO personal (source, id, person, received_at, sealed) VALUES ($1, $2, $2, $3, $4)",
+        *(source, id_, OPENED_AT, sealed),
+    )
+
+
+async def test_what_is_masked_is_shown_to_who_asked_for_it_and_for_ten_minutes(tables: str) -> None:
+    member = Member(source="cameras", id="i1", type="ioc.camera.incident.v1", at=OPENED_AT, case="a")
+    reported = Member(source="hotline", id="r1", type="ioc.feedback.received.v1", at=OPENED_AT, case="a")
+    violation = case("a", kind=Kind.VIOLATION, plate="30*-***.45", members=(member, reported), agency="works")
+    async with case_centre(tables, config={"key_ring": RING}) as centre:
+        await put_cases(centre.connection, violation)
+        await put_personal(centre, "cameras", "i1", Personal(plate="30A-123.45"))
+        await put_personal(centre, "hotline", "r1", Personal(reporter=Reporter(name="Mai"), text="at my door"))
+        path = "/v1/cases/a/revealed"
+        assert (await centre.ask(path, "wim")).json()["reason"] == "not_revealed"
+        plate = Reveal(what="plate", reason="to send the notice")
+        old = timedelta(minutes=10, seconds=1)
+        await put_command(centre.connection, actor("wim"), "old", "a", plate, age=old)
+        await put_command(centre.connection, actor("wim"), "no", "a", plate, refusal="forbidden")
+        await put_command(centre.connection, actor("wim"), "other", "b", plate)
+        await put_command(centre.connection, actor("olga"), "others", "a", plate)
+        assert (await centre.ask(path, "wim")).json()["reason"] == "not_revealed"
+        await put_command(centre.connection, actor("wim"), "yes", "a", plate)
+        shown = await centre.ask(path, "wim")
+        assert shown.headers["cache-control"] == "no-store"
+        assert [item.get("plate") for item in shown.json()["items"]] == ["30A-123.45", None]
+        assert "Mai" not in shown.text
+        assert shown.json()["what"] == ["plate"]
+        # The case itself stays masked, and for some roles has no plate at all.
+        assert (await centre.ask("/v1/cases/a", "wim")).json()["plate"] == "30*-***.45"
+        assert "plate" not in (await centre.ask("/v1/cases/a", "lena")).json()
+        assert (await centre.ask(path, "lena")).status_code == 403
+        reporter = Reveal(what="reporter", reason="to call back")
+        await put_command(centre.connection, actor("wim"), "who", "a", reporter)
+        both = (await centre.ask(path, "wim")).json()
+        assert (both["what"], both["items"][1]["reporter"]["name"]) == (["plate", "reporter"], "Mai")
+        # Who was erased stays erased.
+        await centre.connection.execute("UPDATE person_key SET wrapped = NULL WHERE person = 'r1'")
+        erased = (await centre.ask(path, "wim")).json()["items"][1]
+        assert erased == {"source": "hotline", "id": "r1", "erased": True}
