@@ -21,7 +21,7 @@ from rich.table import Table
 
 from deploy.settings import Settings
 from streams.core.dedupe import IDS_MAX
-from tests.benchmarks import fold, ingest, latency, query, start_up
+from tests.benchmarks import commands, fold, ingest, latency, query, start_up
 from tests.benchmarks.services import Services, services
 
 EVENTS, EVENTS_QUICK = 2_000_000, 500_000
@@ -52,8 +52,16 @@ RATIOS = (
     Ratio(name="fold_x_quix", of="fold_events_s", to="quix_window_events_s", goal=0),
     Ratio(name="ingest_x_bare", of="ingest_events_s", to="ingest_bare_events_s", goal=0.6),
     Ratio(name="ingest_single_x_bare", of="ingest_requests_s", to="ingest_bare_requests_s", goal=0),
+    Ratio(name="commands_x_bare", of="commands_s", to="commands_bare_s", goal=0),
 )
-LIMITS = {"query_p95_s": 0.1, "latency_board_p50_s": 0.06, "latency_board_p99_s": 0.25, "up_warm_s": 15.0}
+LIMITS = {
+    "query_p95_s": 0.1,
+    "latency_board_p50_s": 0.06,
+    "latency_board_p99_s": 0.25,
+    "command_outcome_p99_s": 0.3,
+    "clocks_core_share": 0.05,
+    "up_warm_s": 15.0,
+}
 
 
 async def folds(place: Services, *, quick: bool) -> Figures:
@@ -107,6 +115,7 @@ async def measure(place: Services, *, quick: bool, only: set[str], say: Callable
         "growth": lambda: growth(place),
         "ingest": lambda: ingest.measure(place, quick=quick),
         "latency": lambda: latency.measure(place, quick=quick),
+        "commands": lambda: commands.measure(place, quick=quick),
         "query": lambda: query.measure(place, quick=quick),
         "up": lambda: start_up.measure(place),
     }
@@ -155,7 +164,7 @@ def main() -> None:
     """Runs the benchmarks."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer runs and events, in some minutes")
-    groups = ["fold", "growth", "ingest", "latency", "query", "up"]
+    groups = ["fold", "growth", "ingest", "latency", "commands", "query", "up"]
     parser.add_argument("--only", action="append", default=[], choices=groups)
     arguments = parser.parse_args()
     say = Console(stderr=True).print
