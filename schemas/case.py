@@ -29,6 +29,9 @@ EVIDENCE_MAX = 200
 OFFERS_MAX = 200
 """Offers of one case, with those that are over; a further one is rejected."""
 
+COUNTED_MAX = 300
+"""Events that a case remembers to have been counted for it: the newest. Older ones are not corrected with it."""
+
 REVIEWS_NEEDED = 2
 """Persons who have to say the same of a camera violation before anything comes of it."""
 
@@ -236,6 +239,7 @@ class Case(Struct, frozen=True, kw_only=True, omit_defaults=True):
     `before_waiting`  where to go on when what is waited for has come
     `accepted_at`, `arrived_at`  when that happened first
     `taken`           the law's steps that were taken, in their order
+    `counted`         source and id of the events, beside its signals, that were counted for it
     `tracking`        hashes of the secrets by which citizens follow it
     `published`       may be shown to everyone: no personal data, the place rounded where the category is sensitive
     """
@@ -265,6 +269,7 @@ class Case(Struct, frozen=True, kw_only=True, omit_defaults=True):
     evidence: tuple[Evidence, ...] = ()
     reviews: tuple[Review, ...] = ()
     taken: tuple[Taken, ...] = ()
+    counted: tuple[tuple[str, str], ...] = ()
     plate: str | None = None
     result: str | None = None
     reason: str | None = None

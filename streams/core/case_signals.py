@@ -41,7 +41,7 @@ from schemas.site import Site
 from schemas.topics import case_of
 from streams.core import clock
 from streams.core.draft import Draft
-from streams.core.handling import UNSTATED_AGENCY, close, recategorise, resolve
+from streams.core.handling import UNSTATED_AGENCY, close, corrections, recategorise, resolve
 from streams.core.life_cycle import TABLE, lacking, led_to
 from streams.core.merging import leads_to
 from streams.core.notice import Why
@@ -95,6 +95,8 @@ def receive(draft: Draft, event: Signal, area: AreaId) -> CaseId | None:
             draft.count(case, "rated", draft.at, score=event.data.score)
         case AlertChanged():
             _alert_changed(draft, event, case)
+            return case.id
+    draft.remember(case, event.source, event.id)
     return case.id
 
 
@@ -242,7 +244,10 @@ def _reported(
     becomes_complaint = category.kind is Kind.CONDUCT and case.kind is not Kind.CONDUCT
     if category.id != case.category and (untouched or becomes_complaint) and not case.absorbed:
         accused = event.data.accused_agency or event.data.agency or case.agency or UNSTATED_AGENCY
+        had = case.accused_agency
         case = recategorise(draft, case, category, accused if category.kind is Kind.CONDUCT else None)
+        if case.accused_agency != had:
+            draft.signals += corrections(draft, case)
         draft.put(case)
     draft.tell(case, "corrected", draft.at, category=case.category)
     return case.id

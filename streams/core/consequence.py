@@ -52,13 +52,18 @@ def outgoing(event: AnyEvent) -> Outgoing:
     return Outgoing(f"log:{event.source}:{event.id}", topic_of(event).name, key, msgspec.json.encode(event))
 
 
+def step_id(cause: Cause, number: int) -> str:
+    """The identity of the step with this number of those that one cause has made cases take."""
+    return f"step:{cause.name}:{number}"
+
+
 def stepped(areas: AreaTree, cause: Cause, steps: Sequence[tuple[Case, datetime, CaseStep]]) -> Iterator[CaseStepped]:
     """The events of the steps that one cause has made cases take, each at its time."""
     for number, (case, at, step) in enumerate(steps):
         code, list_id = _where(areas, case.area)
         yield CaseStepped(
             specversion="1.0",
-            id=f"step:{cause.name}:{number}",
+            id=step_id(cause, number),
             source=SYSTEM,
             subject=case.id,
             time=at,

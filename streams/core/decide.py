@@ -90,17 +90,20 @@ def units_needed(event: AnyEvent, cases: Mapping[CaseId, Case]) -> frozenset[str
 
 def signals_needed(event: AnyEvent, cases: Mapping[CaseId, Case]) -> tuple[tuple[str, str], ...]:
     """Stored events, by (source, id), that a decision may have to correct."""
-    if not isinstance(event, CaseCommand) or not isinstance(event.data.do, Triage):
+    case = None
+    if isinstance(event, FeedbackReceived) and event.supersedes is not None:
+        case = leads_to(cases, CaseId(case_of(event)))
+    elif isinstance(event, CaseCommand) and isinstance(event.data.do, Triage):
+        judges = event.data.do.category is not None or event.data.do.accused_agency is not None
+        case = cases.get(CaseId(about(event))) if judges else None
+    if case is None:
         return ()
-    action = event.data.do
-    case = cases.get(CaseId(about(event)))
-    if case is None or (action.category is None and action.accused_agency is None):
-        return ()
-    return tuple(
+    reports = (
         (member.source, member.corrected_by or member.id)
         for member in case.members
         if member.type == "ioc.feedback.received.v1"
     )
+    return (*reports, *case.counted)
 
 
 def wants_near(event: AnyEvent, site: Site) -> bool:

@@ -10,16 +10,17 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from schemas.area_id import AreaId
-from schemas.case import OFFER_OVER, WAITING, Case, CaseId, ClockName, Entry, Kind, Refusal, State
+from schemas.case import COUNTED_MAX, OFFER_OVER, WAITING, Case, CaseId, ClockName, Entry, Kind, Refusal, State
 from schemas.command import Actor, AnyAction
-from schemas.event import CaseStep, Event, FeedbackReceived
+from schemas.event import CaseStep, Event
 from schemas.identity import Seen, may_see
 from schemas.site import Site
 from schemas.unit import UnitState
 from streams.core import clock, dispatch
+from streams.core.consequence import SYSTEM, Cause, step_id
 from streams.core.life_cycle import RUNNING, STOPPED
 from streams.core.notice import SUBSCRIBERS, Notice, Why, has_subscribers, to_agency, to_unit
-from streams.core.scene import Decided, Following, Judged, Proposal, Scene, Silenced, Step
+from streams.core.scene import Corrected, Decided, Following, Judged, Proposal, Scene, Silenced, Step
 
 Word = str | int | float | bool | None
 
@@ -44,7 +45,7 @@ class Draft:
         self.units: dict[str, UnitState] = {}
         self.proposals: list[Proposal] = []
         self.judged: list[Judged] = []
-        self.signals: list[FeedbackReceived] = []
+        self.signals: list[Corrected] = []
         self.silenced: list[Silenced] = []
         self.erased: list[str] = []
         self._cases: dict[CaseId, Case] = {}
@@ -52,6 +53,7 @@ class Draft:
         self._steps: list[Step] = []
         self._commands: list[Following] = []
         self._notices: list[Notice] = []
+        self._counted: dict[CaseId, list[tuple[str, str]]] = {}
 
     @property
     def at(self) -> datetime:
@@ -130,7 +132,12 @@ class Draft:
             on_time=None if stopped is None else stopped.breached_at is None,
             score=score,
         )
+        self.remember(case, SYSTEM, step_id(Cause(self.event.source, self.event.id, self.now), len(self._steps)))
         self._steps.append(Step(case, at, data))
+
+    def remember(self, case: Case, source: str, id_: str) -> None:
+        """Notes on the case that this event was counted for it."""
+        self._counted.setdefault(case.id, []).append((source, id_))
 
     def follow(self, case: CaseId, area: AreaId, action: AnyAction) -> None:
         """Lets a command follow from this."""
@@ -234,8 +241,12 @@ class Draft:
     def finish(self, subject: CaseId | str | None) -> Decided:
         """The outcome. Versions grow by one, and units learn which cases they have."""
         cases: list[Case] = []
+        for id_ in self._counted.keys() - self._cases.keys():
+            self._cases[id_] = self.scene.cases[id_]
         for case in self._cases.values():
             before = self.scene.cases.get(case.id)
+            if (counted := self._counted.get(case.id)) is not None:
+                case = replace(case, counted=(*case.counted, *counted)[-COUNTED_MAX:])
             if case == before:
                 continue
             self._keep_units(before, case)

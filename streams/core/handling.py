@@ -7,13 +7,14 @@ from msgspec.structs import replace
 
 from schemas.case import EVIDENCE_MAX, Case, ClockName, Evidence, Kind, Refusal, State
 from schemas.category import Category, supervising_agency
-from schemas.event import FeedbackReceived
+from schemas.event import CaseStep, CaseStepped, FeedbackReceived
 from schemas.site import Site
 from streams.core import clock
-from streams.core.consequence import Cause
+from streams.core.consequence import SYSTEM, Cause, stepped
 from streams.core.draft import Draft, Refused
 from streams.core.life_cycle import BEFORE_FIELD, FIELD, RUNNING, UNDONE
 from streams.core.notice import SUBSCRIBERS, Why
+from streams.core.scene import Corrected
 
 UNSTATED_AGENCY = "-"
 """The accused agency of a complaint that names none. Nobody belongs to it, and no ordinary rule shows the case."""
@@ -87,20 +88,36 @@ def recategorise(draft: Draft, case: Case, category: Category, accused: str | No
     return case
 
 
-def corrections(draft: Draft, case: Case) -> Iterator[FeedbackReceived]:
-    """The case's reports once more, as what they turned out to be: figures follow by the rule of corrections."""
-    name = Cause(draft.event.source, draft.event.id, draft.now).name
-    for number, member in enumerate(case.members):
-        known = draft.scene.signals.get((member.source, member.corrected_by or member.id))
-        if isinstance(known, FeedbackReceived):
-            data = replace(known.data, category=case.category, agency=case.agency, accused_agency=case.accused_agency)
-            yield replace(
-                known,
-                id=f"corrected:{name}:{number}",
-                supersedes=known.supersedes or known.id,
-                received_at=draft.now,
-                data=data,
+def corrections(draft: Draft, case: Case) -> Iterator[Corrected]:
+    """All that was counted for the case once more, as what it turned out to be: figures follow by their own rule.
+
+    A step that has not come back from the log yet cannot be told again, and is taken back.
+    """
+    cause = Cause(draft.event.source, draft.event.id, draft.now)
+    members = [(member.source, member.corrected_by or member.id) for member in case.members]
+    for number, identity in enumerate((*members, *case.counted)):
+        known = draft.scene.signals.get(identity)
+        id_ = f"corrected:{cause.name}:{number}"
+        if isinstance(known, Corrected):
+            yield _corrected(known, case, id_, draft.now)
+        elif identity[0] == SYSTEM:
+            step = CaseStep(
+                case=case.id, step="withdrawn", kind=case.kind, category=case.category, severity=case.severity
             )
+            for taken_back in stepped(draft.site.areas, cause, [(case, draft.now, step)]):
+                yield replace(taken_back, id=id_, withdraws=identity[1])
+
+
+def _corrected(known: Corrected, case: Case, id_: str, now: datetime) -> Corrected:
+    supersedes = known.supersedes or known.id
+    match known:
+        case FeedbackReceived():
+            data = replace(known.data, category=case.category, agency=case.agency, accused_agency=case.accused_agency)
+        case CaseStepped():
+            data = replace(known.data, category=case.category, agency=case.agency, kind=case.kind)
+        case _:
+            data = replace(known.data, category=case.category, agency=case.agency)
+    return replace(known, id=id_, supersedes=supersedes, received_at=now, data=data)
 
 
 def with_evidence(case: Case, brought: list[Evidence], draft: Draft, kind: str | None = None) -> Case | Refused:

@@ -6,14 +6,23 @@ transaction, so that nothing else decides in between.
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 from msgspec import Struct
 
 from schemas.area_id import AreaId
 from schemas.case import Case, CaseId, Entry, Refusal
 from schemas.command import AnyAction
-from schemas.event import AnyEvent, CaseStep, FeedbackReceived
+from schemas.event import (
+    AnyEvent,
+    CaseStep,
+    CaseStepped,
+    FeedbackAnswered,
+    FeedbackClosed,
+    FeedbackRated,
+    FeedbackReceived,
+    FeedbackReopened,
+)
 from schemas.site import Site
 from schemas.unit import UnitState
 from streams.core.notice import Notice
@@ -81,6 +90,12 @@ class Following(NamedTuple):
     action: AnyAction
 
 
+Corrected: TypeAlias = (
+    FeedbackReceived | FeedbackAnswered | FeedbackClosed | FeedbackReopened | FeedbackRated | CaseStepped
+)
+"""An event that replaces one that was counted, or takes it back."""
+
+
 class Decided(Struct, frozen=True, kw_only=True):
     """What follows from one event. Refused: nothing but `refusal` and `detail`, and what the current state is.
 
@@ -89,7 +104,7 @@ class Decided(Struct, frozen=True, kw_only=True):
     `entries`   lines for timelines, also of cases that did not change otherwise; their `number` is 0: the store's
     `units`     new versions of what is known of units
     `steps`     facts to be counted, `commands` what follows by itself; both go onto the log
-    `signals`   corrections of earlier reports, whole and with their identity, to be put onto the log by `key_of`
+    `signals`   corrections of what was counted for the case, whole and with their identity; they go there, too
     `silenced`, `erased`  what a command about an alert rule or a person asks for
     """
 
@@ -101,7 +116,7 @@ class Decided(Struct, frozen=True, kw_only=True):
     units: tuple[UnitState, ...] = ()
     steps: tuple[Step, ...] = ()
     commands: tuple[Following, ...] = ()
-    signals: tuple[FeedbackReceived, ...] = ()
+    signals: tuple[Corrected, ...] = ()
     notices: tuple[Notice, ...] = ()
     proposals: tuple[Proposal, ...] = ()
     judged: tuple[Judged, ...] = ()

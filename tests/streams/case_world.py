@@ -28,7 +28,8 @@ from schemas.event import (
 from schemas.identity import Role
 from schemas.site import Site
 from schemas.unit import UnitState
-from streams.core.consequence import SYSTEM, SYSTEM_ACTOR
+from streams.core.consequence import SYSTEM, SYSTEM_ACTOR, Cause, stepped
+from streams.core.correction import correction_of, settle
 from streams.core.decide import (
     Decided,
     Scene,
@@ -207,7 +208,7 @@ class World:
             site=self.site,
             cases=cases,
             units={name: state for name, state in self.units.items() if needed is None or name in needed},
-            signals={key: self.stored[key] for key in signals_needed(event, cases)},
+            signals={key: self.stored[key] for key in signals_needed(event, cases) if key in self.stored},
             near=near,
         )
         decided = decide(event, area, self.now, scene)
@@ -221,6 +222,9 @@ class World:
         self.timeline += decided.entries
         self.notices += decided.notices
         self.steps += [(step.data.step, step.case.id, step.data.unit) for step in decided.steps]
+        cause = Cause(event.source, event.id, self.now)
+        for step in stepped(self.site.areas, cause, decided.steps):
+            self.stored[step.source, step.id] = step
         for following in decided.commands:
             self.take(self.command_event(following.action, SYSTEM_ACTOR, following.case))
         for signal in decided.signals:
@@ -311,6 +315,11 @@ class World:
         """What the case's timeline says was done."""
         return [entry.action for entry in self.timeline if entry.case == case]
 
+    def countable(self) -> list[AnyEvent]:
+        """The events that count, by the rule of corrections."""
+        kept = [correction_of(event, event.received_at or self.now) for event in self.stored.values()]
+        return [self.stored[one.identity] for one in settle(kept, [], ()).counted]
+
     def _envelope(self, subject: str, **other: Any) -> dict[str, Any]:
         return {
             "specversion": "1.0",
@@ -318,6 +327,7 @@ class World:
             "source": "source",
             "subject": subject,
             "time": self.now,
+            "received_at": self.now,
         } | other
 
     def _reached(self, event: AnyEvent) -> dict[CaseId, Case]:

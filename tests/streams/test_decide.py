@@ -41,6 +41,7 @@ from schemas.command import (
     WithdrawOffer,
 )
 from schemas.event import (
+    CaseStepped,
     FeedbackAnswer,
     FeedbackAnswered,
     FeedbackClosed,
@@ -54,6 +55,7 @@ from schemas.event import (
 from schemas.identity import Role
 from schemas.unit import UnitStatus
 from streams.core.consequence import SYSTEM_ACTOR
+from streams.core.decide import Decided
 from tests.streams.case_world import (
     ADMINISTRATOR,
     AT_POWER,
@@ -97,6 +99,12 @@ def on_scene(world: World, category: str = "pothole") -> CaseId:
 
 def complaint(world: World, accused: str = "roads", **other: Any) -> CaseId:
     return world.report("conduct", accused_agency=accused, **other)
+
+
+def corrected(decided: Decided) -> FeedbackReceived:
+    """The report as it is told once more."""
+    (found,) = [event for event in decided.signals if isinstance(event, FeedbackReceived)]
+    return found
 
 
 class TestSignals:
@@ -601,13 +609,13 @@ class TestComplaints:
     def test_one_that_is_recognised_late_leaves_everyone_who_was_at_it(self) -> None:
         world = World()
         case = on_scene(world)
-        report = world.stored["source", next(member.id for member in world.cases[case].members)]
-        assert isinstance(report, FeedbackReceived)
+        reports = [event for event in world.stored.values() if isinstance(event, FeedbackReceived)]
         decided = world.ask(case, Triage(category="conduct", accused_agency="roads"), AT_ROADS)
         after = world.cases[case]
         assert (after.kind, after.agency, after.state, after.units) == (Kind.CONDUCT, "province", State.ASSIGNED, ())
         assert world.told("withdrawn") == ["unit:a"]
-        (correction,) = decided.signals
+        correction = corrected(decided)
+        (report,) = reports
         assert (correction.source, correction.supersedes) == (report.source, report.id)
         assert (correction.time, correction.subject) == (report.time, report.subject)
         assert correction.data.category == "conduct"
@@ -616,17 +624,38 @@ class TestComplaints:
         assert refusal(world, case, AddNote(text="x"), AT_ROADS) is Refusal.UNKNOWN_CASE
         assert refusal(world, case, OfferStepped(offer=1, step="done"), UNIT["a"]) is Refusal.UNKNOWN_CASE
 
+    def test_no_figure_of_the_accused_counts_it_any_more(self) -> None:
+        world = World()
+        case = on_scene(world)
+        world.signal(FeedbackAnswered, FeedbackAnswer(category="pothole", agency="roads"))
+        n = len([event for event in world.countable() if hasattr(event.data, "category")])
+        world.do(case, Triage(category="conduct", accused_agency="roads"))
+        counted = [event.data for event in world.countable() if hasattr(event.data, "category")]
+        assert len(counted) == n
+        assert {data.category for data in counted} == {"conduct"}
+        assert {data.agency for data in counted} == {"province"}
+
+    def test_a_step_that_is_still_on_its_way_is_taken_back(self) -> None:
+        world = World()
+        case = world.report("crack")
+        for key in [key for key, event in world.stored.items() if isinstance(event, CaseStepped)]:
+            del world.stored[key]
+        decided = world.ask(case, Triage(category="conduct", accused_agency="roads"))
+        (taken_back,) = [event for event in decided.signals if isinstance(event, CaseStepped)]
+        assert (taken_back.withdraws, taken_back.supersedes) == (world.cases[case].counted[0][1], None)
+
     def test_judged_twice_the_last_correction_holds(self) -> None:
         world = World()
         case = world.report("crack", id="first")
         world.ask(case, Triage(category="conduct", accused_agency="roads"))
-        decided = world.ask(case, Triage(category="conduct", accused_agency="power"), AT_PROVINCE)
-        (correction,) = decided.signals
+        world.now += timedelta(seconds=1)
+        correction = corrected(world.ask(case, Triage(category="conduct", accused_agency="power"), AT_PROVINCE))
         assert (correction.supersedes, correction.data.accused_agency) == ("first", "power")
-        decided = world.ask(case, Triage(category="crack"), AT_PROVINCE)
-        (correction,) = decided.signals
+        world.now += timedelta(seconds=1)
+        correction = corrected(world.ask(case, Triage(category="crack"), AT_PROVINCE))
         assert (correction.supersedes, correction.data.accused_agency) == ("first", None)
         assert world.cases[case].kind is Kind.SERVICE
+        assert {event.data.category for event in world.countable() if hasattr(event.data, "category")} == {"crack"}
 
     def test_one_that_was_merged_has_to_be_unmerged_first(self) -> None:
         world = World()

@@ -53,6 +53,7 @@ from schemas.command import (
     WithdrawOffer,
 )
 from schemas.event import (
+    CaseStepped,
     FeedbackAnswer,
     FeedbackAnswered,
     FeedbackClosed,
@@ -336,6 +337,13 @@ class Handling(RuleBasedStateMachine):
         assert len(set(held)) == len(held)
         assert self.signals <= set(held)
         self.signals = set(held)
+
+    @invariant()
+    def figures_know_complaints_for_what_they_are(self) -> None:
+        for event in self.world.countable():
+            if isinstance(event, CaseStepped):
+                case = self.world.cases[CaseId(event.data.case)]
+                assert (event.data.kind == Kind.CONDUCT) == (case.kind is Kind.CONDUCT)
 
     @invariant()
     def no_unit_is_sent_twice(self) -> None:
