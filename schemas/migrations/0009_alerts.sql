@@ -52,7 +52,7 @@ CREATE TABLE alert (
 CREATE UNIQUE INDEX alert_open ON alert (rule, name) WHERE ended_at IS NULL;
 CREATE INDEX alert_started_at ON alert (started_at DESC);
 
--- Where a rule keeps silent until a moment: in an area (its id) and below it, or everywhere (null). By the command that
+-- Where a rule keeps silent until a moment: in an area (its code) and below it, or everywhere (null). By the command that
 -- asked for it, so that the same one twice is one.
 CREATE TABLE alert_silence (
     source  text        NOT NULL,

@@ -243,12 +243,12 @@ async def _read_mutes(connection: Connection, site: Site, rule: AlertRule, from_
     return Mutes(site.areas, silenced, firing)
 
 
-def _area(site: Site, named: str | None) -> AreaId | None:
-    """The area that a silence names: by its id, or by its code on the present list."""
-    if named is None or named in site.areas:
-        return None if named is None else AreaId(named)
-    found = site.areas.by_code(site.areas.list_id, AreaCode(named))
-    return AreaId(named) if found is None else found.id
+def _area(site: Site, code: str | None) -> AreaId | None:
+    """The area that a silence names, by its code on the present list. One that is gone by now mutes nothing."""
+    if code is None:
+        return None
+    found = site.areas.by_code(site.areas.list_id, AreaCode(code))
+    return AreaId(code) if found is None else found.id
 
 
 # ── What is written ────────────────────────────────────────────────────────────────────────────────────────────────

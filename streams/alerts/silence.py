@@ -12,7 +12,7 @@ SUBJECT = "alert:"
 async def apply_silence(connection: Connection, command: CaseCommand) -> bool:
     """Takes a command that was decided to be applied, in the caller's transaction. False when it was there already.
 
-    Its action is a `Silence`, its subject `alert:<rule>`, and its area an id, or a code of the present list.
+    Its action is a `Silence`, its subject `alert:<rule>`, and its area a code of the present list.
     """
     wanted = command.data.do
     assert isinstance(wanted, Silence), "only silences are applied here"
