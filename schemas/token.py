@@ -83,7 +83,6 @@ class _Claims(Struct, frozen=True, kw_only=True):
     exp: int | float
     nbf: int | float | None = None
     iat: int | float | None = None
-    azp: str | None = None
     nonce: str | None = None
 
 

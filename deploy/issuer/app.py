@@ -16,6 +16,7 @@ Source: OpenID Connect Core 1.0, Discovery 1.0 and RP-Initiated Logout 1.0; RFC 
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
@@ -36,7 +37,7 @@ from deploy.issuer.passwords import Passwords
 from deploy.issuer.signing import ACCESS_TYPE, ALGORITHM, KeyRing, access_claims
 from deploy.issuer.throttle import Throttle
 from schemas.credential import check_same_site
-from schemas.errors import AccessRefused
+from schemas.errors import AccessRefused, OperatorError
 from schemas.site import Site
 from schemas.token import Verified, keys_of, verify
 
@@ -51,6 +52,9 @@ SESSION_COOKIE = "ioc_issuer"
 FORM_BYTES_MAX = 16 * 1024
 """A longer form is refused with 413."""
 
+PERSON_CHARS_MAX = 128
+"""A longer name is nobody's, and only its beginning is remembered."""
+
 QUERY_CHARS_MAX = 4 * 1024
 """A longer request for a code is refused."""
 
@@ -64,6 +68,7 @@ SIGN_INS = Counter(
     "ioc_issuer_sign_ins", "Attempts to sign in with the local issuer: ok, wrong, held_up or busy.", ["outcome"]
 )
 
+_log = logging.getLogger("ioc.issuer")
 _NO_STORE = {"Cache-Control": "no-store"}
 _QUERY_LANGUAGE = "ui_locales"
 
@@ -118,7 +123,7 @@ def create_issuer(config: IssuerConfig) -> Starlette:
         Route("/logout", issuer.logout, methods=["GET", "POST"]),
         Route("/sign_in.css", _style),
     ]
-    return Starlette(routes=routes, exception_handlers={_BadRequest: issuer.refuse})
+    return Starlette(routes=routes, exception_handlers={_BadRequest: issuer.refuse, OperatorError: issuer.fail})
 
 
 class _Issuer:
@@ -179,7 +184,7 @@ class _Issuer:
         if isinstance(asked, Response):
             return asked
         form = await _form_of(request)
-        person, password = form.get("person", "").strip(), form.get("password", "")
+        person, password = form.get("person", "").strip()[:PERSON_CHARS_MAX], form.get("password", "")
         address = request.client.host if request.client is not None else ""
         wait_s = self._throttle.wait_s(person, address, self._config.steady_s())
         if wait_s > 0:
@@ -251,6 +256,12 @@ class _Issuer:
 
     async def refuse(self, request: Request, error: Exception) -> Response:
         return self._page(request, partial(pages.refusal_page, detail=str(error)), 400)
+
+    async def fail(self, request: Request, error: Exception) -> Response:
+        """The secrets on disk cannot be used: whoever runs the centre can mend it, and nobody else is told how."""
+        _log.error("nobody can sign in: %s", error)
+        detail = "The issuer cannot read its secrets. The log of the web process says why."
+        return self._page(request, partial(pages.refusal_page, detail=detail), 503)
 
     def _asked(self, request: Request) -> _Asked | Response:
         """What is asked for, or the answer to a request that is wrong. Raises _BadRequest."""

@@ -11,7 +11,7 @@ from starlette.types import Scope
 
 from ingest.gateway import metrics
 from schemas.command import Actor
-from schemas.credential import check_same_site, credential_of
+from schemas.credential import check_not_foreign, check_same_site, credential_of
 from schemas.errors import AccessReason, AccessRefused
 from schemas.identity import NOBODY, actor_of_subject, actor_without_token
 from schemas.site import Site
@@ -51,6 +51,8 @@ class Guard:
         site = self._current_site()
         credential = credential_of(scope["headers"]) if site.people else None
         if credential is None:
+            if not site.people:
+                check_not_foreign(scope["method"], scope["headers"])
             return actor_without_token(site)
         if credential.by_cookie:
             check_same_site(scope["method"], scope["headers"])

@@ -362,6 +362,17 @@ async def test_a_password_of_somebody_who_has_left_opens_nothing(centre: Centre)
         assert (await centre.sends(web, "gone", PASSWORD)).status_code == 401
 
 
+async def test_secrets_that_cannot_be_used_are_told_to_whoever_runs_it(
+    centre: Centre, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with centre.browser() as web:
+        (centre.folder / "passwords.json").chmod(0o644)
+        answer = await centre.sends(web, PERSON, PASSWORD)
+        assert answer.status_code == 503
+        assert "chmod" not in answer.text
+        assert "chmod 600" in caplog.text
+
+
 async def test_pages_run_no_script_and_show_what_is_typed_as_text(centre: Centre) -> None:
     async with centre.browser() as web:
         attack = '"><script>alert(1)</script>'

@@ -91,6 +91,9 @@ async def test_nobody_and_anyone() -> None:
     open_guard = guard(parse_site(FILES))
     assert (await open_guard.signed_in(scope())).id == "anyone"
     assert (await open_guard.signed_in(scope(bearer("nonsense")))).id == "anyone"
+    with pytest.raises(AccessRefused) as caught:
+        await open_guard.signed_in(scope((b"origin", b"http://evil.example")))
+    assert caught.value.reason is AccessReason.CROSS_SITE
 
 
 async def test_an_issuer_that_never_answered_is_nobodys_fault() -> None:

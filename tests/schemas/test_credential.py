@@ -2,7 +2,7 @@
 
 import pytest
 
-from schemas.credential import Credential, check_same_site, credential_of
+from schemas.credential import Credential, check_not_foreign, check_same_site, credential_of
 from schemas.errors import AccessReason, AccessRefused
 
 Pairs = list[tuple[bytes, bytes]]
@@ -75,6 +75,7 @@ def test_what_our_own_pages_send_passes(method: str, headers: Pairs) -> None:
         pytest.param([HOST, (b"origin", b"https://ioc.example.vn:444")], id="another port"),
         pytest.param([HOST, (b"origin", b"https://ioc.example.vn.evil.example")], id="a name that begins as ours"),
         pytest.param([(b"origin", b"null")], id="no host"),
+        pytest.param([HOST, (b"origin", b"https://[ioc")], id="no address"),
     ],
 )
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
@@ -82,3 +83,25 @@ def test_what_another_site_may_have_sent_is_refused(method: str, headers: Pairs)
     with pytest.raises(AccessRefused) as caught:
         check_same_site(method, headers)
     assert (caught.value.reason, caught.value.status) == (AccessReason.CROSS_SITE, 403)
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "passes"),
+    [
+        pytest.param("POST", [HOST], True, id="a program"),
+        pytest.param("POST", [HOST, (b"origin", b"http://ioc.example.vn")], True, id="our own page"),
+        pytest.param("POST", [HOST, (b"origin", b"https://evil.example")], False, id="another site's page"),
+        pytest.param("POST", [HOST, (b"origin", b"null")], False, id="a page that hides where it is from"),
+        pytest.param("POST", [HOST, (b"origin", b"https://[ioc")], False, id="no address"),
+        pytest.param("GET", [HOST, (b"origin", b"https://evil.example")], True, id="a look"),
+    ],
+)
+def test_where_nobody_signs_in_other_sites_pages_give_no_commands(
+    method: str, headers: Pairs, *, passes: bool
+) -> None:
+    if passes:
+        check_not_foreign(method, headers)
+        return
+    with pytest.raises(AccessRefused) as caught:
+        check_not_foreign(method, headers)
+    assert caught.value.reason is AccessReason.CROSS_SITE
