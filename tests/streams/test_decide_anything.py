@@ -403,7 +403,7 @@ def test_anything_for_long() -> None:
     run_state_machine_as_test(
         Handling,
         settings=settings(
-            max_examples=100 * int(os.environ.get("MINUTES", "60")),
+            max_examples=50 * int(os.environ.get("MINUTES", "60")),
             stateful_step_count=150,
             deadline=None,
             suppress_health_check=list(HealthCheck),
