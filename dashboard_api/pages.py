@@ -1,8 +1,11 @@
-"""How does the board reach a browser?
+"""How do the pages reach a browser?
 
-From the files in `board/`, read once at the start. They load nothing from elsewhere, and the policy forbids it.
+From the files in `board/`, read once at the start. They load nothing from elsewhere, and the policy forbids it. The
+folder itself is the board at `/`; a folder in it with an `index.html` is a page of its own under the folder's name, and
+what several of them share lies in `shared`.
 """
 
+import gzip
 import hashlib
 import mimetypes
 from importlib.resources import files
@@ -13,7 +16,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data: blob:; "
+    "worker-src 'self'; manifest-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 _HEADERS = {
@@ -27,50 +31,76 @@ _HEADERS = {
 INDEX = "index.html"
 
 
+ROOT = "board"
+"""The folder's own files lie under this name; what is beside it in an address is a folder in it."""
+
+GZIP_BYTES_MIN = 512
+"""A smaller file costs more to take apart than to send."""
+
+
 class Page(Struct, frozen=True):
-    """A file of the board."""
+    """A file of a page. `packed` is the body in gzip, where that is worth it."""
 
     body: bytes
+    packed: bytes | None
     media_type: str
     etag: str
 
 
 def load_pages() -> dict[str, Page]:
-    """The board's files by name."""
-    return {
-        file.name: _page(file.name, file.read_bytes())
-        for file in (files("dashboard_api") / "board").iterdir()
-        if file.is_file()
-    }
+    """All files by their address without the slash before it, as `board/board.js` or `operator/index.html`."""
+    folder = files("dashboard_api") / ROOT
+    pages: dict[str, Page] = {}
+    for entry in folder.iterdir():
+        if entry.is_file():
+            pages[f"{ROOT}/{entry.name}"] = _page(entry.name, entry.read_bytes())
+        else:
+            pages |= {f"{entry.name}/{file.name}": _page(file.name, file.read_bytes()) for file in entry.iterdir()}
+    return pages
 
 
 def page_routes(pages: dict[str, Page]) -> APIRouter:
-    """`/` and what it loads."""
+    """`/`, a route for each page, and what they load."""
     router = APIRouter(include_in_schema=False)
 
     @router.api_route("/", methods=["GET", "HEAD"])
     async def index(request: Request) -> Response:
-        return _serve(pages[INDEX], request)
+        return _serve(pages[f"{ROOT}/{INDEX}"], request)
 
-    @router.api_route("/board/{name}", methods=["GET", "HEAD"])
-    async def part(name: str, request: Request) -> Response:
-        if name not in pages:
-            raise HTTPException(404, "The board has no such file.")
-        return _serve(pages[name], request)
+    def add(folder: str) -> None:
+        async def page(request: Request) -> Response:
+            return _serve(pages[f"{folder}/{INDEX}"], request)
 
+        async def part(name: str, request: Request) -> Response:
+            if f"{folder}/{name}" not in pages:
+                raise HTTPException(404, "The page has no such file.")
+            return _serve(pages[f"{folder}/{name}"], request)
+
+        if folder != ROOT and f"{folder}/{INDEX}" in pages:
+            router.add_api_route(f"/{folder}", page, methods=["GET", "HEAD"], response_model=None)
+        router.add_api_route(f"/{folder}/{{name}}", part, methods=["GET", "HEAD"], response_model=None)
+
+    for folder in sorted({path.partition("/")[0] for path in pages}):
+        add(folder)
     return router
 
 
 def _serve(page: Page, request: Request) -> Response:
-    headers = {**_HEADERS, "ETag": page.etag}
+    headers = {**_HEADERS, "ETag": page.etag, "Vary": "Accept-Encoding"}
     known = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}
     if page.etag in known:
         return Response(status_code=304, headers=headers)
+    if page.packed is not None and "gzip" in request.headers.get("accept-encoding", ""):
+        return Response(page.packed, media_type=page.media_type, headers={**headers, "Content-Encoding": "gzip"})
     return Response(page.body, media_type=page.media_type, headers=headers)
 
 
 def _page(name: str, body: bytes) -> Page:
     # The table of the machine is not asked: some say text/plain for JavaScript.
-    media_type = {"js": "text/javascript", "svg": "image/svg+xml"}.get(name.rpartition(".")[2])
+    known = {"js": "text/javascript", "svg": "image/svg+xml", "webmanifest": "application/manifest+json"}
+    media_type = known.get(name.rpartition(".")[2])
     media_type = media_type or mimetypes.MimeTypes(()).guess_type(name)[0] or "application/octet-stream"
-    return Page(body, media_type, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
+    packed = gzip.compress(body, 9, mtime=0) if len(body) >= GZIP_BYTES_MIN else None
+    if packed is not None and len(packed) >= len(body):
+        packed = None
+    return Page(body, packed, media_type, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
