@@ -11,7 +11,7 @@ from typing import Any
 from dashboard_api.statements import load_statements
 from schemas.command import Actor
 from schemas.identity import Role, Seen
-from schemas.kpi import SUPERVISION, Catalogue, Kpi
+from schemas.kpi import Kpi
 from schemas.site import Site
 
 PARAMETERS = 8
@@ -69,21 +69,7 @@ def supervises(site: Site, actor: Actor) -> bool:
 
 def may_see_kpi(site: Site, actor: Actor, kpi: Kpi) -> bool:
     """Whether somebody may know an indicator's values. Those on supervision, or made of such, are not for all."""
-    return not needs_supervision(site.kpis, kpi.id) or supervises(site, actor)
-
-
-def needs_supervision(catalogue: Catalogue, kpi_id: str) -> bool:
-    """Whether an indicator, or one that it is computed from, is for supervising agencies."""
-    pending, seen = [kpi_id], set[str]()
-    while pending:
-        one = pending.pop()
-        if one in seen or one not in catalogue:
-            continue
-        seen.add(one)
-        if catalogue[one].audience == SUPERVISION:
-            return True
-        pending += catalogue.parts_of(one)
-    return False
+    return not site.kpis.is_for_supervision(kpi.id) or supervises(site, actor)
 
 
 def seen_kpis(site: Site, actor: Actor) -> Sequence[Kpi]:

@@ -359,6 +359,19 @@ class Catalogue:
             return split[0]
         return tuple(name for name in split[0] if all(name in names for names in split))
 
+    def is_for_supervision(self, kpi_id: str) -> bool:
+        """Whether an indicator, or one that it is computed from, is for supervising agencies alone."""
+        pending, seen = [kpi_id], set[str]()
+        while pending:
+            one = pending.pop()
+            if one in seen or one not in self:
+                continue
+            seen.add(one)
+            if self[one].audience == SUPERVISION:
+                return True
+            pending += self._parts[one]
+        return False
+
     def readers_of(self, base_id: str) -> Sequence[str]:
         """The KPIs whose value changes when this base does."""
         return self._readers.get(base_id, ())

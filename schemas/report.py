@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from schemas.errors import SiteError
-from schemas.kpi import Catalogue
+from schemas.kpi import SUPERVISION, Audience, Catalogue
 from schemas.period import Grain, Period, last_ended
 from schemas.site_file import mistake_of, read_toml, suggestion
 from schemas.toml_lines import Path, line_of, toml_lines
@@ -41,7 +41,11 @@ class Send(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Report(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A set of indicators over one `period`, for the root area, the areas directly below it, or both."""
+    """A set of indicators over one `period`, for the root area, the areas directly below it, or both.
+
+    `audience` is `supervision` where it holds indicators that are for supervising agencies alone: whoever writes so
+    answers for where it is sent.
+    """
 
     id: ReportId
     names: dict[str, str]
@@ -49,6 +53,7 @@ class Report(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     areas: Literal["root", "children", "root+children"] = "root+children"
     kpis: Annotated[list[str], Meta(min_length=1)]
     formats: Annotated[list[Format], Meta(min_length=1)] = field(default_factory=lambda: ["xlsx"])
+    audience: Audience = "all"
     schedule: Schedule | None = None
     send: list[Send] = []
 
@@ -106,6 +111,13 @@ def _inconsistent(report: Report, kpis: Catalogue) -> tuple[Path, str, str] | No
     for at, kpi in enumerate(report.kpis):
         if kpi not in kpis:
             return ("kpis", at), f"indicator {kpi!r} is not known", suggestion(kpi, [known.id for known in kpis.kpis])
+        if report.audience != SUPERVISION and kpis.is_for_supervision(kpi):
+            reason = f"indicator {kpi!r} is for supervising agencies alone, and the report is for all"
+            return (
+                ("kpis", at),
+                reason,
+                'Leave it out, or write `audience = "supervision"` and send it to them alone.',
+            )
     lists: dict[str, list[str]] = {"kpis": report.kpis, "formats": [*report.formats]}
     for key, words in lists.items():
         for at, word in enumerate(words):

@@ -19,6 +19,22 @@ KPIS = parse_kpis(
     unit = "1"
     event = "ioc.feedback.received.v1"
     measure = "count"
+
+    [[kpi]]
+    id = "complaints"
+    names = { vi = "Tố cáo", en = "Complaints" }
+    unit = "1"
+    event = "ioc.feedback.received.v1"
+    measure = "count"
+    audience = "supervision"
+
+    [[kpi]]
+    id = "complaint_share"
+    names = { vi = "Tỷ lệ tố cáo", en = "Share of complaints" }
+    unit = "1"
+    measure = "ratio"
+    numerator = "complaints"
+    denominator = "received"
     """
 )
 NAMES = '{ vi = "Báo cáo tháng", en = "Monthly report" }'
@@ -76,6 +92,8 @@ def sent(target: str, channel: str = "webhook") -> str:
         pytest.param(table() + table(), "line 9", "'monthly' is used twice", id="id twice"),
         pytest.param(table(kpis='["received",\n"nix"]'), "line 7", "'nix' is not known", id="unknown indicator"),
         pytest.param(table(kpis='["received", "received"]'), "line 6", "'received' twice", id="indicator twice"),
+        pytest.param(table(kpis='["complaints"]'), "line 6", "for supervising agencies", id="for supervision alone"),
+        pytest.param(table(kpis='["complaint_share"]'), "line 6", "for supervising agencies", id="made of such"),
         pytest.param(table(kpis="[]"), "line 6", "`kpis`", id="no indicator"),
         pytest.param(table(period='"day"'), "line 5", "'day' is not known", id="unknown period"),
         pytest.param(table(areas='"all"'), "line 7", "'all' is not known", id="unknown areas"),
@@ -141,3 +159,8 @@ def test_the_last_period_whose_report_is_due(now: str, period: str) -> None:
     (report,) = parse_reports(table(schedule=SCHEDULE, send=SEND), KPIS)
     assert report.schedule is not None
     assert str(last_due(report, report.schedule, datetime.fromisoformat(now), HANOI)) == period
+
+
+def test_a_report_for_supervision_says_so() -> None:
+    [report] = parse_reports(table(kpis='["complaints", "received"]', audience='"supervision"'), KPIS)
+    assert report.audience == "supervision"
