@@ -9,6 +9,8 @@ import pytest
 from fastapi import FastAPI
 
 from deploy.front import Room, create_front
+from deploy.identity import Identity
+from deploy.oidc_client import OidcClient
 from deploy.settings import PACKAGED_SITE
 from deploy.site import load_site
 from deploy.web import web_app
@@ -126,3 +128,15 @@ def _resolves(document: Any, reference: str) -> bool:
             return False
         node = node[part]
     return True
+
+
+async def test_an_issuer_that_is_away_is_shown_and_stops_nothing() -> None:
+    away = OidcClient(
+        issuer="http://127.0.0.1:1", client_id="board", open_http=lambda: httpx.AsyncClient(trust_env=False)
+    )
+    front = create_front(room("ingest", []), room("dashboard", []), Identity(client=away, public_url="http://centre"))
+    async with front.router.lifespan_context(front), client(front) as web:
+        answer = await web.get("/readyz")
+    assert answer.status_code == 200
+    issuer = answer.json()["dependencies"]["issuer"]
+    assert (issuer["state"], issuer["needed"]) == ("away", False)
