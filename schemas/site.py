@@ -20,6 +20,7 @@ from schemas.area_table import AREAS_FILE, LINEAGE_FILE, parse_area_tree
 from schemas.boundary import BOUNDARIES_FILE
 from schemas.calendar import CALENDAR_FILE, Calendar, parse_calendars
 from schemas.category import CASES_FILE, CaseRules, check_categories, parse_case_rules
+from schemas.channel import CHANNELS_FILE, Channels, check_channels, parse_channels
 from schemas.clock_plan import CLOCKS_FILE, ClockPlan, check_clocks, parse_clocks
 from schemas.dispatch_plan import DISPATCH_FILE, DispatchPlan, check_dispatch, parse_dispatch
 from schemas.errors import SiteError
@@ -49,6 +50,7 @@ OPTIONAL_FILES = (
     DISPATCH_FILE,
     PEOPLE_FILE,
     ALERTS_FILE,
+    CHANNELS_FILE,
 )
 
 _WEEK_S = 7 * 24 * 60 * 60
@@ -128,6 +130,7 @@ class Site(Struct, frozen=True, kw_only=True):
     dispatch: DispatchPlan = DispatchPlan()
     people: Mapping[str, Person] = {}
     alerts: tuple[AlertRule, ...] = ()
+    channels: Channels = Channels()
 
 
 Pack = Mapping[str, str]
@@ -162,6 +165,7 @@ def parse_site(pack: Pack) -> Site:
         units=parse_units(pack[UNITS_FILE]) if UNITS_FILE in pack else {},
         dispatch=parse_dispatch(pack[DISPATCH_FILE]) if DISPATCH_FILE in pack else DispatchPlan(),
         people=parse_people(pack[PEOPLE_FILE]) if PEOPLE_FILE in pack else {},
+        channels=parse_channels(pack[CHANNELS_FILE], header.languages) if CHANNELS_FILE in pack else Channels(),
     )
     _check_across(pack, site)
     return replace(site, alerts=_alerts(pack, site)) if ALERTS_FILE in pack else site
@@ -223,6 +227,8 @@ def _check_across(pack: Pack, site: Site) -> None:
             units=site.units,
             languages=site.header.languages,
         )
+    if CHANNELS_FILE in pack:
+        check_channels(pack[CHANNELS_FILE], site)
 
 
 def mistakes(pack: Pack) -> list[SiteError]:
@@ -245,6 +251,7 @@ def mistakes(pack: Pack) -> list[SiteError]:
         (UNITS_FILE, parse_units),
         (DISPATCH_FILE, parse_dispatch),
         (PEOPLE_FILE, parse_people),
+        (CHANNELS_FILE, partial(parse_channels, languages=() if header is None else header.languages)),
     ):
         if file in pack:
             _tried(found, partial(parse, pack[file]))

@@ -4,38 +4,14 @@ A notice says whom, why and when; what the words are and by which channel they g
 """
 
 from datetime import datetime
-from enum import StrEnum
 
 from msgspec import Struct
 
 from schemas.case import Case, CaseId
+from schemas.notice import Why as Why
 
 SUBSCRIBERS = "subscribers"
 """Everyone who reported the case, and whoever follows it by a tracking secret."""
-
-
-class Why(StrEnum):
-    """What a notice is about."""
-
-    ASSIGNED = "assigned"
-    OFFERED = "offered"
-    WITHDRAWN = "withdrawn"
-    DECLINED = "declined"
-    ANSWERED = "answered"
-    WAITING = "waiting"
-    RESUMED = "resumed"
-    RESOLVED = "resolved"
-    CLOSED = "closed"
-    REJECTED = "rejected"
-    REOPENED = "reopened"
-    DISPUTED = "disputed"
-    REPLIED = "replied"
-    MERGED = "merged"
-    UNMERGED = "unmerged"
-    WARNED = "warned"
-    BREACHED = "breached"
-    ESCALATED = "escalated"
-    EVIDENCE_MISSING = "evidence_missing"
 
 
 class Notice(Struct, frozen=True, kw_only=True, omit_defaults=True):
