@@ -1,8 +1,8 @@
 """How do the pages reach a browser?
 
 From the files in `board/`, read once at the start. They load nothing from elsewhere, and the policy forbids it. The
-folder itself is the board at `/`; a folder in it with an `index.html` is a page of its own under the folder's name, and
-what several of them share lies in `shared`.
+folder itself is the board at `/`; a folder in it with an `index.html` is a page under the folder's name, and what
+several pages share lies in `shared`.
 """
 
 import gzip
