@@ -15,7 +15,7 @@ from streams.store.cells import Connection
 ROWS_MAX = 5_000
 """Rows that are read at once."""
 
-_SQL = parse_statements((files("streams.store") / "audit.sql").read_text())
+SQL = parse_statements((files("streams.store") / "audit.sql").read_text())
 
 
 class Verdict(NamedTuple):
@@ -34,21 +34,25 @@ class Kept(NamedTuple):
     record: Record
 
 
-async def add_records(connection: Connection, records: Mapping[int, Sequence[Record]]) -> None:
-    """Puts records behind the heads of their chains, in the caller's transaction."""
-    rows = await connection.fetch(_SQL["lock_heads"], sorted(records))
-    heads = {row["chain"]: Head(row["chain"], row["number"], row["hash"]) for row in rows}
+class Added(NamedTuple):
+    """Rows for chains, and where the chains then end: what `put_audit` and `put_heads` take, row by row."""
+
+    rows: list[tuple[object, ...]]
+    heads: list[Head]
+
+
+def added(heads: Mapping[int, Head], records: Mapping[int, Sequence[Record]]) -> Added:
+    """The rows that put records behind the heads of their chains; a chain that has none is begun."""
     links = {chain: linked(heads.get(chain, Head(chain)), some) for chain, some in sorted(records.items()) if some}
-    added = [(chain, *link) for chain, some in links.items() for link in some]
-    if added:
-        await connection.execute(_SQL["put_audit"], *zip(*added, strict=True))
-        ends = [(chain, some[-1].number, some[-1].hash) for chain, some in links.items()]
-        await connection.execute(_SQL["put_heads"], *zip(*ends, strict=True))
+    return Added(
+        [(chain, *link) for chain, some in links.items() for link in some],
+        [Head(chain, some[-1].number, some[-1].hash) for chain, some in links.items()],
+    )
 
 
 async def read_heads(connection: Connection) -> list[Head]:
     """Where every chain stands."""
-    return [Head(row["chain"], row["number"], row["hash"]) for row in await connection.fetch(_SQL["read_heads"])]
+    return [Head(row["chain"], row["number"], row["hash"]) for row in await connection.fetch(SQL["read_heads"])]
 
 
 async def verify_chains(connection: Connection, kept: Iterable[Head] = ()) -> AsyncGenerator[Verdict]:
@@ -58,7 +62,7 @@ async def verify_chains(connection: Connection, kept: Iterable[Head] = ()) -> As
     """
     known = list(kept)
     heads = {head.chain: head for head in await read_heads(connection)}
-    chains = {row["chain"] for row in await connection.fetch(_SQL["read_chains"])}
+    chains = {row["chain"] for row in await connection.fetch(SQL["read_chains"])}
     for chain in sorted(chains | heads.keys() | {head.chain for head in known}):
         following = Following(chain, (head for head in known if head.chain == chain))
         rows = 0
@@ -72,13 +76,13 @@ async def verify_chains(connection: Connection, kept: Iterable[Head] = ()) -> As
 
 async def read_subject(connection: Connection, subject: str) -> list[Kept]:
     """All that was decided about a case, a unit or whatever else commands are about, in the order of recording."""
-    rows = await connection.fetch(_SQL["read_subject"], subject)
+    rows = await connection.fetch(SQL["read_subject"], subject)
     return [Kept(row["chain"], row["number"], read_body(row["body"])) for row in rows]
 
 
 async def _links(connection: Connection, chain: int) -> AsyncGenerator[Link]:
     last = -(2**62)
-    while rows := await connection.fetch(_SQL["read_links"], chain, last, ROWS_MAX):
+    while rows := await connection.fetch(SQL["read_links"], chain, last, ROWS_MAX):
         for row in rows:
             yield Link(**dict(row))
         last = rows[-1]["number"]

@@ -1,9 +1,5 @@
 -- The audit chains.
 
--- lock_heads --
--- Where chains stand, held until commit.
-SELECT chain, number, hash FROM audit_head WHERE chain = ANY ($1::integer[]) ORDER BY chain FOR UPDATE;
-
 -- put_audit --
 -- Further rows of chains.
 INSERT INTO audit (chain, number, recorded_at, subject, body, hash)

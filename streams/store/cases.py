@@ -20,11 +20,11 @@ from schemas.codec import SEALED_BYTES_MAX, decode
 from schemas.command import name_of
 from schemas.event import AnyEvent, CaseCommand, CaseStepped, UnitPositioned, type_of
 from schemas.location import parse_geo
-from schemas.statements import parse_statements
+from schemas.statements import parse_statements, together
 from schemas.topics import CASES, case_of, topic_of
 from schemas.unit import UnitState
 from streams.alerts.silence import apply_silence
-from streams.core.audit import CaseAfter, Record, case_after, digest
+from streams.core.audit import CaseAfter, Head, Record, case_after, digest
 from streams.core.consequence import Cause, Outgoing, following, outgoing, stepped
 from streams.core.decide import (
     cases_needed,
@@ -36,7 +36,8 @@ from streams.core.decide import (
     wants_near,
 )
 from streams.core.scene import Decided, Scene
-from streams.store.audit import add_records
+from streams.store.audit import SQL as AUDIT_SQL
+from streams.store.audit import added
 from streams.store.cells import Connection
 from streams.store.near import NearCases, Spot
 from streams.store.personal import erase_persons
@@ -61,6 +62,13 @@ SEPARATOR = "\x1f"
 """Between the words of a list on its way into the database. No id and no code holds it."""
 
 SQL = parse_statements((files("streams.store") / "cases.sql").read_text())
+
+_PUT = together(
+    [
+        *(SQL[name] for name in ("put_cases", "put_entries", "drop_deadlines", "put_deadlines", "put_commands")),
+        *(SQL["put_outgoing"], AUDIT_SQL["put_audit"], AUDIT_SQL["put_heads"], SQL["wake"]),
+    ]
+)
 
 _decode_case = msgspec.json.Decoder(Case).decode
 _decode_unit = msgspec.json.Decoder(UnitState).decode
@@ -140,6 +148,7 @@ class Stage:
         self._connection = connection
         self._held: dict[CaseId, _Held] = {}
         self._absent: set[CaseId] = set()
+        self._heads: dict[int, Head] = {}
         self._units: dict[str, UnitState] = {}
         self._known_units: set[str] | None = set()
         self._changed_units: dict[str, None] = {}
@@ -153,7 +162,10 @@ class Stage:
 
     async def prepare(self, waiting: Sequence[Fresh]) -> None:
         """Reads at once what nearly all of these events will need."""
-        await self._hold({id_ for one in waiting for id_ in cases_needed(one.arrival.event)})
+        await self._lock(
+            {id_ for one in waiting for id_ in cases_needed(one.arrival.event)},
+            {one.batch.lane.partition for one in waiting},
+        )
         cases = _Cases(self._held)
         units: set[str] | None = set()
         signals: set[Identity] = set()
@@ -222,25 +234,49 @@ class Stage:
     async def write(self, places: Mapping[str, UnitState]) -> Changed:
         """Writes all that was decided, and where units are. Returns what is different now."""
         written = {id_: held for id_, held in sorted(self._held.items()) if held.is_changed or held.is_touched}
-        await self._write_cases(written)
         await self._write_units(places)
-        commands = await self._write_commands()
         await self._write_proposals()
         await self._write_elsewhere()
-        await self._write_outgoing()
-        await self._write_audit()
-        await erase_persons(self._connection, self._erased())
+        commands = self._command_rows()
+        if self._outcomes:
+            changed = [id_ for id_, held in written.items() if held.is_changed]
+            due = [
+                (one.case, one.name, one.due_at)
+                for id_ in changed
+                for one in deadlines_of(self._held[id_].case, self._batches[id_].version.site)
+            ]
+            lines = [
+                (one.case, one.number, one.at, one.recorded_at, one.public, _encode(one)) for one in self._entries
+            ]
+            outgoing_rows = self._outgoing_rows()
+            audit = added(self._heads, self._records())
+            await self._connection.execute(
+                _PUT,
+                *_columns([_case_row(held) for held in written.values()], 26),
+                *_columns(lines, 6),
+                *(changed, *_columns(due, 3)[:2]),
+                *_columns(due, 3),
+                *_columns(commands, 10),
+                *_columns(outgoing_rows, 4),
+                *_columns(audit.rows, 6),
+                *_columns(audit.heads, 3),
+                any(row[1] == LOG_CHANNEL for row in outgoing_rows),
+            )
         outcomes = Counter(one.decided.refusal or APPLIED for one in self._outcomes if _is_for_the_record(one))
-        return Changed(list(written), sorted({*self._changed_units, *places}), commands, outcomes)
+        return Changed(list(written), sorted({*self._changed_units, *places}), bool(commands), outcomes)
 
     async def _hold(self, ids: set[CaseId]) -> None:
         """Locks and reads these cases and what they were merged into, unless they are held already."""
         missing = ids - self._held.keys() - self._absent
-        if not missing:
-            return
-        for row in await self._connection.fetch(SQL["lock_cases"], sorted(missing)):
-            if row["id"] not in self._held:
-                self._held[row["id"]] = _Held(_decode_case(row["body"]), row["body"], row["entries"])
+        if missing:
+            await self._lock(missing)
+
+    async def _lock(self, missing: set[CaseId], chains: Iterable[int] = ()) -> None:
+        for row in await self._connection.fetch(SQL["lock_cases"], sorted(missing), sorted(chains)):
+            if row["chain"] is not None:
+                self._heads[row["chain"]] = Head(row["chain"], row["number"], row["body"])
+            elif row["id"] not in self._held:
+                self._held[row["id"]] = _Held(_decode_case(row["body"]), row["body"], row["number"])
         self._absent |= missing - self._held.keys()
 
     async def _follow(self, origin: CaseId) -> None:
@@ -291,26 +327,6 @@ class Stage:
         rules = site.cases.proposals
         return Spot(parse_geo(event.place), event.time, event.exercise, rules.radius_m, rules.within_s)
 
-    async def _write_cases(self, written: Mapping[CaseId, _Held]) -> None:
-        if not written:
-            return
-        rows = [_case_row(held) for held in written.values()]
-        await self._connection.execute(SQL["put_cases"], *zip(*rows, strict=True))
-        if self._entries:
-            lines = [
-                (one.case, one.number, one.at, one.recorded_at, one.public, _encode(one)) for one in self._entries
-            ]
-            await self._connection.execute(SQL["put_entries"], *zip(*lines, strict=True))
-        changed = [id_ for id_, held in written.items() if held.is_changed]
-        if changed:
-            due = [
-                one for id_ in changed for one in deadlines_of(self._held[id_].case, self._batches[id_].version.site)
-            ]
-            columns = [one.case for one in due], [one.name for one in due], [one.due_at for one in due]
-            await self._connection.execute(SQL["drop_deadlines"], changed, *columns[:2])
-            if due:
-                await self._connection.execute(SQL["put_deadlines"], *columns)
-
     async def _write_units(self, places: Mapping[str, UnitState]) -> None:
         rows: list[tuple[object, ...]] = []
         for unit in sorted({*self._changed_units, *places}):
@@ -327,7 +343,7 @@ class Stage:
         if rows:
             await self._connection.execute(SQL["put_units"], *zip(*rows, strict=True))
 
-    async def _write_commands(self) -> bool:
+    def _command_rows(self) -> list[tuple[object, ...]]:
         rows: list[tuple[object, ...]] = []
         for fresh, decided, _, state, version in self._outcomes:
             event = fresh.arrival.event
@@ -339,9 +355,7 @@ class Stage:
                     *(decided.refusal is None, decided.refusal, decided.detail, state, version, event.time),
                 )
             )
-        if rows:
-            await self._connection.execute(SQL["put_commands"], *zip(*rows, strict=True))
-        return bool(rows)
+        return rows
 
     async def _write_proposals(self) -> None:
         proposals = [one for outcome in self._outcomes for one in outcome.decided.proposals]
@@ -369,7 +383,7 @@ class Stage:
             erased += [(person, fresh.arrival.received_at) for person in decided.erased]
         await erase_persons(self._connection, erased)
 
-    async def _write_outgoing(self) -> None:
+    def _outgoing_rows(self) -> list[tuple[str, str, str, bytes]]:
         rows: dict[str, tuple[str, str, str, bytes]] = {}
         for fresh, decided, *_ in self._outcomes:
             event = fresh.arrival.event
@@ -379,17 +393,15 @@ class Stage:
             for number, notice in enumerate(decided.notices):
                 id_ = f"notice:{cause.name}:{number}"
                 rows[id_] = id_, NOTICE_CHANNEL, notice.case, _encode(notice)
-        if rows:
-            await self._connection.execute(SQL["put_outgoing"], *zip(*rows.values(), strict=True))
+        return list(rows.values())
 
-    async def _write_audit(self) -> None:
-        """Puts what was decided behind the heads of the chains: one for each partition."""
+    def _records(self) -> dict[int, list[Record]]:
+        """What was decided, by chain: one for each partition."""
         records: dict[int, list[Record]] = {}
         for outcome in self._outcomes:
             if _is_for_the_record(outcome):
                 records.setdefault(outcome.fresh.batch.lane.partition, []).append(_record(outcome))
-        if records:
-            await add_records(self._connection, records)
+        return records
 
     def _erased(self) -> Iterator[tuple[str, datetime]]:
         """Whom to erase, as of when. A drill erases nobody."""
@@ -412,6 +424,11 @@ class _Cases(Mapping[CaseId, Case]):
 
     def __len__(self) -> int:
         return len(self._held)
+
+
+def _columns(rows: Sequence[Sequence[object]], width: int) -> list[Sequence[object]]:
+    """The columns of rows that are `width` wide, also where there are none."""
+    return list(zip(*rows, strict=True)) if rows else [()] * width
 
 
 def _onto_the_log(fresh: Fresh, cause: Cause, decided: Decided) -> Iterator[Outgoing]:

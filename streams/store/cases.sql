@@ -2,16 +2,21 @@
 -- came on; rows of cases are locked in the order of their ids.
 
 -- lock_cases --
--- The cases of these ids, and those that they were merged into, held until commit.
+-- The cases of these ids, and those that they were merged into, held until commit; and where these audit chains stand,
+-- under the chain's number. Nobody else adds to a chain whose partition's position is held.
 WITH RECURSIVE named (id) AS (
     SELECT unnest($1::text[])
     UNION
     SELECT c.merged_into FROM named JOIN cases AS c USING (id) WHERE c.merged_into IS NOT NULL
+), locked AS (
+    SELECT c.id, c.entries, c.body FROM cases AS c
+    WHERE c.id = ANY (ARRAY(SELECT id FROM named))
+    ORDER BY c.id
+    FOR UPDATE
 )
-SELECT c.id, c.entries, c.body FROM cases AS c
-WHERE c.id = ANY (ARRAY(SELECT id FROM named))
-ORDER BY c.id
-FOR UPDATE;
+SELECT NULL AS chain, id, entries::bigint AS number, body FROM locked
+UNION ALL
+SELECT chain, NULL, number, hash FROM audit_head WHERE chain = ANY ($2::integer[]);
 
 -- lock_dispatch --
 -- One transaction at a time decides where units go: of two that find the same one free, the second has to see the first.
@@ -127,11 +132,12 @@ FROM unnest($1::text[], $2::text[], $3::text[]) AS a (case_id, other_id, state)
 WHERE (p.case_id, p.other_id) IN ((a.case_id, a.other_id), (a.other_id, a.case_id));
 
 -- put_outgoing --
--- What goes out because of this. Who writes to the log is woken at commit.
-WITH put AS (
-    INSERT INTO outbox (id, channel, target, content_type, body)
-    SELECT id, channel, target, 'application/json', body
-    FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[]) AS o (id, channel, target, body)
-    ON CONFLICT (id) DO NOTHING
-)
-SELECT pg_notify('ioc_outbox', '') WHERE 'kafka' = ANY ($2::text[]);
+-- What goes out because of this.
+INSERT INTO outbox (id, channel, target, content_type, body)
+SELECT id, channel, target, 'application/json', body
+FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[]) AS o (id, channel, target, body)
+ON CONFLICT (id) DO NOTHING;
+
+-- wake --
+-- At commit whoever writes to the log is woken, if anything waits for that.
+SELECT pg_notify('ioc_outbox', '') WHERE $1::boolean;

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from streams.core.audit import (
     parse_head,
     read_body,
 )
-from streams.store.audit import add_records, read_heads, read_subject, verify_chains
+from streams.store.audit import SQL, added, read_heads, read_subject, verify_chains
 from streams.store.cells import Connection
 
 ROOT = Path(__file__).parents[2]
@@ -166,6 +166,13 @@ async def connection(database_url: str) -> AsyncIterator[Connection]:
     opened = await asyncpg.connect(database_url)
     yield opened
     await opened.close()
+
+
+async def add_records(connection: Connection, records: Mapping[int, Sequence[Record]]) -> None:
+    """Puts records behind the heads of their chains."""
+    more = added({head.chain: head for head in await read_heads(connection)}, records)
+    await connection.execute(SQL["put_audit"], *zip(*more.rows, strict=True))
+    await connection.execute(SQL["put_heads"], *zip(*more.heads, strict=True))
 
 
 async def flaws(connection: Connection) -> dict[int, int | None]:
