@@ -6,6 +6,7 @@ what somebody else has looked at meanwhile is thrown away. A worker that is kill
 runs out.
 """
 
+import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -45,10 +46,15 @@ LEASE_S = 30.0
 """How long a rule belongs to who claimed it. What takes longer is thrown away where somebody else was faster."""
 
 AGAIN_S = 5.0
-"""Between two looks at a rule of which nothing more can be decided yet."""
+AGAIN_MAX_S = 60.0
+"""Between two looks at a rule of which nothing more can be decided yet, also when its next step is a day away: its
+width may change."""
 
 STEPS_MAX = 60
 """Steps that one look decides. More are decided in the next one, at once."""
+
+AREA_STEPS_MAX = 10_000
+"""Areas times steps of one look, for counting waits meanwhile."""
 
 CATCH_UP_S = 6 * 3600.0
 """Steps longer ago than this are skipped after an outage: nobody can act on them. `ioc backtest` tells of them."""
@@ -109,23 +115,25 @@ async def look_at(connection: Connection, site: Site, claimed: Claim, now_s: flo
     held = before = await _read_held(connection, rule.id)
     settled_s = await read_settled_s(connection, site, rule)
     if settled_s is None:
-        return _waiting(claimed, held, "unknown: nothing was ever counted of what it looks at")
+        return _waiting(claimed, held, now_s, "unknown: nothing was ever counted of what it looks at")
     settled_s = min(settled_s, now_s - rule.rule.settle_s)
     from_s = _caught_up_from_s(rule, looked_s, now_s)
     if from_s > looked_s:
         # Nothing is known of the steps between: what was about to fire has to hold anew.
         held = held._replace(series={one: some for one, some in held.series.items() if some.phase in FIRES})
     until_s, waits_for = await _until_s(connection, site, rule, settled_s)
-    steps = rule.grid.steps(from_s, until_s, STEPS_MAX)
+    steps_max = max(1, min(STEPS_MAX, AREA_STEPS_MAX // len(rule.areas)))
+    steps = rule.grid.steps(from_s, until_s, steps_max)
     if not steps:
         why = f"waits for rule {waits_for}" if waits_for else f"unknown after {_shown(settled_s)}: not all has come"
-        return _waiting(claimed, before, why)
+        return _waiting(claimed, before, now_s, why)
     read = await read_samples(connection, site, rule, steps, held.series)
     mutes = await _read_mutes(connection, site, rule, steps[0])
     judged: list[tuple[int, Judged]] = []
     told: list[AlertStep] = []
     left_out = 0
     for step_s in steps:
+        await asyncio.sleep(0)
         readings, left_out = readings_at(rule, step_s, read.samples, held) if read.is_whole else ({}, 0)
         looked = look(rule, step_s, readings, held, mutes)
         held = looked.held
@@ -138,7 +146,7 @@ async def look_at(connection: Connection, site: Site, claimed: Claim, now_s: flo
         judged=judged,
         steps=told,
         outcome=_outcome(judged, steps[-1]) if read.is_whole else "unknown: more events than can be read",
-        again_s=AGAIN_S if len(steps) < STEPS_MAX else 0.0,
+        again_s=_again_s(rule, steps[-1], now_s) if len(steps) < steps_max else 0.0,
         left_out=left_out,
         skipped=_skipped(rule, looked_s, from_s),
     )
@@ -188,9 +196,16 @@ async def withdraw_one(connection: Connection, site: Site, version: int) -> bool
 # ── What is read ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _waiting(claimed: Claim, held: Held, why: str) -> Found:
+def _waiting(claimed: Claim, held: Held, now_s: float, why: str) -> Found:
     """Nothing can be decided; what was held stays as it is."""
-    return Found(claimed.looked_s, held, held, (), (), why, AGAIN_S)
+    again_s = _again_s(claimed.rule, claimed.looked_s, now_s)
+    return Found(claimed.looked_s, held, held, (), (), why, again_s)
+
+
+def _again_s(rule: AlertRule, looked_s: int, now_s: float) -> float:
+    """After how long to look again: the next step cannot settle before its end, and what the rule waits for then."""
+    next_s = rule.grid.next(looked_s) + rule.rule.settle_s - now_s
+    return min(max(next_s, AGAIN_S), AGAIN_MAX_S)
 
 
 def _caught_up_from_s(rule: AlertRule, looked_s: int, now_s: float) -> int:

@@ -364,3 +364,22 @@ def start_worker(hall: Hall, now_s: int) -> "subprocess.Popen[bytes]":
     """A process that looks at the rules, and is killed in the middle of something."""
     command = [sys.executable, "-m", "tests.alerts.looking_process", hall.url, str(now_s)]
     return subprocess.Popen(command, cwd=Path(__file__).parents[2])
+
+
+async def test_a_rule_is_due_again_when_its_next_step_can_have_settled(hall: Hall) -> None:
+    hourly = rule(ABOVE_5).replace('"minute"', '"hour"')
+    version = version_of(rule(ABOVE_5, id_="soon") + hourly)
+    await hall.begin(version)
+    await hall.count(version, [], BEGIN_S)
+    assert {one.again_s for one in await hall.look(version, BEGIN_S + 30)} == {30.0, looking.AGAIN_MAX_S}
+
+
+async def test_a_look_at_many_areas_decides_fewer_steps(hall: Hall, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(looking, "AREA_STEPS_MAX", 6)
+    version = version_of(rule(ABOVE_5, 'area = "01"', 'levels = ["commune"]', subject='kpi = "response"'))
+    await hall.begin(version)
+    await hall.count(version, measured(6, 6, 3, 3), BEGIN_S + 4 * MINUTE_S)
+    found = await hall.look(version, BEGIN_S + 4 * MINUTE_S)
+    assert [(one.looked_s - BEGIN_S) // MINUTE_S for one in found] == [3, 4]
+    assert [one.again_s == 0 for one in found] == [True, False]
+    assert await hall.changes() == [("slow", "firing", 1), ("slow", "resolved", 3)]
