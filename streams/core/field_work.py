@@ -1,6 +1,7 @@
 """What becomes of a case when units are sent to it, and when they say how far they are?"""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from msgspec.structs import replace
 
@@ -118,7 +119,7 @@ def report(draft: Draft, case: Case, action: OfferStepped, rule: Rule) -> Refuse
             states = {**draft.scene.units, **draft.units}
             case = escalated(draft, *dispatch.pass_on(draft.site, case, offer.number, draft.now, states))
     if step is OfferStep.DONE:
-        draft.count(case, "unit_done", at, since=offer.at.get(OfferStep.ACCEPTED), unit=offer.unit)
+        draft.count(case, "unit_done", at, since=_began(case, offer.number), unit=offer.unit)
         done = TABLE.get((case.state, "resolve"))
         if (
             done is not None
@@ -161,6 +162,14 @@ def set_availability(draft: Draft, unit: str, action: SetAvailability) -> Refuse
         replace(state, status=UnitStatus(action.status), status_at=draft.at, until=action.until, note=action.note)
     )
     return None
+
+
+def _began(case: Case, number: int) -> datetime | None:
+    """When a unit began with a case: it need not have said that it accepts."""
+    offer = dispatch.offer_of(case, number)
+    moments = {} if offer is None else offer.at
+    taken = (moments.get(step) for step in (OfferStep.ACCEPTED, OfferStep.EN_ROUTE, OfferStep.ON_SCENE))
+    return min((moment for moment in taken if moment is not None), default=None)
 
 
 def _refused(reason: Refusal, unit: str) -> Refused:

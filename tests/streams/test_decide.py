@@ -742,6 +742,19 @@ class TestUnits:
             "resolved",
         ]
 
+    def test_how_long_a_unit_was_at_it(self) -> None:
+        """From its first step on, also where it never said that it accepts."""
+        world = World()
+        case = world.report("pothole")
+        world.do(case, Dispatch(unit="a"), DISPATCHER)
+        world.pass_time(seconds=30)
+        left = world.now
+        world.do(case, OfferStepped(offer=1, step="en_route"), UNIT["a"])
+        world.pass_time(minutes=5)
+        decided = world.ask(case, OfferStepped(offer=1, step="done"), UNIT["a"])
+        (step,) = [one.data for one in decided.steps if one.data.step == "unit_done"]
+        assert (step.unit, step.since) == ("a", left)
+
     def test_forged(self) -> None:
         world = World()
         case = world.report("pothole")
