@@ -24,7 +24,7 @@ from deploy.replay.sender import REQUEST_TIMEOUT_S, EventSender, batches, poster
 from ingest.decode.cloudevents import Lot
 from schemas import codec
 from schemas.errors import InvalidEvent, OperatorError
-from schemas.event import INTERNAL
+from schemas.event import INTERNAL, OWN_SOURCES
 from schemas.topics import key_of, topic_of
 from streams.repair.history import Connection, Places, connected, dependencies, log_reader, past
 from streams.repair.letters import REDRIVE, Judge, Letter, note_redriven, read_letters, read_redriven
@@ -138,7 +138,8 @@ async def _put_back(connection: Connection, places: Places, candidates: Sequence
 
 
 def _is_the_centres(text: bytes) -> bool:
-    return isinstance(codec.decode(text, codec.SEALED_BYTES_MAX), INTERNAL)
+    event = codec.decode(text, codec.SEALED_BYTES_MAX)
+    return isinstance(event, INTERNAL) or event.source.startswith(OWN_SOURCES)
 
 
 async def _not_sent(connection: Connection, candidates: Sequence[_Candidate]) -> list[_Candidate]:

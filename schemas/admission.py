@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from schemas.errors import InvalidEvent, OperatorError, Reason
-from schemas.event import INTERNAL, CaseCommand, Event, IndicatorObserved, type_of
+from schemas.event import INTERNAL, OWN_SOURCES, CaseCommand, Event, IndicatorObserved, type_of
 from schemas.period import period_start_s
 from schemas.topics import INPUTS, Dedupe
 
@@ -34,6 +34,13 @@ def check_event(event: Event, received_s: float, future_max_s: float) -> None:
 
 def check_sent(event: Event) -> None:
     """Raises InvalidEvent for what only the centre itself makes: a sender could claim to be anybody in it."""
+    if event.source.startswith(OWN_SOURCES):
+        raise InvalidEvent(
+            "source",
+            Reason.RESERVED_SOURCE,
+            f"sources that begin with {', '.join(OWN_SOURCES)} are the centre's own",
+            "Send a source of your own, such as `urn:` with the name of your system.",
+        )
     if isinstance(event, INTERNAL):
         detail = f"only the centre makes events of type {type_of(event)}"
         fix = _INSTEAD.get(event.__class__, "Send what happened as an event of a type for senders.")

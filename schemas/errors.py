@@ -36,6 +36,7 @@ class Reason(StrEnum):
     FUTURE_TIME = "future_time"
     NOT_CORRECTABLE = "not_correctable"
     INTERNAL_TYPE = "internal_type"
+    RESERVED_SOURCE = "reserved_source"
     NOT_SEALED = "not_sealed"
     NO_KEYS = "no_keys"
     NOT_ALLOWED = "not_allowed"

@@ -401,6 +401,10 @@ AnyEvent = (
 INTERNAL = (CaseCommand, CaseStepped, AlertChanged)
 """What only the centre itself makes: a sender's event of such a type is refused."""
 
+OWN_SOURCES = ("ioc.", "person:", "citizen:")
+"""What the sources of the centre's own events begin with. Their ids can be guessed, and an event with the identity of
+another one keeps that from being counted: so a sender's event of such a source is refused."""
+
 EVENT_TYPES: dict[str, type[Event]] = {
     str(msgspec.inspect.type_info(cls).tag): cls  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownArgumentType]
     for cls in get_args(AnyEvent)

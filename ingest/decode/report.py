@@ -21,8 +21,9 @@ from schemas.personal import KeyRing, Reporter
 from schemas.site import Site
 from schemas.site_file import suggestion
 
-SOURCE = "web"
-"""The source of reports that come in here; also their channel."""
+SOURCE = "ioc.web"
+CHANNEL = "web"
+"""Of reports that come in here."""
 
 SECRET_BYTES = 16
 
@@ -90,7 +91,7 @@ def draft(body: bytes, *, token: bytes, ring: KeyRing, site: Site, received_at: 
         "exercise": report.exercise or None,
         "data": _given(
             category=category,
-            channel=SOURCE,
+            channel=CHANNEL,
             title=report.title,
             text=report.text,
             accused_agency=report.accused_agency,

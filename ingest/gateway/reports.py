@@ -60,7 +60,7 @@ class ReportsEndpoint(Endpoint):
         self._ring = ring
         # Without keys of the centre a resend is known again by this process alone, and no contact is taken.
         self._makes_secrets = ring or KeyRing({"once": bytes(KEY_BYTES)}, "once", secrets.token_bytes(KEY_BYTES))
-        self._decoder = Decoder(current_site(), ring=ring)
+        self._decoder = Decoder(current_site(), ring=ring, is_outside=False)
         self._now = now
         self._producer = producer
         self._bodies = bodies
@@ -91,7 +91,7 @@ class ReportsEndpoint(Endpoint):
         """The one for the site pack in force."""
         site = self._current_site()
         if self._decoder.site is not site:
-            self._decoder = Decoder(site, ring=self._ring)
+            self._decoder = Decoder(site, ring=self._ring, is_outside=False)
         return self._decoder
 
 

@@ -159,15 +159,15 @@ async def test_a_person_is_erased(
     (record,) = await written(kafka, topic_prefix)
     id_ = json.loads(record.value or b"")["id"]
     shown = await made.until_kept("+84912345678")
-    assert f"web {id_}: sealed under the person's key" in shown
+    assert f"ioc.web {id_}: sealed under the person's key" in shown
     ring = key_ring(made.settings)
     connection = await asyncpg.connect(database_url)
     try:
         personal = Personal(reporter=Reporter(name="Nguyễn Thị Mai", phone="0912 345 678"), text=report["text"])
-        assert await read_personal(connection, ring, "web", id_) == personal
+        assert await read_personal(connection, ring, "ioc.web", id_) == personal
         code, output = await made.ioc("person", "erase", "0912.345.678", "--reason", "asked to", "--yes")
         assert (code, output.splitlines()[-1]) == (0, "Erased."), output
-        assert await read_personal(connection, ring, "web", id_) is None
+        assert await read_personal(connection, ring, "ioc.web", id_) is None
     finally:
         await connection.close()
     code, output = await made.ioc("person", "show", "0912345678")

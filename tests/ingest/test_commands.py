@@ -25,7 +25,7 @@ from schemas.site import parse_site
 from schemas.token import Keys, PublicKey
 from schemas.topics import CASES, key_of
 from tests.ingest.gateway import config, serving, until_ready, written
-from tests.ingest.vector import PACK, RECEIVED_AT, SITE
+from tests.ingest.vector import PACK, RECEIVED_AT, SITE, event
 
 CASE = "mfrggzdfmztwq2lk"
 ACTOR = Actor(id="hoa", roles=("operator",), agency="a", areas=("00",))
@@ -413,7 +413,7 @@ async def test_senders_of_events_cannot_give_commands(
         {
             "specversion": "1.0",
             "type": type_,
-            "source": "person:hoa",
+            "source": "urn:hoa",
             "id": "1",
             "time": "2025-07-01T08:00:00+07:00",
             "area": "01",
@@ -450,3 +450,16 @@ async def test_where_nobody_signs_in_everyone_may(kafka: str, topic_prefix: str)
         assert answer.json()["results"][0]["source"] == "person:anyone"
     (event,) = await on_the_log(kafka, topic_prefix)
     assert "administrator" not in event.data.actor.roles
+
+
+async def test_nobody_takes_the_identity_of_what_the_centre_will_say(
+    client: httpx.AsyncClient, kafka: str, topic_prefix: str
+) -> None:
+    # An event with the identity of somebody's command would keep that command from being decided.
+    taken = [("person:hoa", "c-1"), ("ioc.streams", f"deadline:{CASE}:clock:resolution:due"), ("urn:cam", "ok")]
+    sent = [event(source=source, id=id_) for source, id_ in taken]
+    headers = {"content-type": "application/cloudevents-batch+json"}
+    answer = await client.post("/v1/events", content=json.dumps(sent), headers=headers)
+    assert [one.get("reason") for one in answer.json()["results"]] == ["reserved_source", "reserved_source", None]
+    (record,) = await written(kafka, topic_prefix)
+    assert b"urn:cam" in (record.value or b"")

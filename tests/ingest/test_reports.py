@@ -54,10 +54,10 @@ def test_a_report_is_an_event_that_does_not_tell_the_secret() -> None:
     made = drafted(report(category="lighting", title="Đèn", photos=["a.jpg"]))
     found = decode(made.event)
     assert isinstance(found, FeedbackReceived)
-    assert (found.source, found.data.channel, found.data.category) == ("web", "web", "lighting")
+    assert (found.source, found.data.channel, found.data.category) == ("ioc.web", "web", "lighting")
     assert found.data.attachments == ("a.jpg",)
     assert found.time == RECEIVED_AT
-    assert made.case == case_id("web", found.id) == case_of(found)
+    assert made.case == case_id("ioc.web", found.id) == case_of(found)
     assert made.secret.encode() not in made.event
     assert found.data.tracking == hashlib.sha256(made.secret.encode()).hexdigest()
     assert len(made.secret) == 22
@@ -122,7 +122,9 @@ def test_whatever_is_reported_is_taken_or_refused(body: dict[str, Any]) -> None:
     taken, refused = 0, 0
     try:
         made = drafted(body)
-        judged = Decoder(WITH_AGENCIES, ring=RING).decode(Mode.STRUCTURED, (), made.event, RECEIVED_AT)
+        judged = Decoder(WITH_AGENCIES, ring=RING, is_outside=False).decode(
+            Mode.STRUCTURED, (), made.event, RECEIVED_AT
+        )
     except InvalidBody:
         refused += 1
     else:
@@ -168,7 +170,7 @@ async def test_anybody_reports(client: httpx.AsyncClient, kafka: str, topic_pref
     assert "không sáng" not in raw.decode()
     found = decode(raw, SEALED_BYTES_MAX)
     assert isinstance(found, FeedbackReceived)
-    assert RING.open_personal(found.data.personal or "", "web", found.id).text == "Đèn đường không sáng"
+    assert RING.open_personal(found.data.personal or "", "ioc.web", found.id).text == "Đèn đường không sáng"
 
 
 async def test_a_report_that_is_sent_again_is_the_same(

@@ -93,7 +93,7 @@ def test_a_sender_gives_no_commands_as_events() -> None:
     command = CaseCommand(
         specversion="1.0",
         id="1",
-        source="person:boss",
+        source="boss",
         time=codec.decode(raw()).time,
         data=Command(do=Accept(), actor=Actor(id="boss", roles=("administrator",))),
     )
@@ -104,3 +104,11 @@ def test_a_sender_gives_no_commands_as_events() -> None:
     check_sent(codec.decode(raw()))
     assert type_of(command) not in SENT_TYPES
     assert len(SENT_TYPES) == len(EVENT_TYPES) - len(INTERNAL)
+
+
+@pytest.mark.parametrize("source", ["person:boss", "citizen:0123456789abcdef", "ioc.streams", "ioc.web"])
+def test_a_sender_has_a_source_of_its_own(source: str) -> None:
+    with pytest.raises(InvalidEvent) as caught:
+        check_sent(codec.decode(raw(source=source)))
+    assert (caught.value.field, caught.value.reason) == ("source", Reason.RESERVED_SOURCE)
+    check_sent(codec.decode(raw(source=f"urn:{source}")))
