@@ -23,18 +23,22 @@ _SQL = parse_statements((files("streams.maintenance") / "deadlines.sql").read_te
 
 async def pass_deadlines(connection: Connection, site: Site, rows_max: int = ROWS_MAX) -> bool:
     """Turns deadlines that are due into commands. Returns whether there may be more."""
+    if not await connection.fetchval(_SQL["is_due"]):
+        return False
     async with connection.transaction():
         rows = await connection.fetch(_SQL["take_due"], rows_max)
         if not rows:
             return False
+        ids = list({row["case_id"] for row in rows})
+        places = {row["id"]: row for row in await connection.fetch(_SQL["read_places"], ids)}
         events = [
             outgoing(
                 passed(
                     site.areas,
                     Deadline(case=CaseId(row["case_id"]), name=row["name"], due_at=row["due_at"]),
-                    AreaId(row["area"]),
+                    AreaId(places[row["case_id"]]["area"]),
                     row["fired_at"],
-                    exercise=row["is_exercise"],
+                    exercise=places[row["case_id"]]["is_exercise"],
                 )
             )
             for row in rows

@@ -7,7 +7,7 @@ SELECT pg_try_advisory_lock($1);
 -- read_for_log --
 -- What waits for the log, in the order of coming, at most $1.
 SELECT id, target, body FROM outbox
-WHERE channel = 'kafka' AND sent_at IS NULL AND due_at <= clock_timestamp()
+WHERE channel = 'kafka' AND sent_at IS NULL AND due_at <= statement_timestamp()
 ORDER BY made_at, id
 LIMIT $1;
 

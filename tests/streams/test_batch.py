@@ -14,7 +14,7 @@ from schemas.codec import SEALED_BYTES_MAX
 from schemas.errors import InvalidEvent, Reason
 from schemas.event import EVENT_BYTES_MAX, FeedbackReceived
 from schemas.location import How
-from streams.core.batch import Arrival, Reading, closing_cuts, parts
+from streams.core.batch import Arrival, Reading, closing_cuts, decision_cuts, parts
 from tests.streams import naive
 from tests.streams.world import LOGGED_MS, SITE, VERSION, StoredRecord, attributes, batch, raw
 
@@ -185,6 +185,22 @@ def test_parts_begin_where_they_are_told_to() -> None:
     arrivals = READER.read("t", 0, batch([raw(id=str(n)) for n in range(6)]).records).arrivals
     found = [[one.event.id for one in part] for part, _ in parts(arrivals, days_max=2, apart={0, 2, 3})]
     assert found == [["0", "1"], ["2"], ["3", "4", "5"]]
+
+
+@pytest.mark.parametrize(
+    ("count", "lengths"),
+    [
+        pytest.param(1, [1], id="one"),
+        pytest.param(3, [3], id="as many as a part holds"),
+        pytest.param(4, [3, 1], id="one more"),
+        pytest.param(9, [3, 3, 3], id="several parts"),
+    ],
+)
+def test_what_is_decided_about_goes_in_parts(count: int, lengths: list[int]) -> None:
+    arrivals = READER.read("t", 0, batch([raw(RECEIVED, id=str(number)) for number in range(count)]).records).arrivals
+    found = list(parts(arrivals, 30, decision_cuts(arrivals, 3)))
+    assert [len(part) for part, _ in found] == lengths
+    assert [one for part, _ in found for one in part] == arrivals
 
 
 def test_a_batch_of_many_corrections_goes_in_parts() -> None:
