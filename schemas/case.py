@@ -240,6 +240,7 @@ class Case(Struct, frozen=True, kw_only=True, omit_defaults=True):
     `accepted_at`, `arrived_at`  when that happened first
     `taken`           the law's steps that were taken, in their order
     `counted`         source and id of the events, beside its signals, that were counted for it
+    `corrected_at`    the arrival that the newest correction of any of these has: of two the later one holds
     `tracking`        hashes of the secrets by which citizens follow it
     `published`       may be shown to everyone: no personal data, the place rounded where the category is sensitive
     """
@@ -270,6 +271,7 @@ class Case(Struct, frozen=True, kw_only=True, omit_defaults=True):
     reviews: tuple[Review, ...] = ()
     taken: tuple[Taken, ...] = ()
     counted: tuple[tuple[str, str], ...] = ()
+    corrected_at: datetime | None = None
     plate: str | None = None
     result: str | None = None
     reason: str | None = None

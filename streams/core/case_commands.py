@@ -58,7 +58,7 @@ from schemas.identity import Role
 from streams.core import clock
 from streams.core.case_signals import announce, build
 from streams.core.draft import Draft, Refused
-from streams.core.handling import asked_until, close, corrections, recategorise, reject, resolve, with_evidence
+from streams.core.handling import asked_until, close, correct_all, recategorise, reject, resolve, with_evidence
 from streams.core.life_cycle import RUNNING, TABLE, UNDONE, Need, Rule, lacking, led_to, steps_left
 from streams.core.merging import cannot_merge, merge, split, unmerge
 from streams.core.notice import SUBSCRIBERS, Why, to_agency
@@ -152,7 +152,7 @@ def _triage(draft: Draft, case: Case, action: Triage, rule: Rule) -> Refused | N
     if action.publish is not None:
         case = replace(case, published=action.publish)
     if changes_sight:
-        draft.signals += corrections(draft, case)
+        case = correct_all(draft, case)
     draft.put(case)
     draft.tell(case, "triage", draft.now, category=case.category, severity=case.severity)
     return None

@@ -41,7 +41,7 @@ from schemas.site import Site
 from schemas.topics import case_of
 from streams.core import clock
 from streams.core.draft import Draft
-from streams.core.handling import UNSTATED_AGENCY, close, corrections, recategorise, resolve
+from streams.core.handling import UNSTATED_AGENCY, close, correct_all, recategorise, resolve
 from streams.core.life_cycle import TABLE, lacking, led_to
 from streams.core.merging import leads_to
 from streams.core.notice import Why
@@ -238,7 +238,8 @@ def _reported(
         _withdrawn(draft, case, known)
         return case.id
     members = tuple(replace(one, corrected_by=event.id) if one is known else one for one in case.members)
-    case = draft.put(replace(case, members=members))
+    corrected_at = draft.now if case.corrected_at is None else max(draft.now, case.corrected_at)
+    case = draft.put(replace(case, members=members, corrected_at=corrected_at))
     category = rules.of(event.data.category)
     untouched = case.state in (State.NEW, State.ASSIGNED) and case.accepted_at is None
     becomes_complaint = category.kind is Kind.CONDUCT and case.kind is not Kind.CONDUCT
@@ -247,7 +248,7 @@ def _reported(
         had = case.accused_agency
         case = recategorise(draft, case, category, accused if category.kind is Kind.CONDUCT else None)
         if case.accused_agency != had:
-            draft.signals += corrections(draft, case)
+            case = correct_all(draft, case)
         draft.put(case)
     draft.tell(case, "corrected", draft.at, category=case.category)
     return case.id

@@ -1,6 +1,5 @@
 """What has to happen when a case is judged anew, resolved, rejected or closed, whoever does it?"""
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from msgspec.structs import replace
@@ -15,6 +14,8 @@ from streams.core.draft import Draft, Refused
 from streams.core.life_cycle import BEFORE_FIELD, FIELD, RUNNING, UNDONE
 from streams.core.notice import SUBSCRIBERS, Why
 from streams.core.scene import Corrected
+
+_NEXT = timedelta(microseconds=1)
 
 UNSTATED_AGENCY = "-"
 """The accused agency of a complaint that names none. Nobody belongs to it, and no ordinary rule shows the case."""
@@ -88,27 +89,30 @@ def recategorise(draft: Draft, case: Case, category: Category, accused: str | No
     return case
 
 
-def corrections(draft: Draft, case: Case) -> Iterator[Corrected]:
-    """All that was counted for the case once more, as what it turned out to be: figures follow by their own rule.
+def correct_all(draft: Draft, case: Case) -> Case:
+    """Has all that was counted for the case told once more, as what it turned out to be.
 
-    A step that has not come back from the log yet cannot be told again, and is taken back.
+    Figures follow by the rule of corrections: of several the one that arrived last holds, so each arrives after those
+    before it. A step that has not come back from the log yet cannot be told again, and is taken back.
     """
-    cause = Cause(draft.event.source, draft.event.id, draft.now)
+    at = draft.now if case.corrected_at is None else max(draft.now, case.corrected_at + _NEXT)
+    cause = Cause(draft.event.source, draft.event.id, at)
     members = [(member.source, member.corrected_by or member.id) for member in case.members]
     for number, identity in enumerate((*members, *case.counted)):
         known = draft.scene.signals.get(identity)
         id_ = f"corrected:{cause.name}:{number}"
         if isinstance(known, Corrected):
-            yield _corrected(known, case, id_, draft.now)
+            draft.signals.append(_corrected(known, case, id_, at))
         elif identity[0] == SYSTEM:
             step = CaseStep(
                 case=case.id, step="withdrawn", kind=case.kind, category=case.category, severity=case.severity
             )
             for taken_back in stepped(draft.site.areas, cause, [(case, draft.now, step)]):
-                yield replace(taken_back, id=id_, withdraws=identity[1])
+                draft.signals.append(replace(taken_back, id=id_, withdraws=identity[1]))
+    return replace(case, corrected_at=at)
 
 
-def _corrected(known: Corrected, case: Case, id_: str, now: datetime) -> Corrected:
+def _corrected(known: Corrected, case: Case, id_: str, at: datetime) -> Corrected:
     supersedes = known.supersedes or known.id
     match known:
         case FeedbackReceived():
@@ -117,7 +121,7 @@ def _corrected(known: Corrected, case: Case, id_: str, now: datetime) -> Correct
             data = replace(known.data, category=case.category, agency=case.agency, kind=case.kind)
         case _:
             data = replace(known.data, category=case.category, agency=case.agency)
-    return replace(known, id=id_, supersedes=supersedes, received_at=now, data=data)
+    return replace(known, id=id_, supersedes=supersedes, received_at=at, data=data)
 
 
 def with_evidence(case: Case, brought: list[Evidence], draft: Draft, kind: str | None = None) -> Case | Refused:

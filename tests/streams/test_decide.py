@@ -644,14 +644,21 @@ class TestComplaints:
         (taken_back,) = [event for event in decided.signals if isinstance(event, CaseStepped)]
         assert (taken_back.withdraws, taken_back.supersedes) == (world.cases[case].counted[0][1], None)
 
+    def test_a_source_that_says_so_later_changes_all_figures(self) -> None:
+        world = World()
+        case = world.report("pothole", id="first")
+        world.do(case, Accept(), AT_ROADS)
+        world.report("conduct", supersedes="first", accused_agency="roads")
+        counted = [event.data for event in world.countable() if hasattr(event.data, "category")]
+        assert len(counted) == 3  # the report, and that it was opened and accepted
+        assert {data.category for data in counted} == {"conduct"}
+
     def test_judged_twice_the_last_correction_holds(self) -> None:
         world = World()
         case = world.report("crack", id="first")
         world.ask(case, Triage(category="conduct", accused_agency="roads"))
-        world.now += timedelta(seconds=1)
         correction = corrected(world.ask(case, Triage(category="conduct", accused_agency="power"), AT_PROVINCE))
         assert (correction.supersedes, correction.data.accused_agency) == ("first", "power")
-        world.now += timedelta(seconds=1)
         correction = corrected(world.ask(case, Triage(category="crack"), AT_PROVINCE))
         assert (correction.supersedes, correction.data.accused_agency) == ("first", None)
         assert world.cases[case].kind is Kind.SERVICE
