@@ -132,6 +132,9 @@ class Waiting:
             async with self._database.reading("commands") as reader:
                 found = await read_outcomes(reader, keys)
         except DependencyUnavailable as away:
+            if self._database.state.state == "up":
+                # It was only too slow this once: all who wait would be told that it is away.
+                return
             for key in keys:
                 for waiter in self._waiters.get(key, ()):
                     if not waiter.done():

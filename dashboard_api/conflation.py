@@ -22,19 +22,19 @@ class NewEvent(Struct, frozen=True):
     """An event on the feed, serialised. `path` is its area and all that it lies or may lie in.
 
     `seen`        what decides who may see its case, and so the event; None where it has none
-    `is_command`  one without a case is for nobody
+    `is_bound`    it is for nobody who may not see its case, also where that is not known: a command, say
     """
 
     xid: int
     path: tuple[AreaId, ...]
     text: str
     received_at: datetime
-    is_command: bool = False
+    is_bound: bool = False
     seen: Seen | None = None
 
     def is_for(self, actor: Actor) -> bool:
         """Whether somebody may see it."""
-        return not self.is_command if self.seen is None else may_see(actor, self.seen)
+        return not self.is_bound if self.seen is None else may_see(actor, self.seen)
 
 
 class Flush(Struct, frozen=True, kw_only=True):

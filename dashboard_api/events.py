@@ -84,8 +84,8 @@ async def read_between(
             tree.touched_by(row["area"]) if row["area"] in tree else (tree.root.id,),
             event_text(row["body"], row["committed_at"], Position(through.epoch, row["xid"])),
             row["received_at"],
-            row["is_command"],
-            None if row["case_id"] is None else seen_of(row),
+            row["is_command"] or row["is_misplaced"],
+            None if row["case_id"] is None or row["is_misplaced"] else seen_of(row),
         )
         for row in reversed(rows)
     ]

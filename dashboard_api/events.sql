@@ -20,6 +20,8 @@ LIMIT $16
 -- that each belongs to, from which follows who may see it.
 SELECT e.source, e.id, e.area, e.body, e.received_at, e.committed_at, e.xid::text::bigint AS xid,
     e.type = 'ioc.case.command.v1' AS is_command,
+    c.id IS NOT NULL AND c.accused_agency IS NULL AND e.type = 'ioc.feedback.received.v1'
+        AND position('"accused_agency"'::bytea IN e.body) > 0 AS is_misplaced,
     c.id AS case_id, c.areas, c.agency, c.accused_agency, c.units, c.tracking
 FROM event AS e
 LEFT JOIN cases AS c ON c.id = coalesce(e.case_id,

@@ -16,11 +16,16 @@ END)
 
 -- may_see_event --
 -- About the row `e` of `event`: its case, if it has one, may be seen. Commands hold what people wrote: one about no case (a
--- person, a unit, a rule) is nobody's to read in a list.
+-- person, a unit, a rule) is nobody's to read in a list. A report that names an accused agency is shown with a complaint
+-- alone: its case may have been split off from the one that the event still stands under.
 (CASE WHEN e.type = 'ioc.case.command.v1'
     THEN EXISTS (SELECT FROM cases AS c WHERE c.id = coalesce(e.case_id, e.subject) AND {may_see})
     ELSE NOT EXISTS (
         SELECT FROM cases AS c
-        WHERE c.id = coalesce(e.case_id, CASE WHEN e.type = 'ioc.case.step.v1' THEN e.subject END) AND NOT {may_see}
+        WHERE c.id = coalesce(e.case_id, CASE WHEN e.type = 'ioc.case.step.v1' THEN e.subject END)
+            AND (NOT {may_see} OR (
+                c.accused_agency IS NULL AND e.type = 'ioc.feedback.received.v1'
+                AND position('"accused_agency"'::bytea IN e.body) > 0
+            ))
     )
 END)

@@ -130,7 +130,9 @@ async def put_command(
     )
 
 
-async def put_event(connection: Connection, case_id: str, text: str, *, id_: str | None = None) -> None:
+async def put_event(
+    connection: Connection, case_id: str, text: str, *, id_: str | None = None, accused: str | None = None
+) -> None:
     """Keeps a citizen's report that is a signal of a case."""
     now, name = datetime.now(UTC), id_ or f"report-{case_id}"
     event = {
@@ -142,7 +144,7 @@ async def put_event(connection: Connection, case_id: str, text: str, *, id_: str
         "time": now,
         "area": "01",
         "arealist": "test-2025",
-        "data": {"category": "road", "text": text},
+        "data": {"category": "road", "text": text} | ({"accused_agency": accused} if accused else {}),
     }
     await connection.execute(
         """INSERT INTO event (source, id, type, subject, time, received_at, area, area_list, body, window_time,

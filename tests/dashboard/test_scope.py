@@ -31,7 +31,7 @@ from tests.dashboard.case_rows import (
     put_units,
     tell,
 )
-from tests.dashboard.centre import WAIT_S, hear, say
+from tests.dashboard.centre import WAIT_S, hear, say, utc_now
 
 AREAS = ("00", "01", "02", "03")
 AGENCIES = (None, "city", "police", "road", "power")
@@ -341,6 +341,22 @@ async def test_the_live_feed_tells_nobody_of_what_they_may_not_see(hall: Centre)
         assert "Officer" not in str(told)
         assert "outcomes" not in told
         assert [(one["id"], one["version"]) for one in of_city["cases"]] == [(HIDDEN, 2)]
+
+
+async def test_a_complaint_that_stands_under_another_case_is_in_no_list(hall: Centre) -> None:
+    # Split off from a case that the police see, and found to be about them: the report itself still names that case.
+    async with hall.live("paul") as police:
+        await say(police, op="subscribe", kpis=[])
+        await hear(police, "snapshot")
+        async with hall.connection.transaction():
+            await put_event(hall.connection, SHOWN, "Officer again", id_="split", accused="police")
+            await put_event(hall.connection, SHOWN, "a hole", id_="hole")
+            await tell(hall.connection, events=2)
+        assert [one["event"]["id"] for one in (await hear(police, "change"))["events"]] == ["hole"]
+    year = str(utc_now().year)
+    for path, params in (("/v1/events", {}), ("/v1/kpis/feedback_received/events", {"period": year})):
+        listed = (await hall.ask(path, "paul", **params)).text
+        assert ('"hole"' in listed, '"split"' in listed) == (True, False)
 
 
 async def test_a_case_that_leaves_the_scope_is_gone(hall: Centre) -> None:
