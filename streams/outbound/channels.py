@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import os
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 import httpx
@@ -113,20 +113,40 @@ class Webhook:
             "User-Agent": "ioc-streaming",
             IDEMPOTENCY_HEADER: message.id,
         }
-        try:
-            # httpx bounds each step; this bounds all of them.
-            async with (
-                asyncio.timeout(self._timeout_s),
-                self._client.stream("POST", message.target, content=message.body, headers=headers) as answer,
-            ):
-                # What it says beyond its status is not read, however long it is.
-                return _judged(answer)
-        except (TimeoutError, httpx.TimeoutException):
-            return Failure(reason=f"no answer within {self._timeout_s:g} s")
-        except (httpx.InvalidURL, httpx.UnsupportedProtocol):
-            return Failure(reason="the target is not an address", for_good=True)
-        except httpx.HTTPError as error:
-            return Failure(reason=type(error).__name__)
+        failure, _ = await post(self._client, message.target, message.body, headers, self._timeout_s)
+        return failure
+
+
+async def post(
+    client: httpx.AsyncClient,
+    target: str,
+    body: bytes,
+    headers: Mapping[str, str],
+    timeout_s: float = SEND_TIMEOUT_S,
+    *,
+    read_bytes: int = 0,
+) -> tuple[Failure | None, bytes]:
+    """One POST: what came of it, and at most so many bytes of what was answered."""
+    try:
+        # httpx bounds each step; this bounds all of them.
+        async with (
+            asyncio.timeout(timeout_s),
+            client.stream("POST", target, content=body, headers=headers) as answer,
+        ):
+            said = b""
+            # What it says beyond that is not read, however long it is.
+            if read_bytes:
+                async for chunk in answer.aiter_bytes():
+                    said += chunk
+                    if len(said) >= read_bytes:
+                        break
+            return _judged(answer), said[:read_bytes]
+    except (TimeoutError, httpx.TimeoutException):
+        return Failure(reason=f"no answer within {timeout_s:g} s"), b""
+    except (httpx.InvalidURL, httpx.UnsupportedProtocol):
+        return Failure(reason="the target is not an address", for_good=True), b""
+    except httpx.HTTPError as error:
+        return Failure(reason=type(error).__name__), b""
 
 
 def _judged(answer: httpx.Response) -> Failure | None:

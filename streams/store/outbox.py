@@ -5,7 +5,7 @@ write in their caller's transaction: what causes a message and the message itsel
 """
 
 import random
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection
 from contextlib import asynccontextmanager
 from datetime import datetime
 from importlib.resources import files
@@ -49,13 +49,17 @@ _SQL = parse_statements((files("streams.store") / "outbox.sql").read_text())
 
 
 class Message(Struct, frozen=True, kw_only=True):
-    """What goes to one receiver. The id is what it is known by there too: the same cause gives the same id."""
+    """What goes to one receiver. The id is what it is known by there too: the same cause gives the same id.
+
+    Before `due_at` it is not sent.
+    """
 
     id: str
     channel: str
     target: str
     content_type: str
     body: bytes
+    due_at: datetime | None = None
 
 
 class Claimed(Struct, frozen=True):
@@ -100,7 +104,7 @@ async def enqueue(connection: Connection, message: Message) -> bool:
             f"{message.id} has {len(message.body)} bytes; at most {BODY_BYTES_MAX} are sent.",
             "Split it into several.",
         )
-    values = (message.id, message.channel, message.target, message.content_type, message.body)
+    values = (message.id, message.channel, message.target, message.content_type, message.body, message.due_at)
     return await connection.fetchval(_SQL["enqueue"], *values) is not None
 
 
@@ -148,10 +152,10 @@ class Outbox:
             self._pool.terminate()
             self._pool = None
 
-    async def claim(self) -> Claimed | None:
-        """Takes a message that is due, for LEASE_S; None when nothing is."""
+    async def claim(self, busy: Collection[str] = ()) -> Claimed | None:
+        """Takes a message that is due, for LEASE_S, from any but the busy channels; None when nothing is."""
         async with self.connection() as connection:
-            row = await connection.fetchrow(_SQL["claim"], LEASE_S, ATTEMPTS_MAX)
+            row = await connection.fetchrow(_SQL["claim"], LEASE_S, ATTEMPTS_MAX, list(busy))
         if row is None:
             return None
         message = Message(
@@ -204,10 +208,16 @@ class Outbox:
             tag = await connection.execute(_SQL["retry"])
         return int(tag.rsplit(" ", 1)[-1])
 
-    async def forget_bodies(self, sent_ago_s: float, rows_max: int) -> int:
-        """Empties what was sent so long ago; the ids stay. Returns how many."""
+    async def forget_bodies(self, sent_ago_s: float, rows_max: int, *, about_cases: bool = False) -> int:
+        """Empties what was sent so long ago: messages about cases, or all else. The ids stay. Returns how many."""
         async with self.connection() as connection:
-            tag = await connection.execute(_SQL["forget_bodies"], sent_ago_s, rows_max)
+            tag = await connection.execute(_SQL["forget_bodies"], sent_ago_s, rows_max, about_cases)
+        return int(tag.rsplit(" ", 1)[-1])
+
+    async def drop_given_up(self, made_ago_s: float, rows_max: int) -> int:
+        """Forgets messages about cases that were given up and are so old. Returns how many."""
+        async with self.connection() as connection:
+            tag = await connection.execute(_SQL["drop_given_up"], made_ago_s, rows_max)
         return int(tag.rsplit(" ", 1)[-1])
 
     @asynccontextmanager

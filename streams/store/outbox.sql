@@ -2,19 +2,22 @@
 -- A row that will not be tried again has its `due_at` at infinity and its `sent_at` null.
 
 -- enqueue --
--- One row to send. What has this id already is left as it is, sent or not. Returns the id when it is new.
-INSERT INTO outbox (id, channel, target, content_type, body) VALUES ($1, $2, $3, $4, $5)
+-- One row to send, not before $6 where that is given. What has this id already is left as it is, sent or not. Returns the
+-- id when it is new.
+INSERT INTO outbox (id, channel, target, content_type, body, due_at)
+VALUES ($1, $2, $3, $4, $5, coalesce($6::timestamptz, clock_timestamp()))
 ON CONFLICT (id) DO NOTHING
 RETURNING id;
 
 -- claim --
 -- Takes the row that has been due for longest, for $1 seconds: nobody else is given it until then. The attempt is
--- counted before it is made, so that a row which kills whoever sends it is not sent for ever. What goes to the log has
--- a way of its own (`streams.outbound.log_channel`).
+-- counted before it is made, so that a row which kills whoever sends it is not sent for ever. Channels in $3 are left
+-- out: enough is under way there. What goes to the log has a way of its own (`streams.outbound.log_channel`).
 UPDATE outbox SET attempts = attempts + 1, due_at = clock_timestamp() + make_interval(secs => $1)
 WHERE id = (
     SELECT id FROM outbox
     WHERE sent_at IS NULL AND due_at <= clock_timestamp() AND attempts < $2 AND channel <> 'kafka'
+        AND channel <> ALL ($3::text[])
     ORDER BY due_at
     FOR UPDATE SKIP LOCKED
     LIMIT 1
@@ -58,11 +61,23 @@ UPDATE outbox SET attempts = 0, due_at = clock_timestamp()
 WHERE sent_at IS NULL AND due_at = 'infinity';
 
 -- forget_bodies --
--- Empties at most $2 rows that were sent longer than $1 seconds ago. The ids stay, so that nothing is sent twice.
-UPDATE outbox SET body = ''
+-- Empties at most $2 rows that were sent longer than $1 seconds ago: messages about cases ($3), or all else. The ids
+-- stay, so that nothing is sent twice.
+UPDATE outbox SET body = '', target = CASE WHEN $3 THEN '' ELSE target END
 WHERE id IN (
     SELECT id FROM outbox
     WHERE sent_at < clock_timestamp() - make_interval(secs => $1) AND body <> ''
+        AND (channel = 'notice' OR starts_with(channel, 'to:')) = $3
+    LIMIT $2
+);
+
+-- drop_given_up --
+-- Forgets at most $2 messages about cases that were given up, and were put in longer than $1 seconds ago.
+DELETE FROM outbox
+WHERE id IN (
+    SELECT id FROM outbox
+    WHERE sent_at IS NULL AND due_at = 'infinity' AND made_at < clock_timestamp() - make_interval(secs => $1)
+        AND starts_with(channel, 'to:')
     LIMIT $2
 );
 
