@@ -27,7 +27,7 @@ from schemas.area import Area, AreaTree
 from schemas.data_field import ENVELOPE_FIELDS, data_fields
 from schemas.data_field import Kind as FieldKind
 from schemas.errors import SiteError
-from schemas.event import EVENT_TYPES, AreaCode
+from schemas.event import EVENT_TYPES, AreaCode, CaseCommand
 from schemas.filter import fields_of
 from schemas.kpi import Catalogue, Measure
 from schemas.site_file import Mistake, mistake_of, read_toml, suggestion
@@ -39,8 +39,11 @@ TITLE_FIELDS = ("rule", "area", "by", "kpi", "unit", "value", "limit")
 
 TITLE_CHARS_MAX = 200
 
-KEPT_TYPES = frozenset(name for name, cls in EVENT_TYPES.items() if cls in (*CASES.types, *RECORDS.types))
-"""Events that are kept one by one, so that rules can count them."""
+KEPT_TYPES = frozenset(
+    name for name, cls in EVENT_TYPES.items() if cls in (*CASES.types, *RECORDS.types) and cls is not CaseCommand
+)
+"""Events that are kept one by one, so that rules can count them. What people command says nothing of its case's kind,
+which may be for few to know."""
 
 
 class Surroundings(NamedTuple):
@@ -209,6 +212,9 @@ def _mistakes_of_kpi(rule: Rule, id_: str, kpis: Catalogue) -> Iterator[Mistake]
     if id_ not in kpis:
         yield Mistake(("kpi",), f"indicator {id_!r} is not known", suggestion(id_, [kpi.id for kpi in kpis.kpis]))
         return
+    if kpis.is_for_supervision(id_):
+        reason = f"indicator {id_!r} is for supervising agencies alone, and an alert would tell others of it"
+        yield Mistake(("kpi",), reason, "Look at another one.")
     if rule.where:
         yield Mistake(("where",), "`where` is for events", "Give values of the indicator's dimensions in `only`.")
     split = kpis.dimensions_of(id_)
@@ -229,7 +235,7 @@ def _mistakes_of_event(rule: Rule, type_: str) -> Iterator[Mistake]:
         yield Mistake(("event",), f"event type {type_!r} is not known", suggestion(type_, KEPT_TYPES))
         return
     if type_ not in KEPT_TYPES:
-        reason = f"events of type {type_!r} are not kept one by one"
+        reason = f"events of type {type_!r} cannot be counted one by one"
         yield Mistake(("event",), reason, "Declare an indicator that counts them, and give that as `kpi`.")
         return
     fields = data_fields(type_)

@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 from schemas import codec
 from schemas.alert import Absence, AlertRule, Series, past_steps
 from schemas.area_id import AreaId
+from schemas.case import Kind as CaseKind
 from schemas.data_field import ENVELOPE_FIELDS
-from schemas.event import EVENT_TYPES, AnyEvent
+from schemas.event import EVENT_TYPES, AnyEvent, CaseStepped, FeedbackReceived
 from schemas.filter import compile_filter
 from schemas.kpi import (
     DERIVED,
@@ -378,6 +379,8 @@ async def _read_events(
     for row in rows:
         event: AnyEvent = codec.decode(row["body"], codec.SEALED_BYTES_MAX)
         values = look(event)
+        if _is_about_conduct(site, event):
+            continue
         if not filter_.accepts(values[: len(filter_.fields)]) or row["area"] not in site.areas:
             continue
         word = values[len(filter_.fields)] or "" if rule.rule.by is not None else ""
@@ -394,6 +397,15 @@ async def _read_events(
             n = _between(times, start_s, step_s)
             found.setdefault(one, {})[step_s] = Sample(float(n), n, n > 0)
     return Read(found)
+
+
+def _is_about_conduct(site: Site, event: AnyEvent) -> bool:
+    """Whether an event is about an official's conduct. Of that supervising agencies alone may know."""
+    if isinstance(event, CaseStepped):
+        return event.data.kind == CaseKind.CONDUCT
+    if isinstance(event, FeedbackReceived) and event.data.accused_agency is not None:
+        return True
+    return site.cases is not None and getattr(event.data, "category", None) in site.cases.conduct
 
 
 def _days(test: object) -> int:

@@ -8,9 +8,11 @@ import pytest
 from dashboard_api.closing import NOTHING_CLOSED
 from dashboard_api.spans import Span
 from dashboard_api.values import read_values
+from schemas.site import parse_site
 from schemas.topics import INPUTS
 from streams.alerts import values
 from streams.alerts.values import read_samples, read_settled_s, units_of
+from streams.versions import compiled
 from tests.alerts.hall import (
     BEGIN_S,
     CASES,
@@ -27,7 +29,7 @@ from tests.alerts.hall import (
     series,
     version_of,
 )
-from tests.streams.world import SITE, arrival, some_events
+from tests.streams.world import PACK, SITE, arrival, raw, some_events
 
 KPIS = [kpi.id for kpi in SITE.kpis.kpis]
 
@@ -106,6 +108,36 @@ async def test_events_are_counted_by_area_and_word(hall: Hall) -> None:
         series("0101", "waste"): 1,
         series("0102", "road"): 1,
     }
+
+
+AGENCIES = """
+[[agency]]
+id = "pwd"
+names = { en = "Works" }
+supervisor = "mayor"
+[[agency]]
+id = "mayor"
+names = { en = "Mayor" }
+"""
+
+
+async def test_complaints_about_officials_are_not_counted(hall: Hall) -> None:
+    rules = rule("threshold = { above = 1 }", subject='event = "ioc.feedback.received.v1"').replace('"it"', '"other"')
+    kinds = 'other = "other"\n' + "".join(
+        f'[[category]]\nid = "{id_}"\nnames = {{ en = "Category" }}\nkind = "{kind}"\nagency = "pwd"\n'
+        for id_, kind in (("other", "service"), ("rude", "conduct"))
+    )
+    version = compiled(0, parse_site({**PACK, "alerts.toml": rules, "cases.toml": kinds, "agencies.toml": AGENCIES}))
+    some = [report(BEGIN_S), report(BEGIN_S + 1, category="rude")]
+    accusing = raw(
+        "ioc.feedback.received.v1",
+        id="accusing",
+        time=datetime.fromtimestamp(BEGIN_S + 2, UTC).isoformat(),
+        data={"category": "road", "accused_agency": "pwd"},
+    )
+    await hall.count(version, [*some, accusing], BEGIN_S + 60, CASES)
+    read = await read_samples(hall.connection, version.site, rule_of(version.site), [BEGIN_S + 60])
+    assert read.samples[series("00")][BEGIN_S + 60].n == 1
 
 
 async def test_more_events_than_may_be_read_are_not_counted_at_all(

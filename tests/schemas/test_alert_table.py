@@ -103,9 +103,16 @@ def test_who_inhibits_comes_first() -> None:
         pytest.param(
             one(kpi=None, event='"ioc.service.metric.v1"'),
             6,
-            "not kept one by one",
+            "cannot be counted one by one",
             "Declare an indicator",
             id="events not kept",
+        ),
+        pytest.param(
+            one(kpi=None, event='"ioc.case.command.v1"'),
+            6,
+            "cannot be counted one by one",
+            "Declare",
+            id="commands",
         ),
         pytest.param(one(kpi=None, event='"ioc.metric"'), 6, "is not known", "Use one of", id="no such event"),
         pytest.param(
@@ -146,6 +153,15 @@ def test_mistakes(rules: str, line: int, reason: str, fix: str) -> None:
     assert reason in found.value.reason
     assert fix in found.value.fix
     assert [str(error) for error in mistakes(pack(rules))] == [str(found.value)]
+
+
+def test_what_is_for_supervision_alone_calls_nobody_else() -> None:
+    kpis = PACK["kpis.toml"] + (
+        '\n[[kpi]]\nid = "conduct"\nnames = { en = "Complaints" }\nunit = "1"\nmeasure = "count"\n'
+        'event = "ioc.feedback.received.v1"\naudience = "supervision"\n'
+    )
+    with pytest.raises(SiteError, match="'conduct' is for supervising agencies alone"):
+        parse_site({**pack(one(kpi='"conduct"')), "kpis.toml": kpis})
 
 
 def test_what_is_not_kept_for_so_long_cannot_be_looked_back_at() -> None:
