@@ -375,13 +375,11 @@ class Stage:
 
     async def _write_elsewhere(self) -> None:
         """What commands about alert rules and persons ask for."""
-        erased: list[tuple[str, datetime]] = []
         for fresh, decided, *_ in self._outcomes:
             event = fresh.arrival.event
             if decided.silenced and isinstance(event, CaseCommand):
                 await apply_silence(self._connection, event)
-            erased += [(person, fresh.arrival.received_at) for person in decided.erased]
-        await erase_persons(self._connection, erased)
+        await erase_persons(self._connection, self._erased())
 
     def _outgoing_rows(self) -> list[tuple[str, str, str, bytes]]:
         rows: dict[str, tuple[str, str, str, bytes]] = {}
