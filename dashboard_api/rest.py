@@ -354,6 +354,13 @@ def routes(config: DashboardConfig, database: Database) -> APIRouter:
     return router
 
 
+_SAID = {
+    401: "It is not public: sign in, or send a token.",
+    403: "It is not for your role.",
+    409: "It is not kept.",
+}
+
+
 def describe(
     generated: Callable[[], dict[str, Any]], answers: Sequence[type[Struct]] = ANSWERS
 ) -> Callable[[], dict[str, Any]]:
@@ -378,7 +385,9 @@ def described(answer: type[Struct], *further: int) -> dict[str, Any]:
             200: {"description": answer.__doc__, "content": {"application/json": {"schema": reference}}},
             422: {"description": "A parameter is wrong; the problem names it and the fix.", **problem},
             503: {"description": "The database is away; try again after `Retry-After` seconds.", **problem},
-            **{status: {"description": "There is no such thing.", **problem} for status in further},
+            **{
+                status: {"description": _SAID.get(status, "There is no such thing."), **problem} for status in further
+            },
         },
     }
 
