@@ -47,8 +47,8 @@ def case_text(site: Site, case: Case) -> str:
 
 
 async def read_live_units(reader: Reader, site: Site, units: Collection[str], now: datetime) -> Mapping[str, str]:
-    """These units as they are now. At which cases they are is not said: not everybody may see those."""
-    known = [site.units[id_] for id_ in units if id_ in site.units]
+    """These units as they are now, in the order of the site pack. At which cases they are is not said: not everybody may see those."""
+    known = [unit for unit in site.units.values() if unit.id in units]
     states = await read_states(reader, [unit.id for unit in known]) if known else {}
     return {
         unit.id: msgspec.json.encode(unit_view(site, unit, states.get(unit.id), (), now)).decode() for unit in known
