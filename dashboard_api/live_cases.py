@@ -47,7 +47,10 @@ def case_text(site: Site, case: Case) -> str:
 
 
 async def read_live_units(reader: Reader, site: Site, units: Collection[str], now: datetime) -> Mapping[str, str]:
-    """These units as they are now, in the order of the site pack. At which cases they are is not said: not everybody may see those."""
+    """These units as they are now, in the order of the site pack.
+
+    At which cases they are is not said: not everybody may see those.
+    """
     known = [unit for unit in site.units.values() if unit.id in units]
     states = await read_states(reader, [unit.id for unit in known]) if known else {}
     return {
