@@ -144,7 +144,7 @@ def report(
 
 @app.command()
 def outbox(*, retry: Annotated[bool, typer.Option("--retry", help="Try again what was given up.")] = False) -> None:
-    """Show what waits to be sent, and what was given up. Exits with 1 when something was."""
+    """Show what waits, what was given up, and the newest receipts. Exits with 1 when something was given up."""
     from deploy import outbound
 
     if not outbound.show(settings(), retry=retry):

@@ -31,6 +31,7 @@ class Settings(msgspec.Struct, frozen=True):
     `url` is a centre elsewhere that events are sent to; `None` means the one on the data folder. `public_url` is the
     origin by which people reach the web process; `oidc_issuer` who signs them in, `None` for the centre's own issuer.
     `personal_keys` is the file of keys for personal data, `None` for the centre's own below the data folder.
+    `secrets` holds the variables that channels name (`IOC_SECRET_…`).
     """
 
     data_dir: Path
@@ -51,6 +52,7 @@ class Settings(msgspec.Struct, frozen=True):
     oidc_client_id: str = "ioc-board"
     oidc_client_secret: str | None = None
     personal_keys: Path | None = None
+    secrets: Mapping[str, str] = {}
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> "Settings":
@@ -78,6 +80,7 @@ class Settings(msgspec.Struct, frozen=True):
             oidc_client_id=text("IOC_OIDC_CLIENT_ID", "ioc-board"),
             oidc_client_secret=text("IOC_OIDC_CLIENT_SECRET") or None,
             personal_keys=Path(keys).expanduser().absolute() if (keys := text("IOC_PERSONAL_KEYS")) else None,
+            secrets={name: value for name, value in environ.items() if name.startswith("IOC_SECRET_") and value},
         )
 
     def addresses(self) -> tuple[str, str]:

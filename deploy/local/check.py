@@ -13,7 +13,9 @@ from pathlib import Path
 import msgspec
 
 from deploy import secret_file
+from deploy.channel_secrets import secret_of
 from deploy.local import centre, kafka_jars, manifest, ports, postgres_programs, status
+from deploy.local.addresses import reachable
 from deploy.local.timescale import require_timescaledb
 from deploy.personal_keys import key_ring, keys_path
 from deploy.settings import Settings
@@ -22,6 +24,7 @@ from schemas.errors import IocError, SiteError
 from schemas.kpi_table import KPIS_FILE
 from schemas.kpi_table import mistakes as kpi_mistakes
 from schemas.site import mistakes, parse_site
+from streams.store.outbox import Outbox
 
 PYTHON_MIN = (3, 11)
 DISK_FREE_BYTES_MIN = 2_000_000_000  # programs 150 MB, WAL up to 2 GB, and a day of events
@@ -58,6 +61,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
     if settings.kafka is None or settings.database_url is None:
         yield from _programs(settings)
     yield from site_findings(settings.site)
+    yield from channel_findings(settings)
     yield from _services(settings)
     yield from _centre(settings)
 
@@ -141,6 +145,40 @@ def _readable_kpi_mistakes(folder: Path) -> list[SiteError]:
         return kpi_mistakes(read_text(folder / KPIS_FILE))
     except SiteError:
         return []
+
+
+def channel_findings(settings: Settings) -> Iterator[Finding]:
+    """Whether the secrets of channels can be read, and whether a message was given up."""
+    try:
+        channels = parse_site(load_pack(settings.site)).channels.channel
+    except SiteError:
+        channels = []  # what is wrong with the pack is told already
+    for channel in channels:
+        if channel.secret is not None:
+            try:
+                secret_of(settings, channel.secret)
+            except IocError as error:
+                yield Finding(f"channel {channel.id}", ok=False, detail=str(error))
+    report = status.report(settings.data_dir)
+    if settings.database_url is None and not report.ready:
+        return
+    try:
+        with reachable(settings) as (_, database_url):
+            count = asyncio.run(_given_up(database_url))
+    except IocError as error:
+        yield Finding("messages", ok=False, detail=str(error))
+        return
+    fix = "`ioc outbox` says why; `ioc outbox --retry` tries them again."
+    detail = f"{count} were given up. {fix}" if count else "none was given up"
+    yield Finding("messages", ok=not count, detail=detail)
+
+
+async def _given_up(database_url: str) -> int:
+    outbox = Outbox(database_url)
+    try:
+        return (await outbox.backlog()).failed
+    finally:
+        await outbox.close()
 
 
 def _services(settings: Settings) -> Iterator[Finding]:

@@ -17,6 +17,7 @@ from schemas.command import Actor, AnyAction, Command, DeadlinePassed
 from schemas.event import AnyEvent, AreaCode, AreaId, CaseCommand, CaseStep, CaseStepped
 from schemas.identity import Role
 from schemas.topics import key_of, topic_of
+from streams.core.scene import Following
 
 SYSTEM = "ioc.streams"
 """The source of what `streams` itself causes, and the id of the actor."""
@@ -97,19 +98,28 @@ def following(
 
 def passed(areas: AreaTree, deadline: Deadline, area: AreaId, now: datetime, *, exercise: bool) -> CaseCommand:
     """The command that a deadline becomes when it is due. The same deadline is one command, whoever finds it due."""
-    code, list_id = _where(areas, area)
     due_at = deadline.due_at.astimezone(UTC)
+    id_ = f"deadline:{deadline.case}:{deadline.name}:{due_at.isoformat()}"
+    action = DeadlinePassed(name=deadline.name, due_at=due_at)
+    return own_command(areas, id_, Following(deadline.case, area, action), due_at, now, exercise=exercise)
+
+
+def own_command(
+    areas: AreaTree, id_: str, asked: Following, at: datetime, now: datetime, *, exercise: bool
+) -> CaseCommand:
+    """What the centre itself asks for about a case, as of `at`."""
+    code, list_id = _where(areas, asked.area)
     return CaseCommand(
         specversion="1.0",
-        id=f"deadline:{deadline.case}:{deadline.name}:{due_at.isoformat()}",
+        id=id_,
         source=SYSTEM,
-        subject=deadline.case,
-        time=due_at,
+        subject=asked.case,
+        time=at,
         area=code,
         area_list=list_id,
         received_at=now,
         exercise=exercise,
-        data=Command(do=DeadlinePassed(name=deadline.name, due_at=due_at), actor=SYSTEM_ACTOR),
+        data=Command(do=asked.action, actor=SYSTEM_ACTOR),
     )
 
 

@@ -108,7 +108,7 @@ PERMITS: Mapping[str, Permit] = {
     "dismiss": _permit(OPERATOR, why="judging what it is, is the operator's work"),
     "dispatch": _permit(DISPATCHER, why="one place knows where all units are"),
     "withdraw_offer": _permit(DISPATCHER, why="who sends a unit calls it back"),
-    "unit_told": _permit(UNIT, DISPATCHER, fact=True, why=_BY_RADIO),
+    "unit_told": _permit(UNIT, DISPATCHER, SYSTEM, fact=True, why=f"{_BY_RADIO}; or a receipt does"),
     "unit_accepted": _permit(UNIT, DISPATCHER, fact=True, why=_BY_RADIO),
     "unit_en_route": _permit(UNIT, DISPATCHER, fact=True, why=_BY_RADIO),
     "unit_on_scene": _permit(UNIT, DISPATCHER, fact=True, why=_BY_RADIO),
@@ -118,7 +118,9 @@ PERMITS: Mapping[str, Permit] = {
     "wait_agency": _permit(OPERATOR, why="it stops the clocks, so whoever answers for them says so"),
     "resume": _permit(OPERATOR, why="who let it wait lets it go on"),
     "answer": _permit(OPERATOR, why="one voice speaks to the citizen"),
-    "note": _permit(OPERATOR, DISPATCHER, UNIT, LEADER, fact=True, why="whoever handles it adds what they know"),
+    "note": _permit(
+        OPERATOR, DISPATCHER, UNIT, LEADER, SYSTEM, fact=True, why="whoever handles it adds what they know"
+    ),
     "resolve": _permit(
         OPERATOR,
         needs=[Need.RESULT, Need.UPHELD, Need.STEPS],

@@ -31,12 +31,13 @@ _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}", re.ASCII)
 class Failure(Struct, frozen=True, kw_only=True):
     """Why the receiver does not have it, or may not. `for_good`: another attempt would end like this one.
 
-    `wait_s` is how long the receiver wants to be left alone.
+    `wait_s` is how long the receiver wants to be left alone, `status` what it answered by HTTP.
     """
 
     reason: str
     for_good: bool = False
     wait_s: float = 0.0
+    status: int | None = None
 
 
 Channel = Callable[[Claimed], Awaitable[Failure | None]]
@@ -155,8 +156,8 @@ def _judged(answer: httpx.Response) -> Failure | None:
         return None
     reason = f"answered {status}"
     if answer.is_server_error or status in _TOO_BUSY:
-        return Failure(reason=reason, wait_s=_retry_after_s(answer.headers.get("Retry-After", "")))
-    return Failure(reason=reason, for_good=True)
+        return Failure(reason=reason, wait_s=_retry_after_s(answer.headers.get("Retry-After", "")), status=status)
+    return Failure(reason=reason, for_good=True, status=status)
 
 
 def _retry_after_s(value: str) -> float:

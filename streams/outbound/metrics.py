@@ -13,3 +13,8 @@ OLDEST_S = Gauge("ioc_outbound_oldest_seconds", "For how long the oldest waiting
 DATABASE_UP = Gauge("ioc_outbound_database_up", "1 while the database answers.")
 REPORTS = Counter("ioc_outbound_reports_total", "Reports that were due, by what came of it.", ["outcome"])
 """`outcome` is `made`, `made_open` (its period had not closed) or `failed` (tried again)."""
+
+RECEIPTS = Counter("ioc_outbound_receipts_total", "What channels said of messages.", ["channel", "status"])
+"""`status` is what was said, `ignored` (said before, or of another's message) or `unreadable`."""
+
+DEAD_ENDS = Counter("ioc_outbound_dead_ends_total", "Messages about cases that were given up.", ["channel"])
