@@ -193,8 +193,8 @@ def cap_feed(id_: str, title: str, address: str, alerts: Iterable[CapAlert], upd
 
 def _area_name(site: Site, area: AreaId, language: str) -> str:
     """The area's name with that of the one above it."""
-    path = site.areas.path(area)[-2:]
-    return ", ".join(site.areas[id_].names.get(language) or site.areas[id_].code for id_ in reversed(path))
+    path = site.areas.path(area)[:2]
+    return ", ".join(site.areas[id_].names.get(language) or site.areas[id_].code for id_ in path)
 
 
 def _moment(at: datetime) -> str:
