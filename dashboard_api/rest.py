@@ -34,6 +34,7 @@ from dashboard_api.subscription import area_of, kpi_of
 from dashboard_api.values import dimensions_of, read_figures
 from dashboard_api.workers import WorkerState
 from schemas.area import Area, Point
+from schemas.case import Kind as CaseKind
 from schemas.command import Actor
 from schemas.kpi import Across, Catalogue, Kpi, Measure, Target, Thresholds
 from schemas.site import Retention, Site
@@ -204,14 +205,33 @@ class AreaList(Struct, frozen=True):
     items: list[AreaView]
 
 
+class NamedView(Struct, frozen=True):
+    """Something that the site pack names."""
+
+    id: str
+    names: dict[str, str]
+
+
+class CategoryView(Struct, frozen=True):
+    """What a signal can be about. `steps` are those that the law gives, in their order."""
+
+    id: str
+    names: dict[str, str]
+    kind: CaseKind
+    opens: bool
+    steps: list[NamedView]
+
+
 class SiteView(Struct, frozen=True):
-    """The site as a whole. The first of `languages` is its own."""
+    """The site as a whole, and what its pages offer to choose from. The first of `languages` is its own."""
 
     id: str
     names: dict[str, str]
     zone: str
     area_list: str
     languages: list[str]
+    categories: list[CategoryView]
+    agencies: list[NamedView]
 
 
 ANSWERS: tuple[type[Struct], ...] = (
@@ -234,8 +254,22 @@ def routes(config: DashboardConfig, database: Database) -> APIRouter:
     @router.get("/site", **described(SiteView))
     async def read_site(_: Annotated[NoQuery, Query()]) -> Response:
         """What this site is called, where it is, and what it speaks."""
-        header = config.site.header
-        return _json(SiteView(header.id, header.names, header.zone, header.area_list, header.languages))
+        site = config.site
+        header, categories = site.header, () if site.cases is None else site.cases.category
+        return _json(
+            SiteView(
+                header.id,
+                header.names,
+                header.zone,
+                header.area_list,
+                header.languages,
+                [
+                    CategoryView(c.id, c.names, c.kind, c.opens, [NamedView(s.id, s.names) for s in c.steps])
+                    for c in categories
+                ],
+                [NamedView(agency.id, agency.names) for agency in site.agencies.values()],
+            )
+        )
 
     @router.get("/areas", **described(AreaList))
     async def read_areas(query: Annotated[AreasQuery, Query()]) -> Response:
