@@ -96,10 +96,16 @@ def following(
         )
 
 
-def passed(areas: AreaTree, deadline: Deadline, area: AreaId, now: datetime, *, exercise: bool) -> CaseCommand:
-    """The command that a deadline becomes when it is due. The same deadline is one command, whoever finds it due."""
+def passed(
+    areas: AreaTree, deadline: Deadline, version: int, area: AreaId, now: datetime, *, exercise: bool
+) -> CaseCommand:
+    """The command that a deadline becomes when it is due, of the case as it is at `version`.
+
+    A case that was merged for a while comes back with the deadline that it had. It is another command then: the
+    first one may have come while it counted for nothing.
+    """
     due_at = deadline.due_at.astimezone(UTC)
-    id_ = f"deadline:{deadline.case}:{deadline.name}:{due_at.isoformat()}"
+    id_ = f"deadline:{deadline.case}:{deadline.name}:{due_at.isoformat()}:{version}"
     action = DeadlinePassed(name=deadline.name, due_at=due_at)
     return own_command(areas, id_, Following(deadline.case, area, action), due_at, now, exercise=exercise)
 

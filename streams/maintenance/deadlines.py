@@ -36,6 +36,7 @@ async def pass_deadlines(connection: Connection, site: Site, rows_max: int = ROW
                 passed(
                     site.areas,
                     Deadline(case=CaseId(row["case_id"]), name=row["name"], due_at=row["due_at"]),
+                    places[row["case_id"]]["version"],
                     AreaId(places[row["case_id"]]["area"]),
                     row["fired_at"],
                     exercise=places[row["case_id"]]["is_exercise"],

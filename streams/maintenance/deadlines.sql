@@ -22,8 +22,9 @@ WHERE (d.case_id, d.name) = (due.case_id, due.name)
 RETURNING d.case_id, d.name, d.due_at, d.fired_at;
 
 -- read_places --
--- Where these cases are, and which of them are drills.
-SELECT id, area, is_exercise FROM cases WHERE id = ANY ($1::text[]);
+-- Where these cases are, at which version, and which of them are drills. A deadline that comes back to a case comes with a
+-- later version, since the row that is taken here has to go first.
+SELECT id, version, area, is_exercise FROM cases WHERE id = ANY ($1::text[]);
 
 -- put_commands --
 -- Has them written to the log, and wakes who does that.

@@ -29,7 +29,18 @@ from schemas.unit import UnitState
 from streams.maintenance.deadlines import pass_deadlines
 from streams.versions import compiled
 from tests.schemas.case_pack import AT, site
-from tests.streams.case_store import Store, at, command, connect, envelope, lane_of, opened_by, opening, report
+from tests.streams.case_store import (
+    TOPIC_ID,
+    Store,
+    at,
+    command,
+    connect,
+    envelope,
+    lane_of,
+    opened_by,
+    opening,
+    report,
+)
 from tests.streams.case_world import ADMINISTRATOR, AT_ROADS, DISPATCHER, LEADER, OPERATOR, PACK, SITE, UNIT
 
 MANY = 10_000
@@ -247,6 +258,29 @@ async def test_a_deadline_that_passes_is_one_command_whoever_finds_it(store: Sto
     assert set((await store.outcomes()).values()) <= {"applied", "too_late"}
 
 
+async def test_a_deadline_that_passed_while_its_case_was_merged_passes_again(store: Store) -> None:
+    one, other = _apart()
+    keeper, guest = opened_by(one), opened_by(other)
+    await store.take(one, other)
+
+    async def fired() -> list[CaseCommand]:
+        async with store.writer.connection() as connection:
+            await pass_deadlines(connection, SITE)
+        waiting = [event for event in await store.outgoing() if isinstance(event, CaseCommand)]
+        return [event for event in waiting if event.subject == guest and isinstance(event.data.do, DeadlinePassed)]
+
+    first = await fired()
+    await store.take(command("m", keeper, Merge(other=guest)))
+    await store.take(*first)
+    outcomes = await store.outcomes()
+    assert {outcomes[event.id] for event in first} == {"too_late"}
+    await store.take(command("u", keeper, Unmerge(other=guest)))
+    again = [event for event in await fired() if event.id not in outcomes]
+    assert {event.data.do for event in again} == {event.data.do for event in first}
+    await store.take(*again)
+    assert (await store.case(guest)).escalations > 0
+
+
 async def test_what_is_no_longer_due_is_taken_away(store: Store) -> None:
     first = opening("c1")
     id_ = opened_by(first)
@@ -263,6 +297,36 @@ async def test_what_is_no_longer_due_is_taken_away(store: Store) -> None:
     assert "offer:1:delivered" in await names()
     await store.take(command("c4", id_, OfferStepped(offer=1, step="accepted"), UNIT["a"]))
     assert {name for name in await names() if name.startswith("offer:")} == {"offer:1:en_route"}
+
+
+async def test_a_place_that_is_none_stops_nothing(store: Store) -> None:
+    """Such events may lie on a log since before the door looked at places."""
+    odd, places = "geo:99,200", ("geo:21.5,105.0", "geo:21.6,105.0")
+    strange, usual = report("r1", "r1"), report("r2", "r2")
+    units = [
+        UnitPositioned(**envelope(f"p-{unit}", f"unit:{unit}", unit, place=place), data=Position(unit=unit))
+        for unit, place in zip("ab", places, strict=True)
+    ]
+    # The reader would refuse them now, so they become strange behind it.
+    batches = [
+        msgspec.structs.replace(
+            batch,
+            arrivals=[
+                msgspec.structs.replace(one, event=msgspec.structs.replace(one.event, place=odd))
+                if one.event.id in ("r1", "p-a")
+                else one
+                for one in batch.arrivals
+            ],
+        )
+        for batch in store.batches([strange, usual, *units])
+    ]
+    for batch in batches:
+        await store.writer.position(batch.lane, TOPIC_ID)
+    assert None not in await store.writer.commit_all(batches)
+    store.passed(batches)
+    rows = await store.connection.fetch("SELECT lat, lon FROM cases ORDER BY lat NULLS FIRST")
+    assert [(row["lat"], row["lon"]) for row in rows] == [(None, None), (21.1, 105.1)]
+    assert await store.connection.fetchval("SELECT array_agg(unit) FROM unit_state WHERE lat IS NOT NULL") == ["b"]
 
 
 async def test_a_silence_is_kept_where_alert_rules_look(store: Store) -> None:
