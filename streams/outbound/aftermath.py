@@ -125,7 +125,11 @@ class Aftermath:
             for one in listening.values():
                 one.task.cancel()
             await asyncio.gather(*(one.task for one in listening.values()), return_exceptions=True)
-            await self._client.aclose()
+            await self.close()
+
+    async def close(self) -> None:
+        """Ends all connections."""
+        await self._client.aclose()
 
     async def look(self) -> None:
         """One look at what was given up, and at addresses that give receipts. Raises DependencyUnavailable."""

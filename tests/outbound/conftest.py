@@ -7,6 +7,7 @@ import pytest
 
 from deploy.migrate import migrate_schema
 from streams.store.outbox import Outbox
+from tests.outbound.letter_world import close_all
 from tests.outbound.receiver import Receiver, receiving
 
 
@@ -38,3 +39,10 @@ def receiver() -> Iterator[Receiver]:
     """A web server that takes what is sent."""
     with receiving() as server:
         yield server
+
+
+@pytest.fixture(autouse=True)
+async def closed() -> AsyncIterator[None]:
+    """Leaves no connection of a channel open."""
+    yield
+    await close_all()
