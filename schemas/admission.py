@@ -3,11 +3,18 @@
 The door asks this so that the sender is told at once; `streams` asks it again, because others may write to the log.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import cache
+from typing import Any
 from zoneinfo import ZoneInfo
 
+from msgspec import Struct, inspect
+
+from schemas.codec import check_moment
 from schemas.errors import InvalidEvent, OperatorError, Reason
-from schemas.event import INTERNAL, OWN_SOURCES, CaseCommand, Event, IndicatorObserved, type_of
+from schemas.event import EVENT_TYPES, INTERNAL, OWN_SOURCES, CaseCommand, Event, IndicatorObserved, type_of
+from schemas.location import parse_geo
 from schemas.period import period_start_s
 from schemas.topics import INPUTS, Dedupe
 
@@ -19,17 +26,37 @@ _DAYBREAK = ZoneInfo("Etc/GMT-14")
 
 
 def check_event(event: Event, received_s: float, future_max_s: float) -> None:
-    """Raises InvalidEvent for a time to come, a correction that cannot be, or a period that is none.
+    """Raises InvalidEvent for a time to come, a moment or a place that is none, a correction that cannot be, or a
+    period that is none.
 
-    `received_s` is the arrival in seconds since the epoch; `time` and the start of a period may lie `future_max_s`
-    after it at most.
+    A place is looked at also where a code says which area it is in, and so is every moment in the data: they are
+    stored as they come. `received_s` is the arrival in seconds since the epoch; `time` and the start of a period may
+    lie `future_max_s` after it at most.
     """
     if event.time.timestamp() > received_s + future_max_s:
         raise _future("time", event.time, received_s)
     if event.supersedes is not None or event.withdraws is not None:
         _check_correction(event)
+    if event.place is not None:
+        parse_geo(event.place)
+    if event.__class__ in TIMED:
+        _check_moments("", event)
     if isinstance(event, IndicatorObserved):
         _check_period(event.data.period, received_s, future_max_s)
+
+
+def is_suspect(event: Event, latest: datetime) -> bool:
+    """Whether `check_event` can find anything in an event; most have nothing to look at. `latest` is how late it may
+    be.
+    """
+    return (
+        event.place is not None
+        or event.__class__ in TIMED
+        or event.supersedes is not None
+        or event.withdraws is not None
+        or event.__class__ is IndicatorObserved
+        or event.time > latest
+    )
 
 
 def check_sent(event: Event) -> None:
@@ -45,6 +72,45 @@ def check_sent(event: Event) -> None:
         detail = f"only the centre makes events of type {type_of(event)}"
         fix = _INSTEAD.get(event.__class__, "Send what happened as an event of a type for senders.")
         raise InvalidEvent("type", Reason.INTERNAL_TYPE, detail, fix)
+
+
+def _holds_moment(form: inspect.Type) -> bool:
+    """Whether a moment may stand in a value of this type, however deep."""
+    match form:
+        case inspect.DateTimeType():
+            return True
+        case inspect.UnionType(types=forms):
+            return any(map(_holds_moment, forms))
+        case inspect.ListType(item_type=item) | inspect.VarTupleType(item_type=item):
+            return _holds_moment(item)
+        case inspect.StructType(fields=fields):
+            return any(_holds_moment(one.type) for one in fields)
+        case _:
+            return False
+
+
+@cache
+def _timed_fields(cls: type[Struct]) -> tuple[str, ...]:
+    """The fields of a struct in which a moment may stand. The envelope's own were looked at when it was decoded."""
+    form = inspect.type_info(cls)
+    assert isinstance(form, inspect.StructType)
+    fields = [one for one in form.fields if one.name == "data"] if issubclass(cls, Event) else form.fields
+    return tuple(one.name for one in fields if _holds_moment(one.type))
+
+
+TIMED = frozenset(cls for cls in EVENT_TYPES.values() if _timed_fields(cls))
+"""Events that may name other moments than when they happened."""
+
+
+def _check_moments(path: str, value: Any) -> None:  # noqa: ANN401  # whatever an event may hold
+    if isinstance(value, datetime):
+        check_moment(path, value)
+    elif isinstance(value, Struct):
+        for name in _timed_fields(value.__class__):
+            _check_moments(f"{path}.{name}" if path else name, getattr(value, name))
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        for index, one in enumerate(value):  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+            _check_moments(f"{path}[{index}]", one)
 
 
 def _check_correction(event: Event) -> None:

@@ -158,12 +158,17 @@ def _check_text(
 
 def check_time(event: AnyEvent) -> None:
     """Raises InvalidEvent for a time that a table or a zone may not hold; `decode_plain` leaves it to its caller."""
-    for field, time in (("time", event.time), ("receivedat", event.received_at)):
-        if time is None or _YEAR_SURE_FIRST <= time.year < _YEAR_SURE_END:
-            continue
-        if not _TIME_START <= time < _TIME_END:
-            detail = f"{time.isoformat()} is not in the years 1970 to 2199"
-            raise InvalidEvent(field, Reason.INVALID_FIELD, detail, "Send the moment at which it happened.")
+    check_moment("time", event.time)
+    if event.received_at is not None:
+        check_moment("receivedat", event.received_at)
+
+
+def check_moment(field: str, moment: datetime) -> None:
+    """The same for one moment of an event, wherever in it."""
+    if _YEAR_SURE_FIRST <= moment.year < _YEAR_SURE_END or _TIME_START <= moment < _TIME_END:
+        return
+    detail = f"{moment.isoformat()} is not in the years 1970 to 2199"
+    raise InvalidEvent(field, Reason.INVALID_FIELD, detail, "Send a moment within them.")
 
 
 def _holds(escape: re.Pattern[bytes], raw: bytes) -> bool:

@@ -7,8 +7,7 @@ from typing import NamedTuple
 from schemas.area import Point
 from schemas.area_id import AreaCode
 from schemas.case import OFFER_OVER, Case, OfferStep, Refusal
-from schemas.errors import InvalidEvent
-from schemas.location import distance_m, parse_geo
+from schemas.location import distance_m, parse_geo, place_of
 from schemas.site import Site
 from schemas.unit import Unit, UnitState, UnitStatus
 from schemas.working_time import calendar_of, is_working
@@ -120,11 +119,9 @@ def _judged(site: Site, case: Case, unit: Unit, state: UnitState, place: Point |
 
 def _place_of(site: Site, case: Case) -> Point | None:
     """Where the case is: its place, else the middle of its area, where it is known."""
-    if case.place is not None:
-        try:
-            return parse_geo(case.place)
-        except InvalidEvent:
-            pass  # a place that is none was let in before it was checked
+    place = place_of(case.place)
+    if place is not None:
+        return place
     return site.areas[case.area].point if case.area in site.areas else None
 
 

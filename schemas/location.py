@@ -143,6 +143,14 @@ def parse_geo(uri: str) -> Point:
     return Point(lat, lon)
 
 
+def place_of(uri: str | None) -> Point | None:
+    """The place of a `geo:` URI; None where there is none, or it was let in before it was looked at."""
+    try:
+        return None if uri is None else parse_geo(uri)
+    except InvalidEvent:
+        return None
+
+
 def distance_m(a: Point, b: Point) -> float:
     """The great-circle distance between two places, in metres."""
     lat_a, lat_b = math.radians(a.lat), math.radians(b.lat)

@@ -19,10 +19,10 @@ from ingest.decode import binary
 from ingest.decode.media import Headers, Mode
 from ingest.decode.personal_part import BEARERS, holds_personal, kept_apart
 from schemas import codec
-from schemas.admission import check_event, check_sent
+from schemas.admission import check_event, check_sent, is_suspect
 from schemas.area import AreaTree
 from schemas.errors import InvalidBody, InvalidEvent, Reason
-from schemas.event import INTERNAL, OWN_SOURCES, AnyEvent, AreaCode, Event, IndicatorObserved
+from schemas.event import INTERNAL, OWN_SOURCES, AnyEvent, AreaCode, Event
 from schemas.location import Locator
 from schemas.personal import KeyRing
 from schemas.site import Site
@@ -143,9 +143,9 @@ class Decoder:
             if not kinds.keys().isdisjoint(BEARERS):
                 raws = self._without_personal(events, raws)
             # `check_event` on each would cost a quarter of all this, and finds nothing in any other event.
-            suspects = [one for one in events if one.time > latest or one.supersedes or one.withdraws]
-            for event in events if IndicatorObserved in kinds else suspects:
-                check_event(event, received_at.timestamp(), self._future_max_s)
+            for event in events:
+                if is_suspect(event, latest):
+                    check_event(event, received_at.timestamp(), self._future_max_s)
             named = {event.area_list for event in events}
             sure_lists = self._sure_lists.get(named.pop(), {}) if len(named) == 1 else {}
             lists = {sure_lists.get(area) for area in {event.area for event in events}}

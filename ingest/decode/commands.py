@@ -161,7 +161,11 @@ class CommandDecoder:
         # What is written has to be readable: texts, times and size are checked as those of every event.
         event = codec.decode(value)
         assert isinstance(event, CaseCommand)
-        check_event(event, received_at.timestamp(), self._future_max_s)
+        try:
+            check_event(event, received_at.timestamp(), self._future_max_s)
+        except InvalidEvent as error:
+            field = error.field.removeprefix("data.")
+            raise InvalidEvent(field, error.reason, error.detail, error.fix) from error
         return event, value
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 from msgspec import Struct
 
-from schemas.admission import check_event
+from schemas.admission import TIMED, check_event
 from schemas.codec import SEALED_BYTES_MAX, check_time, decode, decode_plain, explain, is_plain
 from schemas.errors import InvalidEvent, Reason
 from schemas.event import EVENT_TYPES, AnyEvent, AreaId, Event, IndicatorObserved, type_of
@@ -179,7 +179,9 @@ class Reader:
                     time_s > logged_s + future_max_s
                     or event.supersedes is not None
                     or event.withdraws is not None
+                    or event.place is not None
                     or cls is IndicatorObserved
+                    or cls in TIMED
                 ):
                     check_event(event, logged_s, future_max_s)
                 located = by_code.get((event.area_list, event.area)) or locate(event)  # pyright: ignore[reportArgumentType, reportCallIssue]

@@ -47,6 +47,9 @@ from streams.core.scene import Proposal as Proposal
 from streams.core.scene import Silenced as Silenced
 from streams.core.scene import Step as Step
 
+SILENCE_MAX = timedelta(days=366)
+"""The longest that one command silences a rule. What is never to be heard again is taken out of the site pack."""
+
 
 def decide(event: AnyEvent, area: AreaId, received_at: datetime, scene: Scene) -> Decided:
     """What one fresh event brings about. Never raises."""
@@ -139,6 +142,9 @@ def _decide_command(
     own = {offer.unit for offer in case.offers} if case is not None and isinstance(action, OfferStepped) else ()
     if case is None or not draft.sees(case, own):
         return Decided(refusal=Refusal.UNKNOWN_CASE, detail=f"there is no case {origin!r}")
+    if event.exercise and not case.exercise:
+        # The other way round is no harm: what is done to a drill's case stays in the drill, marked or not.
+        return _refused(Refused(Refusal.IMPOSSIBLE, "exercise: the case is real, and a drill acts on its own"), case)
     if (role := _role(actor, move)) is None:
         return _refused(Refused(Refusal.FORBIDDEN, f"{name_of(action)} is for {_named(move)}"), case)
     draft.role = role
@@ -198,9 +204,13 @@ def _silence(draft: Draft, rule: str, action: Silence) -> Refused | None:
         return Refused(Refusal.IMPOSSIBLE, f"there is no alert rule {rule!r} in alerts.toml")
     if action.until <= draft.now:
         return Refused(Refusal.TOO_LATE, "until: that moment has passed")
+    if action.until > draft.now + SILENCE_MAX:
+        return Refused(Refusal.IMPOSSIBLE, f"until: name a moment within {SILENCE_MAX.days} days, and ask again then")
     area = areas.root if action.area is None else areas.by_code(areas.list_id, AreaCode(action.area))
     if area is None or not any(one in draft.actor.areas for one in areas.path(area.id)):
         return Refused(Refusal.FORBIDDEN, "area: it is none of yours; name one below yours by its code")
+    if draft.event.exercise:
+        return None
     draft.silenced.append(
         Silenced(
             rule=rule,

@@ -8,8 +8,7 @@ from collections.abc import Iterable
 
 from schemas.case import MEMBERS_MAX, Case, Kind, State
 from schemas.category import CaseRules
-from schemas.errors import InvalidEvent
-from schemas.location import distance_m, parse_geo
+from schemas.location import distance_m, place_of
 from streams.core.merging import cannot_merge
 from streams.core.scene import Proposal
 
@@ -60,12 +59,8 @@ def _scored(rules: CaseRules, case: Case, other: Case) -> Proposal | None:
 
 
 def _apart_m(case: Case, other: Case) -> float | None:
-    if case.place is None or other.place is None:
-        return None
-    try:
-        return distance_m(parse_geo(case.place), parse_geo(other.place))
-    except InvalidEvent:
-        return None
+    place, other_place = place_of(case.place), place_of(other.place)
+    return None if place is None or other_place is None else distance_m(place, other_place)
 
 
 def _alike(rules: CaseRules, case: Case, other: Case) -> tuple[float, str]:

@@ -19,7 +19,7 @@ from schemas.case import Case, CaseId, Entry
 from schemas.codec import SEALED_BYTES_MAX, decode
 from schemas.command import name_of
 from schemas.event import AnyEvent, CaseCommand, CaseStepped, UnitPositioned, type_of
-from schemas.location import parse_geo
+from schemas.location import place_of
 from schemas.statements import parse_statements, together
 from schemas.topics import CASES, case_of, topic_of
 from schemas.unit import UnitState
@@ -322,10 +322,11 @@ class Stage:
     def _spot(self, fresh: Fresh) -> Spot | None:
         """Where and when a case may be opened that is another's; None where that does not matter."""
         event, site = fresh.arrival.event, fresh.batch.version.site
-        if event.place is None or site.cases is None or not wants_near(event, site):
+        place = place_of(event.place)
+        if place is None or site.cases is None or not wants_near(event, site):
             return None
         rules = site.cases.proposals
-        return Spot(parse_geo(event.place), event.time, event.exercise, rules.radius_m, rules.within_s)
+        return Spot(place, event.time, event.exercise, rules.radius_m, rules.within_s)
 
     async def _write_units(self, places: Mapping[str, UnitState]) -> None:
         rows: list[tuple[object, ...]] = []
@@ -474,7 +475,7 @@ def _record(outcome: _Outcome) -> Record:
 
 def _case_row(held: _Held) -> tuple[object, ...]:
     case = held.case
-    place = None if case.place is None else parse_geo(case.place)
+    place = place_of(case.place)
     return (
         *(case.id, case.version, held.entries, case.kind, case.state, case.is_open, case.category, case.severity),
         *(case.area, SEPARATOR.join(case.areas)),
@@ -491,14 +492,13 @@ def _places(passing: Iterable[LaneBatch]) -> dict[str, UnitState]:
     for batch in passing:
         for arrival in batch.arrivals:
             event = arrival.event
-            if not isinstance(event, UnitPositioned) or event.exercise or event.place is None:
+            if not isinstance(event, UnitPositioned) or event.exercise or (at := place_of(event.place)) is None:
                 continue
             unit = event.data.unit
             if unit not in batch.version.site.units:
                 continue
             before = places.get(unit)
             if before is None or before.position_at is None or before.position_at < event.time:
-                at = parse_geo(event.place)
                 places[unit] = UnitState(unit=unit, lat=at.lat, lon=at.lon, position_at=event.time)
     return places
 

@@ -13,7 +13,7 @@ import msgspec
 
 from schemas.area import Point
 from schemas.case import Case, CaseId
-from schemas.location import distance_m, parse_geo
+from schemas.location import distance_m, place_of
 from streams.core.scene import NEAR_MAX
 from streams.store.cells import Connection
 
@@ -85,9 +85,9 @@ class NearCases:
 
     def note(self, case: Case) -> None:
         """A case that the transaction has opened or changed."""
-        if case.place is None or not self._cell_deg:
+        place = place_of(case.place)
+        if place is None or not self._cell_deg:
             return
-        place = parse_geo(case.place)
         self._cells.setdefault(self._cell(place.lat, place.lon), {})[case.id] = place
 
     def of(self, spot: Spot, cases: Mapping[CaseId, Case]) -> list[Case]:
@@ -95,7 +95,7 @@ class NearCases:
         found: dict[CaseId, tuple[float, Case]] = {}
         for stored in self._stored.get(spot, ()):
             case = cases.get(stored.id, stored)
-            if case.place is not None and spot.holds(case, place := parse_geo(case.place)):
+            if (place := place_of(case.place)) is not None and spot.holds(case, place):
                 found[case.id] = distance_m(place, spot.place), case
         if not self._cells:
             return _nearest(found)

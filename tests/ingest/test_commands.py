@@ -149,6 +149,28 @@ def test_commands_about_one_thing_keep_their_order() -> None:
         pytest.param({"time": "1969-07-01T08:00:00Z"}, "time", Reason.INVALID_FIELD, id="before the years"),
         pytest.param({"area": "99"}, "area", Reason.UNKNOWN_AREA, id="no such area"),
         pytest.param({"place": "geo:91,105"}, "place", Reason.UNKNOWN_PLACE, id="no place on earth"),
+        pytest.param({"area": "01", "place": "geo:99,200"}, "place", Reason.UNKNOWN_PLACE, id="none beside a code"),
+        pytest.param(
+            {"case": "alert:a", "do": {"action": "silence", "until": "9999-12-31T23:59:59-14:00", "reason": "x"}},
+            "do.until",
+            Reason.INVALID_FIELD,
+            id="silence after the last year",
+        ),
+        pytest.param(
+            {
+                "case": "unit:u",
+                "do": {"action": "availability", "status": "off", "until": "0001-01-01T00:00:00+14:00"},
+            },
+            "do.until",
+            Reason.INVALID_FIELD,
+            id="off until before the first year",
+        ),
+        pytest.param(
+            {"do": {"action": "note", "evidence": [{"ref": "a"}, {"ref": "b", "at": "2200-01-01T00:00:00Z"}]}},
+            "do.evidence[1].at",
+            Reason.INVALID_FIELD,
+            id="evidence of a time to come",
+        ),
         pytest.param({"id": ""}, "id", Reason.INVALID_FIELD, id="no id"),
         pytest.param({"id": "a\0b"}, "$", Reason.NUL_CHARACTER, id="NUL"),
         pytest.param({"id": "a\x1fb"}, "$", Reason.INVALID_FIELD, id="the separator"),

@@ -1,11 +1,13 @@
 """Is what cannot be counted told apart from what can, at the bound too?"""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from msgspec import inspect
 
 from schemas import codec
-from schemas.admission import check_event, check_sent
+from schemas.admission import TIMED, check_event, check_sent, is_suspect
 from schemas.command import Accept, Actor, Command
 from schemas.errors import InvalidEvent, Reason
 from schemas.event import EVENT_TYPES, INTERNAL, SENT_TYPES, CaseCommand, type_of
@@ -15,6 +17,7 @@ from tests.schemas.test_codec import GOOD, raw
 FUTURE_MAX_S = 3600.0
 RECEIVED_S = 1_751_331_600.0  # 2025-07-01T01:00:00Z
 OBSERVED = "ioc.indicator.observed.v1"
+COMMAND = "ioc.case.command.v1"
 
 
 def check(**given: Any) -> None:
@@ -51,6 +54,48 @@ def test_what_is_kept_for_ever_can_be_corrected_and_nothing_else(type_: str, how
     with pytest.raises(InvalidEvent) as caught:
         check(**given)
     assert (caught.value.field, caught.value.reason) == (how, Reason.NOT_CORRECTABLE)
+
+
+@pytest.mark.parametrize("type_", EVENT_TYPES)
+def test_what_is_no_suspect_has_nothing_to_look_at(type_: str) -> None:
+    """Whatever the check can find, `is_suspect` tells before."""
+    found = codec.decode(raw(type=type_, data=GOOD[type_]))
+    assert is_suspect(found, found.time) is (found.__class__ in TIMED or type_ == OBSERVED)
+    for more in ({"place": "geo:99,200"}, {"time": "2199-12-31T23:59:59Z"}, {"supersedes": "1"}):
+        worse = codec.decode(raw(type=type_, data=GOOD[type_], **more))
+        assert is_suspect(worse, found.time)
+        with pytest.raises(InvalidEvent):
+            check_event(worse, RECEIVED_S, FUTURE_MAX_S)
+
+
+def _moments(form: inspect.Type, path: str) -> Iterator[str]:
+    match form:
+        case inspect.DateTimeType():
+            yield path
+        case inspect.UnionType(types=forms):
+            for one in forms:
+                yield from _moments(one, path)
+        case inspect.StructType(fields=fields):
+            for one in fields:
+                yield from _moments(one.type, f"{path}.{one.name}")
+        case _:
+            pass
+
+
+@pytest.mark.parametrize("type_", EVENT_TYPES)
+def test_every_moment_in_the_data_is_one_that_tables_hold(type_: str) -> None:
+    data = next(
+        one.type
+        for one in inspect.type_info(EVENT_TYPES[type_]).fields
+        if one.name == "data"  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownArgumentType, reportUnknownVariableType]
+    )
+    paths = list(_moments(data, "data")) if type_ != COMMAND else []
+    assert bool(paths) is (EVENT_TYPES[type_] in TIMED) or type_ == COMMAND
+    for path in paths:
+        given = GOOD[type_] | {path.removeprefix("data."): "9999-12-31T23:59:59-14:00"}
+        with pytest.raises(InvalidEvent) as caught:
+            check(type=type_, data=given)
+        assert (caught.value.field, caught.value.reason) == (path, Reason.INVALID_FIELD)
 
 
 @pytest.mark.parametrize(

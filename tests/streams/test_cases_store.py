@@ -333,10 +333,15 @@ async def test_a_silence_is_kept_where_alert_rules_look(store: Store) -> None:
     store.version = compiled(1, site({**PACK, "alerts.toml": RULE}))
     action = Silence(until=at(hours=1), reason="works")
     asked = [command(f"s-{who.id}", "alert:rule", action, who) for who in (LEADER, UNIT["a"])]
-    await store.take(*asked)
+    for_ever = command("s-ever", "alert:rule", Silence(until=at(days=367), reason="works"), LEADER)
+    await store.take(*asked, for_ever)
     rows = await store.connection.fetch("SELECT rule, until, by FROM alert_silence")
     assert [tuple(row) for row in rows] == [("rule", at(hours=1), "boss")]
-    assert await store.outcomes() == {"s-boss": "applied", "s-unit-a": "forbidden"}
+    assert await store.outcomes() == {
+        "s-boss": "applied",
+        "s-unit-a": "forbidden",
+        "s-ever": "impossible",
+    }
 
 
 async def test_a_person_is_erased_by_who_may(store: Store) -> None:
