@@ -125,7 +125,9 @@ def letters_of(
             continue
         # A unit whose offer is over by now has to be told all the same.
         seen = _seen(case, () if unit is None else (unit,))
-        people = [one for one in people if one.id not in told and may_see(actor_from(site, one), seen)]
+        people = [one for one in people if may_see(actor_from(site, one), seen)]
+        known = any(one.id in told for one in people)
+        people = [one for one in people if one.id not in told]
         told |= {one.id for one in people}
         made: list[Posting] = []
         channel = None
@@ -141,7 +143,7 @@ def letters_of(
                     made.append(_posting(site, notice_id, notice, case, person, channel, template, said))
         yield from made
         # Most staff look at the board. Only whoever is sent, or has to step in, is missed.
-        if not made and (unit is not None or notice.why is Why.ESCALATED):
+        if not made and not known and (unit is not None or notice.why is Why.ESCALATED):
             letter = _letter(site, notice, case, to, site.header.languages[0], template, said)
             reason = "nobody has an address" if channel is None else f"nobody has an address for {channel!r}"
             yield Unreached(posting_id(notice_id, to), channel or PUSH, letter, reason)
@@ -320,14 +322,13 @@ def _copies(site: Site, notice_id: str, notice: Notice, case: Case) -> Iterator[
         return
     for id_ in dict.fromkeys(copy.channel for copy in site.channels.copy if _wants(site, copy, notice, case)):
         channel = site.channels.of(id_)
-        is_speech = isinstance(channel, LoudspeakerChannel)
         if isinstance(channel, LoudspeakerChannel) and notice.exercise and not channel.drills:
             continue
         texts = {language: _words(site, notice, case, language, template, "") for language in site.header.languages}
         language = site.header.languages[0]
         title, text = texts[language]
         cap = None
-        if is_speech and site.channels.cap is not None:
+        if site.channels.cap is not None:
             cap = cap_xml(cap_of_case(site, site.channels.cap, case, notice.at, texts))
         letter = Letter(
             to=CHANNEL + id_,

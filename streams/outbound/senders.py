@@ -376,6 +376,7 @@ def _told(parcel: Parcel) -> dict[str, object]:
         "title": letter.title,
         "text": letter.text,
         "texts": {language: {"title": title, "text": text} for language, (title, text) in letter.texts.items()},
+        "cap": letter.cap,
     }
 
 
