@@ -241,7 +241,7 @@ class SetAvailability(Action, tag="availability", frozen=True, kw_only=True, gc=
 
 
 class Silence(Action, tag="silence", frozen=True, kw_only=True, gc=False):
-    """An alert rule (the subject is `alert:<rule>`) opens nothing until a moment within a year, in `area` or everywhere."""
+    """An alert rule (the subject is `alert:<rule>`) opens nothing for a year at most, in `area` or everywhere."""
 
     until: Annotated[datetime, Meta(tz=True)]
     area: Id | None = None

@@ -215,20 +215,21 @@ async def _keys(
 ) -> tuple[dict[str, bytes], dict[str, datetime]]:
     """The keys of persons, made where they are wanted and missing, and when persons were erased."""
     found = await _read_keys(connection, persons)
-    erased = {person: row["erased_at"] for person, row in found.items() if row["erased_at"] is not None}
     if ring is None:
-        return {}, erased
-    wanted = {
-        part.person
-        for part in parts
-        if part.person is not None
-        and part.personal is not None
-        and (part.person not in found or found[part.person]["wrapped"] is None)
-        and (part.person not in erased or part.received_at > erased[part.person])
-    }
+        return {}, _erased(found)
+    erased = _erased(found)
+    wanted: dict[str, datetime] = {}
+    for part in parts:
+        if part.person is None or part.personal is None:
+            continue
+        has_key = part.person in found and found[part.person]["wrapped"] is not None
+        if not has_key and (part.person not in erased or part.received_at > erased[part.person]):
+            wanted[part.person] = max(part.received_at, wanted.get(part.person, part.received_at))
     if wanted:
         made = {person: ring.wrap(secrets.token_bytes(KEY_BYTES), person) for person in sorted(wanted)}
-        await connection.execute(SQL["put_keys"], list(made), list(made.values()))
+        newest = [wanted[person] for person in made]
+        await connection.execute(SQL["put_keys"], list(made), list(made.values()), newest)
+        # Somebody may have been erased while that waited.
         found = await _read_keys(connection, persons)
     keys: dict[str, bytes] = {}
     for person, row in found.items():
@@ -238,7 +239,11 @@ async def _keys(
             keys[person] = ring.unwrap(row["wrapped"], person)
         except CannotOpen as error:
             _log.warning("the key of person %s cannot be opened: %s", person, error)
-    return keys, erased
+    return keys, _erased(found)
+
+
+def _erased(found: Mapping[str, asyncpg.Record]) -> dict[str, datetime]:
+    return {person: row["erased_at"] for person, row in found.items() if row["erased_at"] is not None}
 
 
 async def _read_keys(connection: Connection, persons: Sequence[str]) -> Mapping[str, asyncpg.Record]:

@@ -1,14 +1,18 @@
 -- read_keys --
--- The keys of these persons, as far as there are any, and when each was erased.
-SELECT person, wrapped, erased_at FROM person_key WHERE person = ANY ($1::text[]);
+-- The keys of these persons, as far as there are any, and when each was erased. Nobody erases them until this transaction
+-- ends. Rows are taken in the order of persons, so that two transactions wait for each other and do not lock each other
+-- out.
+SELECT person, wrapped, erased_at FROM person_key WHERE person = ANY ($1::text[]) ORDER BY person FOR NO KEY UPDATE;
 
 -- put_keys --
--- Gives persons a key who have none, also after one was destroyed. Of two who do so at once the first is right: keys are
--- read again. Rows are taken in the order of persons, so that two transactions wait for each other and do not lock each
--- other out.
+-- Gives persons a key who have none ($1, $2), also after one was destroyed, if what is to be kept of them came in later
+-- ($3). Of two who do so at once the first is right, and so is an erasure that this had to wait for: keys are read again.
 INSERT INTO person_key AS kept (person, wrapped)
 SELECT person, wrapped FROM unnest($1::text[], $2::text[]) AS given (person, wrapped) ORDER BY person
-ON CONFLICT (person) DO UPDATE SET wrapped = excluded.wrapped WHERE kept.wrapped IS NULL;
+ON CONFLICT (person) DO UPDATE SET wrapped = excluded.wrapped
+WHERE kept.wrapped IS NULL AND (kept.erased_at IS NULL OR kept.erased_at < (
+    SELECT newest FROM unnest($1::text[], $3::timestamptz[]) AS given (person, newest) WHERE given.person = kept.person
+));
 
 -- put_personal --
 -- Keeps the personal parts of events. A resend changes nothing, also when what came first has been erased.

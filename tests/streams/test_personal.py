@@ -14,7 +14,7 @@ import pytest
 from deploy.migrate import migrate_schema
 from schemas.personal import KEY_BYTES, CannotOpen, KeyRing, Personal, Reporter
 from streams.core.batch import Arrival
-from streams.store.personal import contact_of, read_person, read_personal
+from streams.store.personal import contact_of, erase_persons, read_person, read_personal
 from streams.store.timescale import TimescaleWriter
 from streams.store.writer import Lane, LaneBatch, Position
 from streams.versions import Versions
@@ -232,6 +232,33 @@ async def test_the_log_brings_nobody_back(centre: Centre) -> None:
     # Who reports again afterwards is heard.
     await centre.commit(report("3", received_at=RECEIVED_AT + 2 * LATER))
     assert await read_personal(centre.connection, RING, "s", "3") == Personal(reporter=MAI, text=WORDS)
+    assert await read_personal(centre.connection, RING, "s", "1") is None
+
+
+@pytest.mark.parametrize("is_known", [True, False], ids=["with a key", "without"])
+async def test_who_is_erased_while_a_report_is_counted_stays_so(centre: Centre, is_known: bool) -> None:
+    if is_known:
+        await centre.commit(report("2"))
+    else:
+        await centre.writers[0].position(LANE, TOPIC_ID)
+    eraser = await asyncpg.connect(centre.url)
+    try:
+        erasing = eraser.transaction()
+        await erasing.start()
+        await erase_persons(eraser, [(person_of(), RECEIVED_AT + LATER)])
+        counting = asyncio.create_task(centre.commit(report("1")))
+        waiting = (
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        )
+        async with asyncio.timeout(30):
+            while not await centre.connection.fetchval(waiting):
+                assert not counting.done(), "it does not wait for the erasure"
+                await asyncio.sleep(0.01)
+        await erasing.commit()
+        await counting
+    finally:
+        await eraser.close()
+    assert traces_in(await centre.dump(), person_of()) == []
     assert await read_personal(centre.connection, RING, "s", "1") is None
 
 
