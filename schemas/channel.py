@@ -49,7 +49,7 @@ CharsMax = Annotated[int, Meta(ge=20, le=100_000)]
 
 
 class _Channel(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):
-    """What all have. `secret` says where a secret is: `env:IOC_SECRET_…` or `file:…` in the folder of secrets."""
+    """What all have. `secret` says where a secret is: `env:IOC_SECRET_…` or `file:…`."""
 
     id: ChannelId
     secret: SecretRef | None = None
