@@ -268,6 +268,9 @@ class Draft:
         )
 
     def _keep_units(self, before: Case | None, after: Case) -> None:
+        """Notes which cases units have. A drill takes up none of their capacity."""
+        if after.exercise:
+            return
         had, has = () if before is None else before.units, after.units
         for unit in dict.fromkeys((*had, *has)):
             state = self.unit(unit)

@@ -334,12 +334,14 @@ async def test_a_silence_is_kept_where_alert_rules_look(store: Store) -> None:
     action = Silence(until=at(hours=1), reason="works")
     asked = [command(f"s-{who.id}", "alert:rule", action, who) for who in (LEADER, UNIT["a"])]
     for_ever = command("s-ever", "alert:rule", Silence(until=at(days=367), reason="works"), LEADER)
-    await store.take(*asked, for_ever)
+    played = command("s-drill", "alert:rule", action, OPERATOR, exercise=True)
+    await store.take(*asked, for_ever, played)
     rows = await store.connection.fetch("SELECT rule, until, by FROM alert_silence")
     assert [tuple(row) for row in rows] == [("rule", at(hours=1), "boss")]
     assert await store.outcomes() == {
         "s-boss": "applied",
         "s-unit-a": "forbidden",
+        "s-drill": "applied",
         "s-ever": "impossible",
     }
 

@@ -350,7 +350,7 @@ class Handling(RuleBasedStateMachine):
         at: dict[str, set[CaseId]] = {}
         for case in self.world.cases.values():
             for offer in case.offers:
-                if offer.step not in OFFER_OVER:
+                if offer.step not in OFFER_OVER and not case.exercise:
                     at.setdefault(offer.unit, set()).add(case.id)
         for name, state in self.world.units.items():
             assert set(state.cases) == at.get(name, set())
