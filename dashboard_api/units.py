@@ -13,8 +13,8 @@ from msgspec import Struct
 from dashboard_api.database import Reader
 from dashboard_api.statements import load_statements
 from schemas.case import CaseId
-from schemas.command import Actor
 from schemas.event import AreaCode, AreaId
+from schemas.identity import may_see_unit as may_see_unit
 from schemas.site import Site
 from schemas.unit import Unit, UnitState, UnitStatus
 from schemas.working_time import is_working
@@ -45,16 +45,6 @@ class UnitView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     lon: float | None = None
     position_at: datetime | None = None
     cases: list[CaseId] = []
-
-
-def may_see_unit(site: Site, actor: Actor, unit: Unit) -> bool:
-    """Whether somebody is shown a unit."""
-    if actor.unit == unit.id:
-        return True
-    if not (actor.sees_all or unit.agency in (actor.agency, *actor.agencies)):
-        return False
-    area = area_id(site, unit)
-    return area is not None and not set(actor.areas).isdisjoint(site.areas.touched_by(area))
 
 
 def area_id(site: Site, unit: Unit) -> AreaId | None:

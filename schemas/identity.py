@@ -21,6 +21,7 @@ from schemas.toml_lines import Path, line_of, toml_lines
 if TYPE_CHECKING:
     from schemas.area import AreaTree
     from schemas.site import Site
+    from schemas.unit import Unit
 
 PEOPLE_FILE = "people.toml"
 
@@ -213,6 +214,28 @@ def may_see(actor: Actor, case: Seen) -> bool:
         return False
     handles = actor.sees_all or case.agency is None or case.agency in (actor.agency, *actor.agencies)
     return handles and _within(actor, case)
+
+
+def may_see_unit(site: "Site", actor: Actor, unit: "Unit") -> bool:
+    """Whether somebody may know of a unit, and send it: who is in it, or works in its area for its agency."""
+    if actor.unit == unit.id:
+        return True
+    if not (actor.sees_all or unit.agency in (actor.agency, *actor.agencies)):
+        return False
+    area = site.areas.by_code(site.areas.list_id, AreaCode(unit.area))
+    return area is not None and not set(actor.areas).isdisjoint(site.areas.touched_by(area.id))
+
+
+def may_see_around(actor: Actor, path: Collection[AreaId]) -> bool:
+    """Whether somebody may read what belongs to no case. `path` is its area and all that this lies or may lie in.
+
+    People see what happens in their areas. A unit sees nothing: it is sent to cases.
+    """
+    if Role.SYSTEM in actor.roles:
+        return True
+    if actor.tracking is not None or set(actor.roles) <= {Role.UNIT}:
+        return False
+    return any(area in actor.areas for area in path)
 
 
 def _within(actor: Actor, case: Seen) -> bool:

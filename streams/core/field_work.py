@@ -5,10 +5,9 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from schemas.area_id import AreaCode
 from schemas.case import OFFER_OVER, OFFERS_MAX, Case, Kind, Offer, OfferStep, Refusal
 from schemas.command import Dispatch, OfferStepped, SetAvailability, WithdrawOffer
-from schemas.identity import Role
+from schemas.identity import Role, may_see_unit
 from schemas.unit import UnitStatus
 from streams.core import dispatch
 from streams.core.draft import Draft, Refused
@@ -17,7 +16,7 @@ from streams.core.life_cycle import TABLE, UNDONE, Rule, lacking, led_to
 from streams.core.notice import Why, to_unit
 
 _WHY_NOT = {
-    Refusal.UNKNOWN_UNIT: "is not declared in units.toml",
+    Refusal.UNKNOWN_UNIT: "is not declared in units.toml, or is none of yours",
     Refusal.UNIT_BUSY: "has as many cases as it can",
     Refusal.NOT_CAPABLE: "lacks a skill or is off duty; `force` with a reason sends it all the same",
 }
@@ -27,7 +26,9 @@ def send(draft: Draft, case: Case, action: Dispatch, rule: Rule) -> Refused | No
     """Offers the case to a unit."""
     if case.kind is Kind.CONDUCT:
         return Refused(Refusal.IMPOSSIBLE, "nobody is sent out for a complaint about an official")
-    if action.unit not in draft.site.units:
+    unit = draft.site.units.get(action.unit)
+    if unit is None or not may_see_unit(draft.site, draft.actor, unit):
+        # Only a declared chain of escalation sends what is another's.
         return _refused(Refusal.UNKNOWN_UNIT, action.unit)
     if action.unit in case.units:
         return Refused(Refusal.ALREADY, f"unit: {action.unit!r} has been offered it, or is at it")
@@ -147,17 +148,16 @@ def set_availability(draft: Draft, unit: str, action: SetAvailability) -> Refuse
         return Refused(Refusal.FORBIDDEN, "a unit speaks for itself, or its dispatcher does")
     if declared is None:
         return _refused(Refusal.UNKNOWN_UNIT, unit)
-    if not own:
-        area = draft.site.areas.by_code(draft.site.areas.list_id, AreaCode(declared.area))
-        path = () if area is None else draft.site.areas.path(area.id)
-        handles = draft.actor.sees_all or declared.agency in (draft.actor.agency, *draft.actor.agencies)
-        if not handles or not any(one in draft.actor.areas for one in path):
-            return Refused(Refusal.FORBIDDEN, f"unit {unit!r} is none of yours")
+    if not own and not may_see_unit(draft.site, draft.actor, declared):
+        return _refused(Refusal.UNKNOWN_UNIT, unit)
     state = draft.unit(unit)
     if state.status_at is not None and state.status_at > draft.at:
         return Refused(Refusal.STALE, f"it said something newer at {state.status_at.isoformat()}")
     if action.until is not None and action.until <= draft.at:
         return Refused(Refusal.TOO_LATE, "until: that moment has passed")
+    if draft.event.exercise:
+        # Said and decided, but a unit that plays is as it was.
+        return None
     draft.change_unit(
         replace(state, status=UnitStatus(action.status), status_at=draft.at, until=action.until, note=action.note)
     )

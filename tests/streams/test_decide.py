@@ -233,6 +233,21 @@ class TestSignals:
         before = world.cases[case]
         world.report(exercise=True)
         assert world.cases[case] == before
+        played = world.ask(case, Reject(reason="part of the drill"), exercise=True)
+        assert played.refusal is Refusal.IMPOSSIBLE
+        assert world.cases[case] == before
+
+    def test_a_drill_takes_no_unit_and_no_alert_rule_away(self) -> None:
+        world = World()
+        drill = world.report("pothole", "drill", exercise=True)
+        assert world.do(drill, Dispatch(unit="a"), DISPATCHER, exercise=True).units == ("a",)
+        assert world.ask("unit:a", SetAvailability(status="off"), UNIT["a"], exercise=True).refusal is None
+        assert world.units == {}
+        real = world.report("pothole")
+        assert world.do(real, Dispatch(unit="a"), DISPATCHER).units == ("a",)
+        assert world.units["a"].cases == (real,)
+        world.do(drill, OfferStepped(offer=1, step="declined"), UNIT["a"], exercise=True)
+        assert world.units["a"].cases == (real,)
 
     def test_a_signal_too_many_opens_a_case_of_its_own(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("streams.core.case_signals.MEMBERS_MAX", 2)
@@ -774,6 +789,20 @@ class TestUnits:
         assert refusal(world, case, OfferStepped(offer=9, step="accepted"), UNIT["a"]) is Refusal.INCOMPLETE
         assert refusal(world, "unit:a", SetAvailability(status="off"), UNIT["b"]) is Refusal.NOT_YOURS
         assert refusal(world, "unit:z", SetAvailability(status="off"), DISPATCHER) is Refusal.UNKNOWN_UNIT
+
+    def test_units_of_others_are_not_there(self) -> None:
+        """Neither sent, nor is anything said of how busy they are."""
+        world = World()
+        case, other = world.report("pothole"), world.report("pothole", "r2")
+        foreign = next(unit for unit in SITE.units.values() if unit.agency == "power")
+        world.do(other, Dispatch(unit=foreign.id, force=True, reason="near"), DISPATCHER)
+        asked = world.ask(case, Dispatch(unit=foreign.id, force=True, reason="near"), AT_ROADS)
+        absent = world.ask(case, Dispatch(unit="zz", force=True, reason="near"), AT_ROADS)
+        assert asked.refusal is absent.refusal is Refusal.UNKNOWN_UNIT
+        assert asked.detail.replace(foreign.id, "zz", 1) == absent.detail
+        off = SetAvailability(status="off")
+        assert refusal(world, f"unit:{foreign.id}", off, AT_ROADS) is Refusal.UNKNOWN_UNIT
+        assert refusal(world, "unit:a", off, AT_ROADS) is None
 
     def test_no_unit_twice(self) -> None:
         world = World()
