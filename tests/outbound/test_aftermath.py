@@ -167,13 +167,16 @@ async def test_a_message_that_is_given_up_is_told_its_case_once(desk: Desk) -> N
 async def test_the_workers_take_what_it_puts_onto_the_log(desk: Desk, url: str) -> None:
     id_ = await desk.send()
     await desk.aftermath.take(desk.sms, [Receipt(id=id_, status=Heard.DELIVERED)])
+    await desk.aftermath.take(desk.sms, [Receipt(id=id_, status=Heard.FAILED)])
+    await desk.aftermath.tell_dead_ends()
     store = Store(url, desk.connection)
     try:
         # As it would come off the log.
         await store.take(*(msgspec.structs.replace(one, received_at=now()) for one in await desk.commands()))
         stored = await store.case("c")
         assert stored.offers[0].step == "delivered"
-        assert [action for _, action in await store.timeline("c")] == ["unit_delivered"]
+        assert [action for _, action in await store.timeline("c")] == ["unit_delivered", "note"]
+        assert set((await store.outcomes()).values()) == {"applied"}
     finally:
         await store.writer.close()
 

@@ -1,10 +1,13 @@
 """Is `channels.toml` read, and is every mistake in it named with its line?"""
 
+from pathlib import Path
+
 import pytest
 
-from schemas.channel import LoudspeakerChannel, MailChannel
+from schemas.channel import LoudspeakerChannel, MailChannel, parse_channels
 from schemas.errors import SiteError
 from schemas.notice import Audience, Why
+from schemas.notice_text import PLACEHOLDERS
 from schemas.site import mistakes, parse_site
 from tests.schemas.case_pack import pack
 from tests.schemas.channel_pack import CHANNELS, PEOPLE, channel_pack, channel_site
@@ -94,3 +97,17 @@ def test_what_others_name_has_to_be_declared(file: str, old: str, new: str, said
 
 def test_people_are_those_of_the_pack() -> None:
     assert "chi" in channel_site(people_toml=PEOPLE).people
+
+
+def test_the_example_in_the_documents_is_right() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "messages.md").read_text(encoding="utf-8")
+    example = text.split("```toml\n")[1].split("```")[0]
+    channels = parse_channels(example, ["vi", "en"])
+    assert [channel.id for channel in channels.channel] == ["sms", "horns"]
+    # All that can be said is named there.
+    for word in [
+        *(f"{{{name}}}" for name in PLACEHOLDERS),
+        *(one.value for one in Why),
+        *(one.value for one in Audience),
+    ]:
+        assert f"`{word}`" in text
