@@ -21,6 +21,7 @@ from faust.types import TP
 from msgspec import Struct
 
 from schemas.errors import BrokenInvariant, DependencyUnavailable, OperatorError, SiteError, TopicReplaced
+from schemas.personal import KeyRing
 from schemas.site import Pack, parse_site
 from schemas.topics import DEAD, INPUTS, Topic
 from streams import metrics
@@ -72,6 +73,7 @@ class StreamsConfig(Struct, frozen=True, kw_only=True):
 
     `current_pack` gives the site pack as it stands now, checked; a worker counts by the newest one that any of them
     has registered. A worker that is silent for longer than `session_timeout_s` loses its partitions to the others.
+    `ring` opens what is personal.
     """
 
     kafka: str
@@ -83,6 +85,7 @@ class StreamsConfig(Struct, frozen=True, kw_only=True):
     metrics_host: str = "127.0.0.1"
     metrics_port: int = 0
     session_timeout_s: float = SESSION_TIMEOUT_S
+    ring: KeyRing | None = None
 
 
 class Worker:
@@ -95,7 +98,7 @@ class Worker:
         self._topics = {config.topic_prefix + topic.name: topic for topic in INPUTS}
         self._pack = config.current_pack()
         self._versions = Versions(compiled(0, parse_site(self._pack)))
-        self._writer = TimescaleWriter(config.database_url, config.group, self._versions)
+        self._writer = TimescaleWriter(config.database_url, config.group, self._versions, config.ring)
         self._commits = GroupCommit(self._writer)
         self._kafka = KafkaLog(config.kafka, config.topic_prefix + DEAD.name)
         self._lanes = Lanes(self._open_lane, self.halt)
