@@ -131,6 +131,9 @@ def _triage(draft: Draft, case: Case, action: Triage, rule: Rule) -> Refused | N
         return Refused(Refusal.INCOMPLETE, "accused_agency: say whose official the complaint is about")
     if is_complaint and supervising_agency(rules, draft.site.agencies, category.id, accused or "") is None:
         return Refused(Refusal.UNKNOWN_AGENCY, f"accused_agency: nobody supervises {accused!r}")
+    if category.kind is not case.kind and (need := lacking(rules, case, [Need.DROPPED])) is not None:
+        # Else one person could let a violation go, by calling it something else first.
+        return _incomplete(need)
     if not is_complaint:
         accused = None
     changes_sight = accused != case.accused_agency

@@ -56,12 +56,14 @@ from schemas.identity import Role
 from schemas.unit import UnitStatus
 from streams.core.consequence import SYSTEM_ACTOR
 from streams.core.decide import Decided
+from tests.schemas.case_pack import site
 from tests.streams.case_world import (
     ADMINISTRATOR,
     AT_POWER,
     AT_PROVINCE,
     AT_ROADS,
     AUDITOR,
+    CASES,
     CITIZEN,
     COLLEAGUE,
     DISPATCHER,
@@ -70,6 +72,7 @@ from tests.streams.case_world import (
     LEADER,
     OPERATOR,
     OTHER_TRACKING,
+    PACK,
     PLACE,
     SITE,
     TRACKING,
@@ -239,7 +242,8 @@ class TestSignals:
 
     def test_a_drill_takes_no_unit_and_no_alert_rule_away(self) -> None:
         world = World()
-        drill = world.report("pothole", "drill", exercise=True)
+        world.report("pothole", "drill", exercise=True)
+        (drill,) = world.cases
         assert world.do(drill, Dispatch(unit="a"), DISPATCHER, exercise=True).units == ("a",)
         assert world.ask("unit:a", SetAvailability(status="off"), UNIT["a"], exercise=True).refusal is None
         assert world.units == {}
@@ -257,6 +261,39 @@ class TestSignals:
         world.report()
         assert len(world.cases) == 2
         assert len(world.cases[case].members) == 2
+
+    def test_a_signal_too_many_takes_nobody_elses_case(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Its id may be what its source calls another subject, or be made to look like any name of ours."""
+        monkeypatch.setattr("streams.core.case_signals.MEMBERS_MAX", 1)
+        world = World()
+        full = world.report(subject="r1", id="first")
+        names = ("r7", "alone\x1fr7", "6:sourcer7")
+        theirs = [world.report("crack", subject=name, id=f"of {name}") for name in names]
+        before = dict(world.cases)
+        world.report(subject="r1", id="r7")
+        assert {case: world.cases[case] for case in (full, *theirs)} == before
+        (own,) = world.cases.keys() - before.keys()
+        assert [member.id for member in world.cases[own].members] == ["r7"]
+
+    def test_what_corrects_a_signal_too_many_finds_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("streams.core.case_signals.MEMBERS_MAX", 1)
+        world = World()
+        full = world.report(id="first")
+        world.report(id="second")
+        (own,) = world.cases.keys() - {full}
+        world.report("crack", supersedes="second")
+        assert (world.cases[own].category, world.cases[full].category) == ("crack", "other")
+        world.report(withdraws="second")
+        assert (world.cases[own].state, world.cases[full].state) == (State.REJECTED, State.NEW)
+
+    def test_a_subject_that_a_drill_has_used_is_free(self) -> None:
+        """Also for what is corrected: a drill knows nothing of what is real."""
+        world = World()
+        drill = world.report("crack", exercise=True)
+        real = world.report("pothole", id="real")
+        assert (world.cases[drill].exercise, world.cases[real].exercise) == (True, False)
+        world.report("fire", exercise=True, supersedes="real")
+        assert world.cases[real].category == "pothole"
 
 
 class TestWhoMay:
@@ -602,6 +639,41 @@ class TestComplaints:
         case = world.cases[world.report("conduct", agency="roads")]
         assert (case.agency, case.accused_agency) == ("province", "roads")
 
+    @pytest.mark.parametrize("category", ["other", "pothole", "mispelt", "chatter"])
+    def test_is_whatever_names_an_accused_agency(self, category: str) -> None:
+        """Whatever category it came under, and no figure knows it by that."""
+        world = World()
+        case = world.cases[world.report(category, agency="roads", accused_agency="roads")]
+        assert (case.kind, case.category, case.agency) == (Kind.CONDUCT, "conduct", "province")
+        counted = [event.data for event in world.countable() if hasattr(event.data, "category")]
+        assert {data.category for data in counted} == {"conduct"}
+        assert {data.agency for data in counted} == {"province"}
+
+    def test_is_whatever_names_an_accused_agency_also_where_no_category_is_for_it(self) -> None:
+        rules = CASES.replace('id = "conduct"', 'id = "unheard"').replace('kind = "conduct"', 'kind = "service"')
+        world = World(site(PACK | {"cases.toml": rules}))
+        case = world.cases[world.report("pothole", accused_agency="roads")]
+        assert (case.kind, case.agency, case.accused_agency) == (Kind.CONDUCT, "province", "roads")
+
+    @pytest.mark.parametrize("category", ["conduct", "other"])
+    @pytest.mark.parametrize("accused", ["roads", "province"])
+    def test_never_joins_what_others_see(self, category: str, accused: str) -> None:
+        """Neither an ordinary case, nor a complaint about somebody else."""
+        world = World()
+        ordinary, about_power = world.report("pothole"), complaint(world, "power", subject="r2")
+        before = dict(world.cases)
+        for subject in ("r1", "r2"):
+            world.report(category, subject, accused_agency=accused, title="What he did")
+        assert all(world.cases[case] == before[case] for case in (ordinary, about_power))
+        assert [case.accused_agency for case in world.cases.values() if case.id not in before] == [accused] * 2
+        assert world.said(ordinary) == ["open", "assign"]
+
+    def test_joins_one_about_the_same_agency(self) -> None:
+        world = World()
+        case = complaint(world)
+        complaint(world)
+        assert len(world.cases[case].members) == 2
+
     @pytest.mark.parametrize("agency", ["roads", "bridges"])
     def test_is_never_handed_to_the_accused_or_below(self, agency: str) -> None:
         world = World()
@@ -710,6 +782,16 @@ class TestViolations:
         assert refusal(world, case, Reject(reason="an ambulance")) is Refusal.INCOMPLETE
         world.do(case, ReviewViolation(upheld=False), LEADER)
         assert world.do(case, Reject(reason="an ambulance")).state is State.REJECTED
+
+    def test_nobody_alone_calls_it_something_else(self) -> None:
+        world = World()
+        case = world.incident("red_light")
+        assert refusal(world, case, Triage(category="other", publish=True)) is Refusal.INCOMPLETE
+        assert refusal(world, case, Triage(category="conduct", accused_agency="roads")) is Refusal.INCOMPLETE
+        assert refusal(world, case, Triage(category="overload")) is None
+        for actor in (OPERATOR, COLLEAGUE):
+            world.do(case, ReviewViolation(upheld=False), actor)
+        assert world.do(case, Triage(category="other")).kind is Kind.SERVICE
 
     def test_what_the_law_wants_is_done_in_its_order(self) -> None:
         world = World()
