@@ -8,7 +8,7 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from schemas.case import OFFER_OVER, Case, Deadline, OfferStep, Refusal
+from schemas.case import OFFER_OVER, Case, Deadline, OfferStep, Refusal, State
 from schemas.command import DeadlinePassed
 from schemas.site import Site
 from streams.core import clock, dispatch
@@ -18,8 +18,11 @@ from streams.core.handling import close, in_the_field, unattended_at
 from streams.core.life_cycle import TABLE, UNDONE, lacking
 from streams.core.notice import Why
 
-UNATTENDED = "unattended"
-"""The deadline after which a case that is done, and of which nobody says anything, is closed."""
+UNATTENDED = {State.RESOLVED: "unattended", State.CONFIRMED: "unattended:confirmed"}
+"""The deadline after which a case that is done, and of which nobody says anything, is closed.
+
+What was confirmed late has one of its own: the other may have passed when nothing showed yet that it was done.
+"""
 
 
 def deadlines_of(case: Case, site: Site) -> list[Deadline]:
@@ -27,7 +30,7 @@ def deadlines_of(case: Case, site: Site) -> list[Deadline]:
     if case.state in UNDONE:
         return [*clock.clock_deadlines(case), *dispatch.offer_deadlines(case)]
     at = unattended_at(site, case)
-    return [] if at is None else [Deadline(case=case.id, name=UNATTENDED, due_at=at)]
+    return [] if at is None else [Deadline(case=case.id, name=UNATTENDED[case.state], due_at=at)]
 
 
 def pass_deadline(draft: Draft, case: Case, action: DeadlinePassed) -> Refused | None:

@@ -590,6 +590,15 @@ class TestTheEnd:
         world.pass_time(days=8)
         assert world.cases[case].state is State.CLOSED
 
+    def test_confirmed_after_silence_is_closed_too(self) -> None:
+        world = World()
+        case = world.report("pothole")
+        world.do(case, Resolve(result="mended"))
+        world.pass_time(days=8)
+        assert world.do(case, Confirm(), CITIZEN).state is State.CONFIRMED
+        world.pass_time(minutes=1)
+        assert world.cases[case].state is State.CLOSED
+
     def test_rated_once_each_time_it_is_done(self) -> None:
         world = World()
         case = world.report("pothole")
