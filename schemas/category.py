@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from schemas.agency import AGENCIES_FILE, Agency
 from schemas.case import Kind, Severity
@@ -86,6 +87,17 @@ class CaseRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, d
     def of(self, category: str) -> Category:
         """The category of this id, else the one for what is not declared."""
         return self._by_id.get(category) or self._by_id[self.other]
+
+    def of_complaint(self, category: str) -> Category:
+        """The category of a report that names an accused agency, which is a complaint whatever else it says.
+
+        Its own where complaints are of it, else the first of those. A site that declares none keeps them apart, too.
+        """
+        found = self.of(category)
+        if found.kind is Kind.CONDUCT:
+            return found
+        declared = next((one for one in self.category if one.kind is Kind.CONDUCT), None)
+        return declared or replace(found, kind=Kind.CONDUCT, opens=True)
 
     @cached_property
     def _by_id(self) -> dict[str, Category]:

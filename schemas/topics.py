@@ -4,7 +4,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from schemas.case import case_id
+from schemas.case import CaseId, case_id
 from schemas.event import (
     AlertChanged,
     CameraDetection,
@@ -115,6 +115,10 @@ DEAD = Topic(
 
 ALL: tuple[Topic, ...] = (*INPUTS, DEAD)
 
+_DRILL, _ALONE, _ALONE_IN_DRILL = "ioc.drill", "ioc.alone", "ioc.drill.alone"
+# In place of a source where cases are named. Senders cannot use sources of the centre's own, so no subject of theirs
+# names such a case.
+
 _by_type: dict[type[Event], Topic] = {cls: topic for topic in INPUTS for cls in topic.types}
 
 
@@ -129,10 +133,24 @@ def about(event: Event) -> str:
 
 
 def case_of(event: Event) -> str:
-    """The case that an event on the topic of cases belongs to. Commands and steps name it; signals open it."""
+    """The case that an event on the topic of cases belongs to. Commands and steps name it; signals open it.
+
+    What a drill says of a subject is about another case than what is said of it in earnest.
+    """
     if isinstance(event, CaseCommand | CaseStepped):
         return about(event)
-    return case_id(event.source, about(event))
+    return _named(_DRILL, event, about(event)) if event.exercise else case_id(event.source, about(event))
+
+
+def own_case_of(event: Event) -> CaseId:
+    """The case of a signal that cannot stay in the one of its subject, or of the signal that the event corrects."""
+    signal = event.supersedes or event.withdraws or event.id
+    return _named(_ALONE_IN_DRILL if event.exercise else _ALONE, event, signal)
+
+
+def _named(sort: str, event: Event, name: str) -> CaseId:
+    # With the length no two of source and name are the same text.
+    return case_id(sort, f"{len(event.source)}:{event.source}{name}")
 
 
 def key_of(event: Event) -> bytes:

@@ -22,7 +22,6 @@ from schemas.case import (
     Member,
     Severity,
     State,
-    case_id,
 )
 from schemas.category import CaseRules, Category, supervising_agency
 from schemas.command import Merge
@@ -38,7 +37,7 @@ from schemas.event import (
     type_of,
 )
 from schemas.site import Site
-from schemas.topics import case_of
+from schemas.topics import case_of, own_case_of
 from streams.core import clock
 from streams.core.draft import Draft
 from streams.core.handling import UNSTATED_AGENCY, close, correct_all, recategorise, resolve
@@ -70,7 +69,7 @@ def receive(draft: Draft, event: Signal, area: AreaId) -> CaseId | None:
     rules = draft.site.cases
     assert rules is not None
     origin = CaseId(case_of(event))
-    case = leads_to(draft.scene.cases, origin)
+    case = _holder(draft, event, origin)
     if case is None:
         return _open(draft, rules, event, area, origin) if opens(event) else None
     if case.exercise != event.exercise:
@@ -98,6 +97,15 @@ def receive(draft: Draft, event: Signal, area: AreaId) -> CaseId | None:
             return case.id
     draft.remember(case, event.source, event.id)
     return case.id
+
+
+def _holder(draft: Draft, event: Signal, origin: CaseId) -> Case | None:
+    """The case that deals with a signal: its subject's, or that of its own which what it corrects has."""
+    corrects = event.supersedes or event.withdraws
+    own = None if corrects is None else leads_to(draft.scene.cases, own_case_of(event))
+    if own is not None and any((one.source, one.id) == (event.source, corrects) for one in own.members):
+        return own
+    return leads_to(draft.scene.cases, origin)
 
 
 def build(
@@ -172,7 +180,7 @@ def areas_of(site: Site, area: AreaId) -> tuple[AreaId, ...]:
 
 def _open(draft: Draft, rules: CaseRules, event: Signal, area: AreaId, id_: CaseId) -> CaseId | None:
     if isinstance(event, FeedbackReceived):
-        data, category = event.data, rules.of(event.data.category)
+        data, category = event.data, _category_of(rules, event)
         case = build(
             draft,
             id_,
@@ -220,8 +228,26 @@ def _open(draft: Draft, rules: CaseRules, event: Signal, area: AreaId, id_: Case
         )
     if not category.opens:
         return None
-    announce(draft, replace(case, evidence=_attached(event)))
+    case = replace(case, evidence=_attached(event))
+    if case.kind is Kind.CONDUCT and isinstance(event, FeedbackReceived) and event.data.category != case.category:
+        # Whatever it was sent as, figures are to know it for a complaint.
+        case = correct_all(draft, case)
+    announce(draft, case)
     return case.id
+
+
+def _category_of(rules: CaseRules, event: FeedbackReceived) -> Category:
+    """The category of a report. Whoever names an accused agency complains, whatever the category says."""
+    of = rules.of if event.data.accused_agency is None else rules.of_complaint
+    return of(event.data.category)
+
+
+def _accused_by(draft: Draft, rules: CaseRules, event: FeedbackReceived) -> str | None:
+    """Whose official a report complains about; None where it is no complaint."""
+    if _category_of(rules, event).kind is not Kind.CONDUCT:
+        return None
+    data = event.data
+    return data.accused_agency or (data.agency if data.agency in draft.site.agencies else None) or UNSTATED_AGENCY
 
 
 def _reported(
@@ -282,17 +308,21 @@ def _seen_again(
 
 
 def _joined(draft: Draft, rules: CaseRules, event: Signal, area: AreaId, case: Case, origin: CaseId) -> CaseId | None:
-    """Adds a further signal to a case. One too many opens a case of its own."""
-    if len(case.members) >= MEMBERS_MAX:
-        own = case_id(event.source, event.id)
-        return _open(draft, rules, event, area, own) if own not in draft.scene.cases else None
+    """Adds a further signal to a case. One too many opens a case of its own, and so does a complaint.
+
+    For whoever sees the case sees all its signals: only a complaint about the same agency joins one.
+    """
+    accused = _accused_by(draft, rules, event) if isinstance(event, FeedbackReceived) else None
+    if len(case.members) >= MEMBERS_MAX or accused not in (None, case.accused_agency):
+        return _open(draft, rules, event, area, own_case_of(event))
     member = _member(event, origin)
     tracking = case.tracking
     if member.tracking is not None and member.tracking not in tracking:
         tracking = (*tracking, member.tracking)
-    evidence = (*case.evidence, *_attached(event))[:EVIDENCE_MAX]
+    evidence = (*case.evidence, *_attached(event)[: room_for_reported(case)])
     case = draft.put(replace(case, members=(*case.members, member), tracking=tracking, evidence=evidence))
-    draft.tell(case, "signal", draft.at, member.title or "", type=type_of(event), source=event.source, id=event.id)
+    # Its title is with the case's signals, and leaves with it; a timeline stays as it was written.
+    draft.tell(case, "signal", draft.at, type=type_of(event), source=event.source, id=event.id)
     return case.id
 
 

@@ -4,7 +4,7 @@ Signals open cases and add to them, commands ask for steps, deadlines that have 
 declared. Every event in every state has an outcome: a change, or a refusal with its reason. `received_at` is now.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 
 from schemas.case import Case, CaseId, Refusal
@@ -28,7 +28,7 @@ from schemas.command import (
 from schemas.event import AnyEvent, AreaCode, AreaId, CameraIncident, CaseCommand, FeedbackReceived
 from schemas.identity import Role
 from schemas.site import Site
-from schemas.topics import about, case_of
+from schemas.topics import about, case_of, own_case_of
 from streams.core.case_commands import HANDLERS, open_case
 from streams.core.case_signals import Signal, opens, receive
 from streams.core.consequence import SYSTEM
@@ -65,7 +65,8 @@ def decide(event: AnyEvent, area: AreaId, received_at: datetime, scene: Scene) -
 def cases_needed(event: AnyEvent) -> tuple[CaseId, ...]:
     """The cases that a decision looks at, as far as the event itself says; from each, go on by `next_case`."""
     if isinstance(event, Signal):
-        return (CaseId(case_of(event)),)
+        own = () if not isinstance(event, FeedbackReceived | CameraIncident) else (own_case_of(event),)
+        return (CaseId(case_of(event)), *own)
     if not isinstance(event, CaseCommand) or isinstance(event.data.do, SetAvailability | Silence | ErasePerson):
         return ()
     own = CaseId(about(event))
@@ -93,20 +94,21 @@ def units_needed(event: AnyEvent, cases: Mapping[CaseId, Case]) -> frozenset[str
 
 def signals_needed(event: AnyEvent, cases: Mapping[CaseId, Case]) -> tuple[tuple[str, str], ...]:
     """Stored events, by (source, id), that a decision may have to correct."""
-    case = None
+    found: list[Case | None] = []
     if isinstance(event, FeedbackReceived) and event.supersedes is not None:
-        case = leads_to(cases, CaseId(case_of(event)))
+        found += (leads_to(cases, origin) for origin in cases_needed(event))
     elif isinstance(event, CaseCommand) and isinstance(event.data.do, Triage):
         judges = event.data.do.category is not None or event.data.do.accused_agency is not None
-        case = cases.get(CaseId(about(event))) if judges else None
-    if case is None:
-        return ()
-    reports = (
-        (member.source, member.corrected_by or member.id)
-        for member in case.members
-        if member.type == "ioc.feedback.received.v1"
-    )
-    return (*reports, *case.counted)
+        found.append(cases.get(CaseId(about(event))) if judges else None)
+    return tuple(identity for case in found if case is not None for identity in _told_of(case))
+
+
+def _told_of(case: Case) -> Iterator[tuple[str, str]]:
+    """The events that were counted for a case: its reports as they are by now, and what it remembers."""
+    for member in case.members:
+        if member.type == "ioc.feedback.received.v1":
+            yield member.source, member.corrected_by or member.id
+    yield from case.counted
 
 
 def wants_near(event: AnyEvent, site: Site) -> bool:

@@ -4,7 +4,18 @@ from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
-from schemas.case import EVIDENCE_MAX, Case, ClockName, Evidence, Kind, Refusal, State
+from schemas.case import (
+    BROUGHT_BY_CAMERA,
+    BROUGHT_BY_REPORT,
+    EVIDENCE_MAX,
+    EVIDENCE_REPORTED_MAX,
+    Case,
+    ClockName,
+    Evidence,
+    Kind,
+    Refusal,
+    State,
+)
 from schemas.category import Category, supervising_agency
 from schemas.event import CaseStep, CaseStepped, FeedbackReceived
 from schemas.site import Site
@@ -56,7 +67,8 @@ def unattended_at(site: Site, case: Case) -> datetime | None:
 
 def asked_until(site: Site, case: Case) -> datetime | None:
     """Until when a citizen may say whether it is fixed before it is closed; None where no citizen is asked."""
-    asks = site.cases is not None and site.cases.confirmation.ask == "citizen" and bool(case.tracking)
+    is_left = not set(case.tracking) <= set(case.confirmed)
+    asks = site.cases is not None and site.cases.confirmation.ask == "citizen" and is_left
     return unattended_at(site, case) if asks else None
 
 
@@ -100,9 +112,13 @@ def correct_all(draft: Draft, case: Case) -> Case:
     members = [(member.source, member.corrected_by or member.id) for member in case.members]
     for number, identity in enumerate((*members, *case.counted)):
         known = draft.scene.signals.get(identity)
+        if identity == (draft.event.source, draft.event.id):
+            known = draft.event
         id_ = f"corrected:{cause.name}:{number}"
         if isinstance(known, Corrected):
-            draft.signals.append(_corrected(known, case, id_, at))
+            again = _corrected(known, case, id_, at)
+            if known is not draft.event or again.data != known.data:
+                draft.signals.append(again)
         elif identity[0] == SYSTEM:
             step = CaseStep(
                 case=case.id, step="withdrawn", kind=case.kind, category=case.category, severity=case.severity
@@ -126,10 +142,19 @@ def _corrected(known: Corrected, case: Case, id_: str, at: datetime) -> Correcte
 
 def with_evidence(case: Case, brought: list[Evidence], draft: Draft, kind: str | None = None) -> Case | Refused:
     """The case with more evidence, each piece with who brought it and when it came."""
-    if len(case.evidence) + len(brought) > EVIDENCE_MAX:
+    if kind is not None and len(brought) > room_for_reported(case):
+        detail = f"evidence: citizens bring at most {EVIDENCE_REPORTED_MAX} attachments to a case; say it in words"
+        return Refused(Refusal.TOO_MANY, detail)
+    if brought and len(case.evidence) + len(brought) > EVIDENCE_MAX:
         return Refused(Refusal.TOO_MANY, f"evidence: a case has at most {EVIDENCE_MAX} attachments")
     added = (replace(one, by=draft.actor.id, at=one.at or draft.at, kind=kind or one.kind) for one in brought)
     return replace(case, evidence=(*case.evidence, *added))
+
+
+def room_for_reported(case: Case) -> int:
+    """How many more attachments signals, and those who sent them, may bring to a case."""
+    reported = sum(one.kind in (BROUGHT_BY_REPORT, BROUGHT_BY_CAMERA) for one in case.evidence)
+    return max(0, min(EVIDENCE_REPORTED_MAX - reported, EVIDENCE_MAX - len(case.evidence)))
 
 
 def in_the_field(draft: Draft, case: Case, at: datetime) -> Case:

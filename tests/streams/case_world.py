@@ -27,6 +27,7 @@ from schemas.event import (
 )
 from schemas.identity import Role
 from schemas.site import Site
+from schemas.topics import case_of
 from schemas.unit import UnitState
 from streams.core.consequence import SYSTEM, SYSTEM_ACTOR, Cause, stepped
 from streams.core.correction import correction_of, settle
@@ -240,7 +241,7 @@ class World:
             data=Feedback(category=category, channel="web", person="p" * 64, **({"tracking": TRACKING} | data)),
         )
         self.take(event)
-        return case_id(event.source, subject)
+        return CaseId(case_of(event))
 
     def incident(self, kind: str = "fire", subject: str = "i1", **other: Any) -> CaseId:
         """A camera system raises an incident."""
@@ -248,7 +249,7 @@ class World:
         data = Incident(camera="cam", kind=kind, severity="major", plate=plate, attachments=("blob:1",))
         event = CameraIncident(**self._envelope(subject, **other), data=data)
         self.take(event)
-        return case_id(event.source, subject)
+        return CaseId(case_of(event))
 
     def alert(self, state: Any = "firing", subject: str = "a1", **other: Any) -> CaseId:
         """An alert rule says something of a group."""
