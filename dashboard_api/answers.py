@@ -171,6 +171,7 @@ async def _snapshot(
     listed = await events.read_recent(
         reader,
         rights.actor,
+        site.areas,
         horizon.epoch,
         events.EventFilter(areas=events.descendants(site.areas, areas)),
         None,

@@ -12,7 +12,7 @@ from msgspec import Struct
 from dashboard_api.touched import Point
 from schemas.command import Actor
 from schemas.event import AreaId
-from schemas.identity import Seen, may_see
+from schemas.identity import Seen, may_see, may_see_around
 
 OUTCOMES_MAX = 200
 """Outcomes that wait for one client. `GET /v1/commands/{id}` has every one."""
@@ -21,7 +21,7 @@ OUTCOMES_MAX = 200
 class NewEvent(Struct, frozen=True):
     """An event on the feed, serialised. `path` is its area and all that it lies or may lie in.
 
-    `seen`        what decides who may see its case, and so the event; None where it has none
+    `seen`        what decides who may see its case, and so the event; None where it has none: then `path` does
     `is_bound`    it is for nobody who may not see its case, also where that is not known: a command, say
     """
 
@@ -34,7 +34,9 @@ class NewEvent(Struct, frozen=True):
 
     def is_for(self, actor: Actor) -> bool:
         """Whether somebody may see it."""
-        return not self.is_bound if self.seen is None else may_see(actor, self.seen)
+        if self.seen is not None:
+            return may_see(actor, self.seen)
+        return not self.is_bound and may_see_around(actor, self.path)
 
 
 class Flush(Struct, frozen=True, kw_only=True):

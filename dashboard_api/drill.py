@@ -16,7 +16,7 @@ from dashboard_api.bucket import Bucket
 from dashboard_api.database import Reader
 from dashboard_api.export import Cell, Column, Kind, Sheet
 from dashboard_api.refusal import RefusalReason, Refused
-from dashboard_api.scope import parameters, scoped_statements
+from dashboard_api.scope import inside, parameters, scoped_statements
 from dashboard_api.spans import BEGINNING_S, Span, back
 from dashboard_api.values import Part, Reach, parts_of
 from schemas.area import AreaTree
@@ -218,7 +218,7 @@ async def read_page(
     Of a KPI that keeps what was true last, all events of the span have to be looked at. Raises Refused where these
     are more than SCAN_MAX.
     """
-    asked = _Asked(actor, roles, areas, where, len(site.areas))
+    asked = _Asked(actor, roles, areas, where, site.areas)
     if all(role.base.measure is not Measure.LATEST for role in roles):
         return await asked.page(reader, before, limit)
     found, scanned = await asked.all(reader, kpi)
@@ -233,12 +233,12 @@ class _Asked:
     """One question, compiled."""
 
     def __init__(
-        self, actor: Actor, roles: Sequence[Role], areas: set[AreaId], where: Mapping[str, str], area_count: int
+        self, actor: Actor, roles: Sequence[Role], areas: set[AreaId], where: Mapping[str, str], tree: AreaTree
     ) -> None:
-        self._scope = parameters(actor)
+        self._scope, self._inside = parameters(actor), inside(actor, tree)
         self._areas = areas
         # Most of all areas are no help to the database; they are told apart here.
-        self._listed = None if 2 * len(areas) > area_count else sorted(areas)
+        self._listed = None if 2 * len(areas) > len(tree) else sorted(areas)
         self._checks = [(role, _counting(role, where)) for role in roles]
         self._spans: dict[str, Span] = {}
         for role in roles:
@@ -293,6 +293,7 @@ class _Asked:
             self._listed,
             *cursor,
             chunk,
+            self._inside,
         )
 
     # asyncpg's records have no column types.

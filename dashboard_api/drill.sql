@@ -12,7 +12,7 @@ CROSS JOIN LATERAL (
     FROM countable_event AS e
     WHERE e.type = asked.type AND e.window_time >= asked.start AND e.window_time < asked.stop
         AND ($12::text[] IS NULL OR e.area = ANY($12))
-        AND {may_see_event}
+        AND {may_see_event $17}
         AND e.window_time <= $13 AND (e.window_time, e.source, e.id) < ($13, $14::text, $15::text)
     ORDER BY e.window_time DESC, e.source DESC, e.id DESC
     LIMIT $16

@@ -8,7 +8,7 @@ from dashboard_api.conflation import NewEvent
 from dashboard_api.database import Reader
 from dashboard_api.messages import event_text
 from dashboard_api.position import Position
-from dashboard_api.scope import parameters, scoped_statements, seen_of
+from dashboard_api.scope import inside, parameters, scoped_statements, seen_of
 from dashboard_api.within import descendants as descendants
 from schemas.area import AreaTree
 from schemas.command import Actor
@@ -43,7 +43,13 @@ class ListedEvent(Struct, frozen=True):
 
 
 async def read_recent(
-    reader: Reader, actor: Actor, epoch: int, wanted: EventFilter, before: EventCursor | None, limit: int
+    reader: Reader,
+    actor: Actor,
+    tree: AreaTree,
+    epoch: int,
+    wanted: EventFilter,
+    before: EventCursor | None,
+    limit: int,
 ) -> list[ListedEvent]:
     """At most `limit` events that the actor may see, the newest committed first."""
     if limit == 0:
@@ -59,6 +65,7 @@ async def read_recent(
         wanted.source,
         wanted.subject,
         limit,
+        inside(actor, tree),
     )
     return [
         ListedEvent(
@@ -92,5 +99,8 @@ async def read_between(
     if len(rows) < limit:
         return events, 0
     anybody = Actor(id="anybody", roles=(Role.OPERATOR.value,), sees_all=True, areas=tuple(tree.ids))
-    total = await reader.fetchval(_SQL["count_between"], *parameters(anybody), str(after.xid), str(through.xid))
+    scope = parameters(anybody)
+    total = await reader.fetchval(
+        _SQL["count_between"], *scope, str(after.xid), str(through.xid), inside(anybody, tree)
+    )
     return events, int(total) - sum(event.is_for(anybody) for event in events)

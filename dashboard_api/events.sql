@@ -11,7 +11,7 @@ WHERE e.xid < pg_snapshot_xmin(pg_current_snapshot())
   AND ($13::text[] IS NULL OR e.area = ANY($13))
   AND ($14::text IS NULL OR e.source = $14)
   AND ($15::text IS NULL OR e.subject = $15)
-  AND {may_see_event}
+  AND {may_see_event $17}
 ORDER BY e.xid DESC, e.source DESC, e.id DESC
 LIMIT $16
 
@@ -32,4 +32,4 @@ LIMIT $3
 
 -- count_between --
 -- How many the reader may see in ($9, $10], to say how many were left out.
-SELECT count(*) FROM event AS e WHERE e.xid > $9::text::xid8 AND e.xid <= $10::text::xid8 AND {may_see_event}
+SELECT count(*) FROM event AS e WHERE e.xid > $9::text::xid8 AND e.xid <= $10::text::xid8 AND {may_see_event $11}

@@ -213,12 +213,18 @@ class NamedView(Struct, frozen=True):
 
 
 class CategoryView(Struct, frozen=True):
-    """What a signal can be about. `steps` are those that the law gives, in their order."""
+    """What a signal can be about. `steps` are those that the law gives, in their order.
+
+    `publish`: cases of it are shown to everyone unless somebody says otherwise, and `sensitive`: then with a rounded
+    place.
+    """
 
     id: str
     names: dict[str, str]
     kind: CaseKind
     opens: bool
+    publish: bool
+    sensitive: bool
     steps: list[NamedView]
 
 
@@ -264,7 +270,15 @@ def routes(config: DashboardConfig, database: Database) -> APIRouter:
                 header.area_list,
                 header.languages,
                 [
-                    CategoryView(c.id, c.names, c.kind, c.opens, [NamedView(s.id, s.names) for s in c.steps])
+                    CategoryView(
+                        id=c.id,
+                        names=c.names,
+                        kind=c.kind,
+                        opens=c.opens,
+                        publish=c.publish,
+                        sensitive=c.sensitive,
+                        steps=[NamedView(s.id, s.names) for s in c.steps],
+                    )
                     for c in categories
                 ],
                 [NamedView(agency.id, agency.names) for agency in site.agencies.values()],
@@ -363,7 +377,13 @@ def routes(config: DashboardConfig, database: Database) -> APIRouter:
                 raise Refused("before", RefusalReason.INVALID, "the cursor is of another epoch", fix)
             # One more than asked for tells whether there is a next page.
             found = await events.read_recent(
-                reader, actor, horizon.epoch, wanted, before[1] if before else None, query.limit + 1
+                reader,
+                actor,
+                config.site.areas,
+                horizon.epoch,
+                wanted,
+                before[1] if before else None,
+                query.limit + 1,
             )
         page = found[: query.limit]
         following = _cursor_text(horizon.epoch, page[-1].cursor) if len(found) > query.limit else None

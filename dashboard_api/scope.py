@@ -5,11 +5,15 @@ statement shares, so that what may not be seen is neither listed nor counted. In
 `supervision` are for people of an agency that supervises another one.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from dashboard_api.statements import load_statements
+from dashboard_api.within import descendants
+from schemas.area import AreaTree
 from schemas.command import Actor
+from schemas.event import AreaId
 from schemas.identity import Role, Seen
 from schemas.kpi import Kpi
 from schemas.site import Site
@@ -18,17 +22,21 @@ PARAMETERS = 8
 """A scoped statement's own parameters come after so many."""
 
 _SQL = load_statements("scope")
-_PREDICATES = {"{may_see_event}": _SQL["may_see_event"], "{may_see}": _SQL["may_see"]}
+_MAY_SEE_EVENT = re.compile(r"\{may_see_event (\$\d+)\}")
 _STAFF = frozenset({Role.OPERATOR, Role.DISPATCHER, Role.UNIT, Role.LEADER, Role.AUDITOR, Role.ADMINISTRATOR})
 
 
 def scoped_statements(concept: str) -> dict[str, str]:
     """The statements of `<concept>.sql`, with the predicates of `scope.sql` where they name them."""
-    statements = load_statements(concept)
+
+    def on_events(found: re.Match[str]) -> str:
+        return _SQL["may_see_event"].replace("{inside}", found[1])
+
     # The predicate on events holds the one on cases, so it goes first.
-    for name, predicate in _PREDICATES.items():
-        statements = {key: text.replace(name, predicate) for key, text in statements.items()}
-    return statements
+    return {
+        key: _MAY_SEE_EVENT.sub(on_events, text).replace("{may_see}", _SQL["may_see"])
+        for key, text in load_statements(concept).items()
+    }
 
 
 def parameters(actor: Actor) -> tuple[object, ...]:
@@ -43,6 +51,11 @@ def parameters(actor: Actor) -> tuple[object, ...]:
         set(actor.roles) <= {Role.UNIT},
         actor.sees_all,
     )
+
+
+def inside(actor: Actor, tree: AreaTree) -> list[str] | None:
+    """Where somebody may read events that belong to no case, for a statement's {may_see_event}; None: everywhere."""
+    return descendants(tree, [AreaId(area) for area in actor.areas])  # pyright: ignore[reportReturnType]  # an id is a word
 
 
 # asyncpg's records have no column types.

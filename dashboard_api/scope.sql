@@ -15,17 +15,24 @@
 END)
 
 -- may_see_event --
--- About the row `e` of `event`: its case, if it has one, may be seen. Commands hold what people wrote: one about no case (a
--- person, a unit, a rule) is nobody's to read in a list. A report that names an accused agency is shown with a complaint
--- alone: its case may have been split off from the one that the event still stands under.
+-- About the row `e` of `event`. One that belongs to a case is seen with it; one of no case by those who work where it
+-- happened, units excepted: a statement says {may_see_event $n}, and $n are all areas where the person works (null:
+-- everywhere). Commands hold what people wrote: one about no case (a person, a unit, a rule) is nobody's to read in a list.
+-- A report that names an accused agency is shown with a complaint alone: its case may have been split off from the one
+-- that the event still stands under.
 (CASE WHEN e.type = 'ioc.case.command.v1'
     THEN EXISTS (SELECT FROM cases AS c WHERE c.id = coalesce(e.case_id, e.subject) AND {may_see})
-    ELSE NOT EXISTS (
-        SELECT FROM cases AS c
-        WHERE c.id = coalesce(e.case_id, CASE WHEN e.type = 'ioc.case.step.v1' THEN e.subject END)
-            AND (NOT {may_see} OR (
+    ELSE coalesce(
+        (
+            SELECT {may_see} AND NOT (
                 c.accused_agency IS NULL AND e.type = 'ioc.feedback.received.v1'
                 AND position('"accused_agency"'::bytea IN e.body) > 0
-            ))
+            )
+            FROM cases AS c
+            WHERE c.id = coalesce(e.case_id, CASE WHEN e.type = 'ioc.case.step.v1' THEN e.subject END)
+        ),
+        $1::boolean OR (
+            $2::text IS NULL AND NOT $7::boolean AND ({inside}::text[] IS NULL OR e.area = ANY ({inside}::text[]))
+        )
     )
 END)

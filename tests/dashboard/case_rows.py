@@ -1,6 +1,6 @@
 """What do the tables of cases look like to a test, as the stream workers write them?"""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -131,9 +131,16 @@ async def put_command(
 
 
 async def put_event(
-    connection: Connection, case_id: str, text: str, *, id_: str | None = None, accused: str | None = None
+    connection: Connection,
+    case_id: str | None,
+    text: str,
+    *,
+    id_: str | None = None,
+    accused: str | None = None,
+    area: str = "01",
+    data: Mapping[str, object] | None = None,
 ) -> None:
-    """Keeps a citizen's report that is a signal of a case."""
+    """Keeps a citizen's report that is a signal of a case, or of none."""
     now, name = datetime.now(UTC), id_ or f"report-{case_id}"
     event = {
         "specversion": "1.0",
@@ -142,15 +149,15 @@ async def put_event(
         "type": "ioc.feedback.received.v1",
         "subject": case_id,
         "time": now,
-        "area": "01",
+        "area": area,
         "arealist": "test-2025",
-        "data": {"category": "road", "text": text} | ({"accused_agency": accused} if accused else {}),
+        "data": {"category": "road", "text": text} | ({"accused_agency": accused} if accused else {}) | (data or {}),
     }
     await connection.execute(
         """INSERT INTO event (source, id, type, subject, time, received_at, area, area_list, body, window_time,
         case_id)
-        VALUES ('hotline', $1, 'ioc.feedback.received.v1', $2, $3, $3, '01', 'test-2025', $4, $3, $2)""",
-        *(name, case_id, now, msgspec.json.encode(event)),
+        VALUES ('hotline', $1, 'ioc.feedback.received.v1', $2, $3, $3, $5, 'test-2025', $4, $3, $2)""",
+        *(name, case_id, now, msgspec.json.encode(event), area),
     )
 
 

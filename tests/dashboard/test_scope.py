@@ -13,9 +13,11 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from dashboard_api.cases import CaseFilter, visible
 from dashboard_api.cases import count as count_cases
+from dashboard_api.events import EventFilter, read_recent
+from schemas.area_id import AreaId
 from schemas.case import Case, Entry, Kind, Offer, OfferStep
 from schemas.command import Actor, AddNote, ErasePerson
-from schemas.identity import Seen, may_see
+from schemas.identity import Seen, may_see, may_see_around
 from schemas.site import parse_site
 from schemas.unit import UnitState
 from tests.dashboard.case_centre import PACK, SITE, Centre, Issuer, actor, case_centre
@@ -87,6 +89,26 @@ def seen(one: Case) -> Seen:
         units=one.units,
         tracking=one.tracking,
     )
+
+
+async def test_they_agree_on_what_belongs_to_no_case(tables: str) -> None:
+    source = random.Random(8)
+    tree = SITE.areas
+    connection = await asyncpg.connect(tables)
+    try:
+        async with connection.transaction():
+            for area in AREAS:
+                await put_event(connection, None, "a report", id_=area, area=area)
+        shown = 0
+        for _ in range(100):
+            actor = random_actor(source)
+            listed = await read_recent(connection, actor, tree, 1, EventFilter(), None, 10)
+            expected = {area for area in AREAS if may_see_around(actor, tree.touched_by(AreaId(area)))}
+            assert {one.cursor.id for one in listed} == expected, actor
+            shown += len(expected)
+        assert 0.05 < shown / (100 * len(AREAS)) < 0.9
+    finally:
+        await connection.close()
 
 
 async def test_the_database_and_python_agree_on_every_pair(tables: str) -> None:
@@ -357,6 +379,56 @@ async def test_a_complaint_that_stands_under_another_case_is_in_no_list(hall: Ce
     for path, params in (("/v1/events", {}), ("/v1/kpis/feedback_received/events", {"period": year})):
         listed = (await hall.ask(path, "paul", **params)).text
         assert ('"hole"' in listed, '"split"' in listed) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("person", "seen_ids"),
+    [
+        pytest.param("olga", {"in-one", "in-two"}, id="everywhere"),
+        pytest.param("wim", {"in-one"}, id="in one ward"),
+        pytest.param("lena", {"in-one", "in-two"}, id="a leader of another agency"),
+        pytest.param("uma", set[str](), id="a unit"),
+    ],
+)
+async def test_what_belongs_to_no_case_is_seen_where_it_happened(
+    hall: Centre, person: str, seen_ids: set[str]
+) -> None:
+    async with hall.live(person) as client:
+        await say(client, op="subscribe", kpis=[])
+        await hear(client, "snapshot")
+        async with hall.connection.transaction():
+            await put_event(hall.connection, None, "a dossier", id_="in-one", area="01")
+            await put_event(hall.connection, None, "a dossier", id_="in-two", area="02")
+            await tell(hall.connection, [SHOWN], events=2)
+        both = {"in-one", "in-two"}
+        listed = {one["event"]["id"] for one in (await hall.ask("/v1/events", person)).json()["items"]}
+        assert listed & both == seen_ids
+        year = str(utc_now().year)
+        behind = await hall.ask("/v1/kpis/feedback_received/events", person, period=year)
+        assert {one["id"] for one in behind.json()["items"]} & both == seen_ids
+        if seen_ids:
+            assert {one["event"]["id"] for one in (await hear(client, "change"))["events"]} == seen_ids
+        await say(client, op="subscribe", kpis=[], events=20)
+        assert {one["event"]["id"] for one in (await hear(client, "snapshot"))["events"]} & both == seen_ids
+
+
+async def test_lists_of_events_lead_to_no_person(hall: Centre) -> None:
+    private = {"tracking": "a" * 64, "person": "b" * 64, "plate": "30*-***.45"}
+    citizen = Actor(id="citizen", roles=("citizen",), tracking="a" * 64)
+    async with hall.live("olga") as client:
+        await say(client, op="subscribe", kpis=[])
+        await hear(client, "snapshot")
+        async with hall.connection.transaction():
+            await put_event(hall.connection, SHOWN, "a hole", id_="private", data=private | {"actor": "x"})
+            await put_command(hall.connection, citizen, "reply-1", SHOWN, AddNote(text="here"))
+            await tell(hall.connection, events=2)
+        told = (await hear(client, "change"))["events"]
+    listed = (await hall.ask("/v1/events", "olga")).json()["items"]
+    for items in (told, listed):
+        found = {one["event"]["id"]: one["event"]["data"] for one in items}
+        assert found["private"] == {"category": "road", "text": "a hole", "actor": "x"}
+        assert found["reply-1"]["actor"] == {"id": "citizen", "roles": ["citizen"]}
+        assert found["reply-1"]["do"]["text"] == "here"
 
 
 async def test_a_case_that_leaves_the_scope_is_gone(hall: Centre) -> None:
