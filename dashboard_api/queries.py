@@ -55,7 +55,7 @@ from dashboard_api.tables import (
     values_of,
     when_of,
 )
-from dashboard_api.values import dimensions_of, read_figures
+from dashboard_api.values import read_figures
 from schemas.event import AreaId
 from schemas.kpi import Kpi
 from schemas.site import Site
@@ -374,7 +374,7 @@ def query_routes(config: DashboardConfig, database: Database) -> APIRouter:
             items=page.items,
             next=cursor_text(page.after),
         )
-        name, dimensions = _name(kpi.id, "events", of, when, zone), dimensions_of(site.kpis, kpi.id)
+        name, dimensions = _name(kpi.id, "events", of, when, zone), site.kpis.dimensions_of(kpi.id)
         return await reply(
             answer,
             lambda: drill_sheet(name, kpi.id, dimensions, page.items),

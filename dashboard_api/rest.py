@@ -31,7 +31,7 @@ from dashboard_api.scope import seen_kpis
 from dashboard_api.sources import SourceState
 from dashboard_api.spans import DAY_S, SHORTEST_S, Span, Step, pieces, spans
 from dashboard_api.subscription import area_of, kpi_of
-from dashboard_api.values import dimensions_of, read_figures
+from dashboard_api.values import read_figures
 from dashboard_api.workers import WorkerState
 from schemas.area import Area, Point
 from schemas.case import Kind as CaseKind
@@ -456,7 +456,7 @@ def known_kpi(site: Site, actor: Actor, id_: str) -> Kpi:
 
 def where_of(catalogue: Catalogue, kpi: Kpi, by: str | None, texts: Sequence[str]) -> dict[str, str]:
     """The values that dimensions must have. Raises Refused where the KPI cannot be split so, or by `by`."""
-    dimensions = dimensions_of(catalogue, kpi.id)
+    dimensions = catalogue.dimensions_of(kpi.id)
     where = dict(_filter(text, at) for at, text in enumerate(texts))
     for field, name in [("by", by), *(("where", name) for name in where)]:
         if name is not None and name not in dimensions:
@@ -529,7 +529,7 @@ def _kpi_view(catalogue: Catalogue, kpi: Kpi) -> KpiView:
         names=kpi.names,
         unit=kpi.unit,
         measure=kpi.measure,
-        dimensions=dimensions_of(catalogue, kpi.id),
+        dimensions=catalogue.dimensions_of(kpi.id),
         events=list(dict.fromkeys(base.event for base in catalogue.bases_of(kpi.id))),
         parts=() if parts == (kpi.id,) else parts,
         pillar=kpi.pillar,

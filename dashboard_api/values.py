@@ -101,17 +101,6 @@ async def read_values(
     }
 
 
-def dimensions_of(catalogue: Catalogue, kpi_id: str) -> tuple[str, ...]:
-    """What a KPI can be split by: of a ratio what its numerator can, of a balance what both of its parts can."""
-    if kpi_id not in catalogue or catalogue[kpi_id].measure not in DERIVED:
-        return catalogue.base(kpi_id).dimensions
-    parts = catalogue.parts_of(kpi_id)
-    if catalogue[kpi_id].measure is Measure.RATIO:
-        return dimensions_of(catalogue, parts[0])
-    split = [dimensions_of(catalogue, part) for part in parts]
-    return tuple(name for name in split[0] if all(name in names for names in split))
-
-
 class Held(NamedTuple):
     """What is stored of one base, area and dimension value in some interval: now, and as it closed."""
 
@@ -188,7 +177,7 @@ class Figures:
 
     def groups(self, kpi_id: str, area: AreaId) -> list[str | None]:
         """The values of the dimension asked for that occur in the area; only None where the KPI is not split."""
-        if self._by is None or self._by not in dimensions_of(self._catalogue, kpi_id):
+        if self._by is None or self._by not in self._catalogue.dimensions_of(kpi_id):
             return [None]
         cover = self._areas.cover(area)
         found: set[str] = set()

@@ -13,7 +13,7 @@ from dashboard_api import values
 from dashboard_api.closing import NOTHING_CLOSED, Closing, read_closing
 from dashboard_api.reported import Reported
 from dashboard_api.spans import Span, Step, last_spans, spans
-from dashboard_api.values import dimensions_of, own, read_values
+from dashboard_api.values import own, read_values
 from schemas.event import AreaId
 from schemas.kpi import Base, Measure, Partial, Value
 from streams.maintenance.across import put_together
@@ -129,7 +129,7 @@ async def test_a_share_by_channel_is_of_all_channels(stream: Writer) -> None:
             for kpi in ("channel_share/numerator", "channel_share/denominator")
         ]
     )
-    assert dimensions_of(SITE.kpis, "channel_share") == ("channel",)
+    assert SITE.kpis.dimensions_of("channel_share") == ("channel",)
     found = await read(stream, ["channel_share"], [ROOT, TWO], [TODAY], by="channel")
     assert {key: (one.now.value, one.now.denominator) for key, one in found.items()} == {
         ("channel_share", ROOT, "app", 0): (0.25, 4.0),
