@@ -26,6 +26,10 @@ MEMBERS_MAX = 500
 EVIDENCE_MAX = 200
 """Attachments of one case; a command that brings more is rejected."""
 
+EVIDENCE_REPORTED_MAX = 100
+"""Of these, what reports and their senders bring: further ones stay with the report, a reply that brings more is
+rejected. The rest is kept for those who show what was done."""
+
 OFFERS_MAX = 200
 """Offers of one case, with those that are over; a further one is rejected."""
 
@@ -37,6 +41,9 @@ REVIEWS_NEEDED = 2
 
 BROUGHT_BY_REPORT, BROUGHT_BY_CAMERA = "report", "snapshot"
 """Kinds of evidence that came with a signal: what is to be mended, and what a camera saw."""
+
+CONFIRMATION = "confirmation"
+"""The kind of evidence that it is when everyone who was asked has confirmed. A case has one, beyond all bounds."""
 
 
 CASE_IDS_MAX = 16_384
@@ -242,6 +249,7 @@ class Case(Struct, frozen=True, kw_only=True, omit_defaults=True):
     `counted`         source and id of the events, beside its signals, that were counted for it
     `corrected_at`    the arrival that the newest correction of any of these has: of two the later one holds
     `tracking`        hashes of the secrets by which citizens follow it
+    `confirmed`       those of them whose holders agree that it is fixed; all of them have to
     `published`       may be shown to everyone: no personal data, the place rounded where the category is sensitive
     """
 
@@ -286,6 +294,7 @@ class Case(Struct, frozen=True, kw_only=True, omit_defaults=True):
     escalations: int = 0
     acknowledged_by: str | None = None
     tracking: tuple[str, ...] = ()
+    confirmed: tuple[str, ...] = ()
     published: bool = False
     exercise: bool = False
 

@@ -202,7 +202,7 @@ class Reveal(Action, tag="reveal", frozen=True, kw_only=True, gc=False):
 
 
 class Confirm(Action, tag="confirm", frozen=True, kw_only=True, gc=False):
-    """The citizen agrees that it is fixed."""
+    """The citizen agrees that it is fixed. Of a case that several follow, all of them have to."""
 
 
 class Dispute(Action, tag="dispute", frozen=True, kw_only=True, gc=False):

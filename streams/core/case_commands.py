@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from schemas.area_id import AreaId
 from schemas.case import (
     BROUGHT_BY_REPORT,
+    CONFIRMATION,
     REVIEWS_NEEDED,
     Case,
     CaseId,
@@ -408,11 +409,18 @@ def _reveal(draft: Draft, case: Case, action: Reveal, _: Rule) -> Refused | None
 
 
 def _confirm(draft: Draft, case: Case, _: Confirm, rule: Rule) -> Refused | None:
-    proof = Evidence(ref=f"command:{draft.event.source}/{draft.event.id}", kind="confirmation", at=draft.at)
-    added = with_evidence(case, [proof], draft)
-    if isinstance(added, Refused):
-        return added
-    draft.put(draft.move(added, led_to(case, rule), draft.now))
+    own = draft.actor.tracking
+    if own is None or own in case.confirmed:
+        return Refused(Refusal.ALREADY, "you have confirmed it")
+    case = replace(case, confirmed=(*case.confirmed, own))
+    if set(case.tracking) <= set(case.confirmed):
+        # Of several reports that are one case nobody confirms what the others are about.
+        proof = Evidence(
+            ref=f"command:{draft.event.source}/{draft.event.id}", kind=CONFIRMATION, at=draft.at, by=draft.actor.id
+        )
+        kept = (one for one in case.evidence if (one.kind, one.by) != (proof.kind, proof.by))
+        case = draft.move(replace(case, evidence=(*kept, proof)), led_to(case, rule), draft.now)
+    draft.put(case)
     draft.tell(case, "confirm", draft.at, public=True)
     return None
 

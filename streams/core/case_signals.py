@@ -40,7 +40,7 @@ from schemas.site import Site
 from schemas.topics import case_of, own_case_of
 from streams.core import clock
 from streams.core.draft import Draft
-from streams.core.handling import UNSTATED_AGENCY, close, correct_all, recategorise, resolve
+from streams.core.handling import UNSTATED_AGENCY, close, correct_all, recategorise, resolve, room_for_reported
 from streams.core.life_cycle import TABLE, lacking, led_to
 from streams.core.merging import leads_to
 from streams.core.notice import Why

@@ -232,7 +232,13 @@ class Draft:
         """The case taken up again, with the clock running on."""
         case = self.move(case, State.REOPENED, at)
         case = replace(
-            case, reopened=case.reopened + 1, resolved_at=None, closed_at=None, rating=None, acknowledged_by=None
+            case,
+            reopened=case.reopened + 1,
+            resolved_at=None,
+            closed_at=None,
+            rating=None,
+            acknowledged_by=None,
+            confirmed=(),
         )
         self.count(case, "reopened", at, since=case.opened_at)
         self.notify_agency(case, Why.REOPENED)

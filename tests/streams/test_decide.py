@@ -6,7 +6,18 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from schemas.case import Case, CaseId, ClockName, Evidence, Kind, Refusal, Severity, State
+from schemas.case import (
+    EVIDENCE_MAX,
+    EVIDENCE_REPORTED_MAX,
+    Case,
+    CaseId,
+    ClockName,
+    Evidence,
+    Kind,
+    Refusal,
+    Severity,
+    State,
+)
 from schemas.command import (
     Accept,
     Acknowledge,
@@ -589,6 +600,43 @@ class TestTheEnd:
         world.do(case, Confirm(), CITIZEN)
         world.pass_time(days=8)
         assert world.cases[case].state is State.CLOSED
+
+    def test_what_citizens_bring_leaves_room_for_what_shows_that_it_was_done(self) -> None:
+        world = World()
+        case = world.report("pothole")
+        photos = [Evidence(ref=f"blob:{number}") for number in range(20)]
+        for _ in range(EVIDENCE_REPORTED_MAX // len(photos)):
+            world.do(case, Reply(text="look", evidence=photos), CITIZEN)
+        assert refusal(world, case, Reply(text="and look", evidence=PROOF), CITIZEN) is Refusal.TOO_MANY
+        assert refusal(world, case, Reply(text="in words"), CITIZEN) is None
+        world.report("pothole", attachments=("blob:more",))
+        assert len(world.cases[case].evidence) == EVIDENCE_REPORTED_MAX
+        while refusal(world, case, AddNote(evidence=photos)) is None:
+            pass
+        assert len(world.cases[case].evidence) == EVIDENCE_MAX
+        world.do(case, Resolve(result="mended"))
+        assert world.do(case, Confirm(), CITIZEN).state is State.CONFIRMED
+        world.do(case, Dispute(reason="no"), CITIZEN)
+        world.do(case, Resolve(result="mended"))
+        after = world.do(case, Confirm(), CITIZEN)
+        assert len(after.evidence) == EVIDENCE_MAX + 1
+        assert world.do(case, Close()).state is State.CLOSED
+
+    def test_one_of_several_who_were_asked_does_not_answer_for_the_others(self) -> None:
+        world = World()
+        case, other = world.report("pothole"), world.report("pothole", "r2", tracking=OTHER_TRACKING)
+        world.do(case, Merge(other=other))
+        world.do(case, Resolve(result="mended", evidence=PROOF))
+        second = Actor(id="citizen", roles=(Role.CITIZEN,), tracking=OTHER_TRACKING)
+        assert world.ask(other, Confirm(), second).refusal is None
+        assert world.cases[case].state is State.RESOLVED
+        assert refusal(world, other, Confirm(), second) is Refusal.ALREADY
+        assert refusal(world, case, Close()) is Refusal.AWAITS_CITIZEN
+        assert world.do(case, Confirm(), CITIZEN).state is State.CONFIRMED
+        world.do(case, Dispute(reason="no"), CITIZEN)
+        world.do(case, Resolve(result="mended"))
+        world.do(case, Confirm(), CITIZEN)
+        assert world.cases[case].state is State.RESOLVED, "each time it is done, everyone is asked again"
 
     def test_confirmed_after_silence_is_closed_too(self) -> None:
         world = World()
