@@ -48,6 +48,9 @@ PAGES_MAX = 50
 CURSOR_CHARS_MAX = 500
 LINES_KEPT_S = 7 * 24 * 60 * 60.0
 
+_NO_NUL = r"^[^\x00]*\Z"
+"""PostgreSQL's texts cannot hold it: what has it is unreadable, rather than a database that is away."""
+
 _log = logging.getLogger("ioc.outbound")
 
 
@@ -63,17 +66,17 @@ class Heard(StrEnum):
 class Receipt(Struct, frozen=True, kw_only=True):
     """One receipt, as it comes: the message's id, what became of it, and when."""
 
-    id: Annotated[str, Meta(max_length=128)]
+    id: Annotated[str, Meta(max_length=128, pattern=_NO_NUL)]
     status: Heard
     at: Annotated[datetime, Meta(tz=True)] | None = None
-    detail: Annotated[str, Meta(max_length=300)] = ""
+    detail: Annotated[str, Meta(max_length=300, pattern=_NO_NUL)] = ""
 
 
 class _Page(Struct, frozen=True, kw_only=True):
     """What an address answers that is asked for receipts. `next` is said when it is asked the next time."""
 
     receipts: Annotated[list[Receipt], Meta(max_length=10_000)]
-    next: Annotated[str, Meta(max_length=CURSOR_CHARS_MAX)] | None = None
+    next: Annotated[str, Meta(max_length=CURSOR_CHARS_MAX, pattern=_NO_NUL)] | None = None
 
 
 class _Listening(NamedTuple):
@@ -186,7 +189,9 @@ class Aftermath:
             step = "seen" if receipt.status is Heard.READ else "delivered"
             action = OfferStepped(offer=letter.offer, step=step)
             id_ = f"receipt:{receipt.id}:{receipt.status}"
-            await _put_command(connection, site, id_, letter, action, row["at"], row["now"])
+            # Nothing was heard of a message before there was one, whatever a clock over there says.
+            at = max(row["at"], letter.at)
+            await _put_command(connection, site, id_, letter, action, at, row["now"])
         return True
 
     async def _ask(self, channel: AnyChannel, address: str) -> None:
@@ -244,7 +249,9 @@ class Aftermath:
         for id_ in [id_ for id_, one in listening.items() if wanted.get(id_) != one.channel or one.task.done()]:
             ended = listening.pop(id_)
             ended.task.cancel()
-            await asyncio.gather(ended.task, return_exceptions=True)
+            (outcome,) = await asyncio.gather(ended.task, return_exceptions=True)
+            if isinstance(outcome, Exception):
+                _log.error("listening to the receipts of %s broke", id_, exc_info=outcome)
         for id_, channel in wanted.items():
             if id_ not in listening:
                 listening[id_] = _Listening(channel, asyncio.create_task(self._listen(channel)))

@@ -92,7 +92,7 @@ class Mail:
                 hostname=where.hostname or "",
                 port=where.port or _SMTP_PORTS[where.scheme],
                 username=self._channel.user,
-                password=None if parcel.secret is None else parcel.secret.decode(),
+                password=_password(parcel.secret),
                 use_tls=is_tls,
                 start_tls=False if is_tls else self._channel.tls,
                 tls_context=self._context if is_tls or self._channel.tls else None,
@@ -316,7 +316,7 @@ def mqtt_client(
         where.hostname or "",
         where.port or _MQTT_PORTS[where.scheme],
         username=user,
-        password=None if secret is None else secret.decode(),
+        password=_password(secret),
         tls_context=(context or ssl.create_default_context()) if is_tls else None,
         **given,  # pyright: ignore[reportArgumentType] (the caller names what aiomqtt takes)
     )
@@ -383,6 +383,11 @@ def _told(parcel: Parcel) -> dict[str, object]:
 def _plain(letter: Letter) -> str:
     """One text of title and text, for channels without titles."""
     return letter.text if not letter.title else f"{letter.title}\n{letter.text}"
+
+
+def _password(secret: bytes | None) -> str | None:
+    """A secret as text. One that is none is refused over there, like any other wrong one."""
+    return None if secret is None else secret.decode(errors="replace")
 
 
 def _header(secret: bytes | None) -> str:

@@ -18,6 +18,7 @@ from streams.outbound.relay import Relay
 from streams.store.outbox import Outbox
 from tests.outbound.far_ends import Gateway, gateway
 from tests.outbound.letter_world import (
+    AT,
     FIRE,
     channels,
     letters,
@@ -121,6 +122,14 @@ async def test_a_receipt_from_next_year_counts_as_of_now(desk: Desk) -> None:
     assert event.time <= now() + timedelta(minutes=1)
 
 
+async def test_a_receipt_from_before_the_message_counts_as_of_the_message(desk: Desk) -> None:
+    id_ = await desk.send()
+    long_ago = now() - timedelta(days=365 * 100)
+    await desk.aftermath.take(desk.sms, [Receipt(id=id_, status=Heard.DELIVERED, at=long_ago)])
+    (event,) = await desk.commands()
+    assert event.time == AT
+
+
 async def test_a_channel_gives_receipts_of_its_own_messages_alone(desk: Desk) -> None:
     id_ = await desk.send()
     partner = desk.site.channels.of("partner")
@@ -181,7 +190,17 @@ async def test_the_workers_take_what_it_puts_onto_the_log(desk: Desk, url: str) 
         await store.writer.close()
 
 
-@pytest.mark.parametrize("does", ["no json", '{"receipts":"x"}'])
+@pytest.mark.parametrize(
+    "does",
+    [
+        pytest.param("no json", id="no JSON"),
+        pytest.param('{"receipts":"x"}', id="no list"),
+        pytest.param('{"receipts":[{"id":"m\\u0000","status":"read"}]}', id="what no table can hold"),
+        pytest.param('{"receipts":[],"next":"\\u0000"}', id="a cursor that no table can hold"),
+        pytest.param('{"receipts":[{"id":"m","status":"eaten"}]}', id="a word that there is not"),
+        pytest.param('{"receipts":[{"id":"m","status":"read","at":"2026-03-09T02:00:00"}]}', id="a time of nowhere"),
+    ],
+)
 async def test_an_address_that_answers_nonsense_does_no_harm(
     desk: Desk, does: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
