@@ -235,6 +235,9 @@ class Outbox:
                     server_settings={
                         "application_name": "ioc-outbound",
                         "jit": "off",
+                        # A server that loses power forgets the last claims and marks, all that came after a moment:
+                        # what was sent then goes again with the same key, as after a killed process.
+                        "synchronous_commit": "off",
                         "idle_in_transaction_session_timeout": f"{int(LEASE_S)}s",
                     },
                 )
