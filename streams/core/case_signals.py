@@ -316,11 +316,11 @@ def _joined(draft: Draft, rules: CaseRules, event: Signal, area: AreaId, case: C
     if len(case.members) >= MEMBERS_MAX or accused not in (None, case.accused_agency):
         return _open(draft, rules, event, area, own_case_of(event))
     member = _member(event, origin)
-    tracking = case.tracking
-    if member.tracking is not None and member.tracking not in tracking:
-        tracking = (*tracking, member.tracking)
+    if member.tracking not in case.tracking:
+        # Whoever knows how a source calls a report could follow it, and answer in its reporter's place.
+        member = replace(member, tracking=None)
     evidence = (*case.evidence, *_attached(event)[: room_for_reported(case)])
-    case = draft.put(replace(case, members=(*case.members, member), tracking=tracking, evidence=evidence))
+    case = draft.put(replace(case, members=(*case.members, member), evidence=evidence))
     # Its title is with the case's signals, and leaves with it; a timeline stays as it was written.
     draft.tell(case, "signal", draft.at, type=type_of(event), source=event.source, id=event.id)
     return case.id

@@ -352,6 +352,16 @@ class TestWhoMay:
         assert refusal(world, case, Reply(text="hello"), other) is Refusal.UNKNOWN_CASE
         assert refusal(world, case, Reply(text="hello"), CITIZEN) is None
 
+    def test_a_further_signal_gives_nobody_a_secret_of_the_case(self) -> None:
+        world = World()
+        case = world.report("pothole")
+        world.report("pothole", id="further", tracking=OTHER_TRACKING)
+        assert [member.id for member in world.cases[case].members][-1] == "further"
+        other = Actor(id="citizen", roles=(Role.CITIZEN,), tracking=OTHER_TRACKING)
+        assert refusal(world, case, Reply(text="let me in"), other) is Refusal.UNKNOWN_CASE
+        world.do(case, Split(members=["further"]))
+        assert all(OTHER_TRACKING not in one.tracking for one in world.cases.values())
+
     def test_nobody_is_a_citizen_by_name_only(self) -> None:
         """A role in people.toml makes nobody the one who reported it."""
         world = World()
@@ -1081,11 +1091,11 @@ class TestMerging:
     def test_split_and_merged_again(self) -> None:
         world = World()
         case = world.report("crack", id="one")
-        world.report("crack", id="two", tracking=OTHER_TRACKING)
+        world.report("crack", id="two")
         before = world.cases[case]
         decided = world.ask(case, Split(members=["two"]))
         part = next(one for one in decided.cases if one.id != case)
-        assert part.tracking == (OTHER_TRACKING,)
+        assert part.tracking == (TRACKING,)
         assert world.cases[case].tracking == (TRACKING,)
         assert part.clocks == before.clocks, "the law's clock runs on"
         world.do(case, Merge(other=part.id))
