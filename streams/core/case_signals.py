@@ -361,6 +361,7 @@ def _alert_changed(draft: Draft, event: AlertChanged, case: Case) -> None:
                 evidence=(*case.evidence, proof)[-EVIDENCE_MAX:],
             )
             case = draft.put(resolve(draft, case, draft.at))
+            draft.tell(case, "resolve", draft.at, case.result or "", public=True)
         draft.tell(case, "alert_resolved", draft.at, data.text or "", value=data.value, limit=data.limit)
         return
     if (case.state, "seen_again") in TABLE:

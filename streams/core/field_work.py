@@ -119,21 +119,26 @@ def report(draft: Draft, case: Case, action: OfferStepped, rule: Rule) -> Refuse
         if case.state in UNDONE:
             states = {**draft.scene.units, **draft.units}
             case = escalated(draft, *dispatch.pass_on(draft.site, case, offer.number, draft.now, states))
+    ends = False
     if step is OfferStep.DONE:
         draft.count(case, "unit_done", at, since=_began(case, offer.number), unit=offer.unit)
         done = TABLE.get((case.state, "resolve"))
-        if (
+        ends = (
             done is not None
-            and action.result
+            and bool(action.result)
             and not case.units
             and lacking(draft.site.cases, case, done.needs) is None
-        ):
+        )
+        if ends:
             case = resolve(draft, case, at)
     draft.put(case)
     said = action.reason or action.result
     draft.tell(
         case, f"unit_{step}", at, said, offer=offer.number, unit=offer.unit, by_unit=draft.actor.unit is not None
     )
+    if ends:
+        # What a unit says is for those at work; that it is done, and how, is for whoever reported it.
+        draft.tell(case, "resolve", at, action.result, public=True)
     return None
 
 

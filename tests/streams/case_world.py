@@ -317,6 +317,10 @@ class World:
         """What the case's timeline says was done."""
         return [entry.action for entry in self.timeline if entry.case == case]
 
+    def told_in_public(self, case: CaseId) -> list[tuple[str, str]]:
+        """What whoever reported it reads of the case's timeline: what was done, and in which words."""
+        return [(one.action, one.text) for one in self.timeline if one.case == case and one.public]
+
     def countable(self) -> list[AnyEvent]:
         """The events that count, by the rule of corrections."""
         kept = [correction_of(event, event.received_at or self.now) for event in self.stored.values()]

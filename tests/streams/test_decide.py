@@ -913,6 +913,16 @@ class TestUnits:
             "resolved",
         ]
 
+    def test_whoever_reported_it_reads_that_it_is_done(self) -> None:
+        world = World()
+        case = on_scene(world)
+        world.do(case, OfferStepped(offer=1, step="done", result="filled"), UNIT["a"])
+        assert world.told_in_public(case)[-1] == ("resolve", "filled")
+        world = World()
+        case = on_scene(world)
+        world.do(case, OfferStepped(offer=1, step="done"), UNIT["a"])
+        assert world.told_in_public(case)[-1][0] == "open", "without a result nothing is resolved"
+
     def test_how_long_a_unit_was_at_it(self) -> None:
         """From its first step on, also where it never said that it accepts."""
         world = World()
