@@ -24,8 +24,6 @@ _CHOICES = {
 _NOT_ASKED_FOR = frozenset({"be_merged", "unit_told"})
 """The other side of a merger, and what phones send by themselves."""
 
-_OF_VIOLATIONS = frozenset({"review", "law_step"})
-
 
 def next_actions(site: Site, case: Case, actor: Actor) -> list[NextAction]:
     """The commands that the life cycle has for this case and these roles, in its order.
@@ -37,16 +35,36 @@ def next_actions(site: Site, case: Case, actor: Actor) -> list[NextAction]:
     for (state, move), rule in TABLE.items():
         if state is not case.state or move in _NOT_ASKED_FOR or roles.isdisjoint(rule.roles):
             continue
+        if not _applies(site, case, actor, move):
+            continue
         action, choice = _CHOICES.get(move, (move, None))
-        if action in _OF_VIOLATIONS and case.kind is not Kind.VIOLATION:
-            continue
-        if action == "offer" and not case.units:
-            continue
         if action == "law_step":
-            left = steps_left(site.cases, case)
-            if not left:
-                continue
-            choice = left[0].id
+            choice = steps_left(site.cases, case)[0].id
         needs = tuple(need.value for need in rule.needs if lacking(site.cases, case, [need]) is not None)
         found.append(NextAction(action=action, choice=choice, needs=needs))
     return found
+
+
+def _applies(site: Site, case: Case, actor: Actor, move: str) -> bool:
+    """Whether a move can mean anything for what the case is and holds, apart from its state."""
+    match move:
+        case "review":
+            reviewed = any(one.by == actor.id for one in case.reviews)
+            return case.kind is Kind.VIOLATION and not reviewed
+        case "law_step":
+            return bool(steps_left(site.cases, case))
+        case "unmerge":
+            return bool(case.absorbed)
+        case "split":
+            return len(case.members) > 1
+        case "dispatch":
+            return case.kind is not Kind.CONDUCT and bool(site.units)
+        case "acknowledge":
+            return case.acknowledged_by is None
+        case "confirm":
+            return actor.tracking not in case.confirmed
+        case "rate":
+            return case.rating is None
+        case _:
+            is_of_units = move == "withdraw_offer" or move.startswith("unit_")
+            return not is_of_units or bool(case.units)

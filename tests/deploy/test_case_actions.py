@@ -3,9 +3,10 @@
 from datetime import UTC, datetime
 
 import pytest
+from msgspec.structs import replace
 
 from deploy.case_actions import next_actions
-from schemas.case import Case, CaseId, Kind, Offer, OfferStep, Severity, State
+from schemas.case import Case, CaseId, Kind, Member, Offer, OfferStep, Review, Severity, State
 from schemas.command import Actor
 from schemas.event import AreaId
 from schemas.site import parse_site
@@ -71,6 +72,32 @@ def test_reviews_and_the_laws_steps_are_for_violations() -> None:
     found = offered(case(State.TRIAGED, Kind.VIOLATION, "red_light"), "operator")
     assert {("review", None), ("law_step", "notice")} <= found.keys()
     assert found["law_step", "notice"] == ("upheld",)
+
+
+def test_what_the_case_holds_nothing_for_is_not_offered() -> None:
+    bare = case(State.TRIAGED)
+    at_all = {action for action, _ in offered(bare, "operator", "dispatcher")}
+    assert not at_all & {"unmerge", "split", "withdraw_offer", "review", "law_step"}
+    members = tuple(Member(source="s", id=id_, type="t", at=AT, case=bare.id) for id_ in ("1", "2"))
+    full = replace(
+        case(State.TRIAGED, unit="u1"), members=members, absorbed={CaseId("b"): State.NEW}, acknowledged_by="y"
+    )
+    found = {action for action, _ in offered(full, "operator", "dispatcher")}
+    assert {"unmerge", "split", "withdraw_offer"} <= found
+    assert "acknowledge" in at_all - found
+    assert ("dispatch", None) not in offered(case(State.ASSIGNED, Kind.CONDUCT, "conduct"), "dispatcher")
+
+
+def test_nobody_is_offered_what_they_have_done() -> None:
+    violation = case(State.TRIAGED, Kind.VIOLATION, "red_light")
+    reviewed = replace(violation, reviews=(Review(by="x", at=AT, upheld=True),))
+    assert ("review", None) in offered(violation, "operator")
+    assert ("review", None) not in offered(reviewed, "operator")
+    citizen = Actor(id="citizen", roles=("citizen",), tracking="a")
+    done = replace(case(State.RESOLVED), tracking=("a", "b"))
+    assert {"confirm", "rate"} <= {one.action for one in next_actions(SITE, done, citizen)}
+    said = replace(done, confirmed=("a",), rating=4)
+    assert not {"confirm", "rate"} & {one.action for one in next_actions(SITE, said, citizen)}
 
 
 @pytest.mark.parametrize("state", list(State))
