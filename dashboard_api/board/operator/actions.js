@@ -35,6 +35,8 @@ export class Desk {
     this.host = host;
     /** Actions on their way, so that nobody asks twice by a nervous key. @type {Set<string>} */
     this.under = new Set();
+    /** What a version became by one's own command and nothing else, so that one's next is not stale. @type {Map<string, number>} */
+    this.own = new Map();
   }
 
   /** @param {any} detail the case @param {{action: string, choice?: string, needs?: string[]}} one @param {Record<string, any>} [preset] */
@@ -290,7 +292,7 @@ export class Desk {
     if (this.under.has(key)) return;
     this.under.add(key);
     const other = this.host.cases().find((item) => item.id === values.other);
-    const version = detail === null || FACTS.has(action) ? undefined : detail.version;
+    const version = detail === null || FACTS.has(action) ? undefined : this.#seen(detail);
     const given = action === "merge" && other ? { ...values, other_version: other.version } : values;
     const exercise = detail?.exercise === true;
     try {
@@ -301,6 +303,7 @@ export class Desk {
         if (outcome.reason === "stale") return inForm ? { stale: true, text } : this.host.said(text, "bad", true);
         return inForm ? text : this.host.said(text, "bad");
       }
+      if (version !== undefined && outcome.version === version + 1) this.own.set(`${detail.id} ${version}`, outcome.version);
       this.dialog.close();
       this.host.said(outcome.state === "applied" ? t().done(name) : t().pending(name), outcome.state === "applied" ? "good" : "warn");
       this.host.applied(detail?.id ?? outcome.case ?? null, action, outcome);
@@ -310,6 +313,13 @@ export class Desk {
     } finally {
       this.under.delete(key);
     }
+  }
+
+  /** The version that was seen, with what one has done to it since. @param {any} detail */
+  #seen(detail) {
+    let version = detail.version;
+    for (let next = this.own.get(`${detail.id} ${version}`); next !== undefined; next = this.own.get(`${detail.id} ${version}`)) version = next;
+    return version;
   }
 
   /** @param {unknown} error */

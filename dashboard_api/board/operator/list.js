@@ -18,7 +18,7 @@ export class List {
     this.open = open;
     /** @type {Map<string, {node: HTMLLIElement, button: HTMLButtonElement, due: HTMLElement, age: HTMLElement, drawn: string}>} */
     this.rows = new Map();
-    /** The row that the keys are at. @type {string | null} */
+    /** The row that somebody has gone to; null while nobody has. @type {string | null} */
     this.cursor = null;
   }
 
@@ -36,7 +36,8 @@ export class List {
       this.rows.delete(id);
       if (near) /** @type {HTMLElement | null} */ (near.querySelector("button"))?.focus();
     }
-    if (this.cursor === null || !shown.has(this.cursor)) this.cursor = items[0]?.id ?? null;
+    if (this.cursor !== null && !shown.has(this.cursor)) this.cursor = null;
+    const entry = this.cursor ?? items[0]?.id;
     items.forEach((item, place) => {
       const row = this.rows.get(item.id) ?? this.#row(item.id);
       const mark = scene.fresh.has(item.id) ? "new" : scene.changed.has(item.id) ? "changed" : "";
@@ -45,7 +46,7 @@ export class List {
         this.#fill(row, item, mark, scene);
         row.drawn = signature;
       }
-      row.button.tabIndex = item.id === this.cursor ? 0 : -1;
+      row.button.tabIndex = item.id === entry ? 0 : -1;
       if (item.id === scene.opened) row.button.setAttribute("aria-current", "true");
       else row.button.removeAttribute("aria-current");
       row.node.classList.toggle("flash", SEVERE.has(item.severity) && !item.acknowledged_by);

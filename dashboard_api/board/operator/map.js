@@ -47,22 +47,22 @@ export class PlaceMap {
   /** @param {import("./work.js").Item[]} items @param {any[]} areas @param {string | null} opened @param {string} language */
   draw(items, areas, opened, language) {
     const placed = items.map((item) => ({ item, point: pointOf(item.place) })).filter((one) => one.point !== null);
-    const named = areas.filter((area) => area.point);
+    const named = areas.filter((area) => area.point).map((area) => ({ area, point: { lat: area.point[0], lon: area.point[1] } }));
     const signature = JSON.stringify([placed.map(({ item, point }) => [item.id, point, item.severity, item.title]), this.box, opened, language]);
     if (signature === this.drawn) return;
     this.drawn = signature;
     const hadFocus = this.root.contains(document.activeElement) ? document.activeElement?.getAttribute("data-key") : null;
-    const box = this.box ?? around([...placed.map((one) => /** @type {Point} */ (one.point)), ...(placed.length === 0 ? named.map((area) => area.point) : [])]);
+    const box = this.box ?? around([...placed.map((one) => /** @type {Point} */ (one.point)), ...(placed.length === 0 ? named.map((one) => one.point) : [])]);
     this.root.replaceChildren();
     if (!box) return this.root.append(text(WIDTH / 2, HEIGHT / 2, t().noPlaces, "map-none"));
     const x = (/** @type {number} */ lon) => ((lon - box.west) / (box.east - box.west)) * WIDTH;
     const y = (/** @type {number} */ lat) => HEIGHT - ((lat - box.south) / (box.north - box.south)) * HEIGHT;
     const inside = (/** @type {Point} */ p) => p.lon >= box.west && p.lon <= box.east && p.lat >= box.south && p.lat <= box.north;
     this.root.append(...grid());
-    const seen = named.filter((area) => inside(area.point)).slice(0, AREAS_NAMED_MAX);
-    for (const area of seen) {
-      this.root.append(svg("circle", { cx: x(area.point.lon), cy: y(area.point.lat), r: 3, class: "map-area" }),
-        text(x(area.point.lon), y(area.point.lat) - 7, nameOf(area.names, area.code), "map-area-name"));
+    const seen = named.filter((one) => inside(one.point)).slice(0, AREAS_NAMED_MAX);
+    for (const { area, point } of seen) {
+      this.root.append(svg("circle", { cx: x(point.lon), cy: y(point.lat), r: 3, class: "map-area" }),
+        text(x(point.lon), y(point.lat) - 7, nameOf(area.names, area.code), "map-area-name"));
     }
     /** @type {Map<string, typeof placed>} */
     const cells = new Map();

@@ -26,8 +26,12 @@ const POLL_EVERY_MS = 3000;
 const POLL_STALE_MS = 4800;
 /** After so many sockets that did not open, cases are asked for instead. */
 const SOCKETS_TRIED = 2;
+/** Where the filters would leave no room for the list, they are folded. */
+const NARROW = "(max-width: 60rem)";
 const OUTCOME_SHOWN_MS = 9000;
 const RELOAD_AFTER_MS = 4000;
+/** A note changes the timeline and not the case, so an open case is read again now and then. */
+const LOOK_EVERY_MS = 10_000;
 const GLANCE_KEY = "glance.operator";
 const ROLES = ["operator", "dispatcher", "leader"];
 const STATES = ["new", "triaged", "assigned", "accepted", "en_route", "on_scene", "waiting_citizen", "waiting_agency", "reopened", "resolved"];
@@ -104,6 +108,7 @@ async function start() {
     applied, unit: unitName, agency: agencyName, step: stepName, signIn: () => showState(t().needSignIn, t().needSignInWhy, signInLink()),
   });
   at("page").hidden = false;
+  /** @type {HTMLDetailsElement} */ (at("narrow")).open = !matchMedia(NARROW).matches;
   at("open-case").hidden = !me.roles.includes("operator") && !me.roles.includes("dispatcher") && me.asked;
   connection = new Connection(wish, heard);
   looked.glance = keptGlance();
@@ -113,6 +118,7 @@ async function start() {
   draw();
   setInterval(drawSoon, 1000);
   setInterval(() => void poll(), POLL_EVERY_MS);
+  setInterval(() => { if (opened.id !== null && !document.hidden) void look(opened.id); }, LOOK_EVERY_MS);
   const wanted = location.hash.slice(1);
   if (wanted) void open(decodeURIComponent(wanted), false);
 }
@@ -174,7 +180,8 @@ async function poll() {
 /** @param {boolean} first whether it is the first list */
 function afterNews(first) {
   if (!work.loaded) return;
-  if (first && looked.glance) compare();
+  // What comes in late, after a sleep or a lost connection, happened while nobody looked, too.
+  if (looked.glance && !document.hidden) compare();
   const fresh = alarm.tell(work.unseen());
   if (fresh.length > 0 && !first) said(t().severeNew(fresh[0].title || nameOf(fresh[0].names, fresh[0].category)), "warn");
   if (opened.id === null) return;
@@ -208,7 +215,7 @@ function compare() {
   looked.changed = changed;
   const strip = at("away");
   strip.hidden = fresh.size + changed.size + gone.length === 0;
-  if (strip.hidden) return forget();
+  if (strip.hidden) return connection.state === "live" ? forget() : undefined;
   strip.replaceChildren(t().whileAway(duration((Date.now() - glance.atMs) / 1000), fresh.size, changed.size, gone.length), " ",
     make("button", { type: "button", onclick: forget, text: t().seen }));
 }
@@ -253,9 +260,11 @@ async function look(id) {
     const path = `/v1/cases/${encodeURIComponent(id)}`;
     const [detail, timeline] = await Promise.all([get(path), get(`${path}/timeline?limit=500`)]);
     if (opened.id !== id || (opened.detail && opened.detail.version > detail.version)) return;
+    const isSame = opened.detail?.version === detail.version && opened.lines.length === timeline.items.length;
     opened.detail = detail;
     opened.lines = timeline.items;
     opened.error = null;
+    if (isSame) return;
   } catch (error) {
     if (opened.id !== id || asked !== opened.asked) return;
     if (error instanceof ApiError && error.signIn) showState(t().needSignIn, t().needSignInWhy, signInLink());
@@ -309,8 +318,10 @@ function draw() {
   list.draw(items, scene);
   setText(at("count"), work.loaded ? t().shown(items.length) : t().loading);
   at("empty").hidden = !work.loaded || items.length > 0;
-  setText(at("empty"), isFiltered() ? t().emptyFiltered : t().emptyAll);
+  setText(at("empty"), filters.words !== "" || narrowed() > 0 ? t().emptyFiltered : t().emptyAll);
   at("more").hidden = !work.hasMore;
+  setText(at("filtered"), t().filtersOn(narrowed()));
+  at("clear").hidden = filters.words === "" && narrowed() === 0;
   at("list").setAttribute("aria-busy", String(!work.loaded));
   map.draw(items, areas, opened.id, language());
   at("map-out").hidden = map.box === null;
@@ -447,8 +458,9 @@ const stepName = (/** @type {string} */ category, /** @type {string} */ id) => {
 
 // Keys and clicks
 
-function isFiltered() {
-  return filters.words !== "" || filters.mine || ["state", "severity", "agency", "area"].some((name) => /** @type {any} */ (filters)[name] !== "");
+/** How many filters beside the words are in use. */
+function narrowed() {
+  return ["state", "severity", "agency", "area"].filter((name) => /** @type {any} */ (filters)[name] !== "").length + Number(filters.mine);
 }
 
 /** What was chosen last, where it is still there. */
@@ -499,6 +511,7 @@ function wire() {
     showControls();
   });
   at("help").addEventListener("click", showHelp);
+  document.addEventListener("click", (event) => { if (!at("settings").contains(/** @type {Node} */ (event.target))) foldSettings(); });
   at("map-out").addEventListener("click", () => map.whole());
   addEventListener("popstate", () => {
     const id = decodeURIComponent(location.hash.slice(1));
@@ -513,6 +526,10 @@ function wire() {
   document.addEventListener("keydown", onKey);
 }
 
+function foldSettings() {
+  /** @type {HTMLDetailsElement} */ (at("settings")).open = false;
+}
+
 function newCase() {
   desk.open(filters.area || areas[0]?.id);
 }
@@ -524,6 +541,7 @@ function onKey(event) {
   const isWriting = target.matches("input:not([type=checkbox]), textarea, select");
   if (event.key === "Escape") {
     if (isWriting) return target.blur();
+    if (/** @type {HTMLDetailsElement} */ (at("settings")).open) return foldSettings();
     if (opened.id !== null) close();
     return;
   }
@@ -552,6 +570,7 @@ async function byKey(action) {
 }
 
 function showHelp() {
+  foldSettings();
   const dialog = /** @type {HTMLDialogElement} */ (at("help-dialog"));
   const on = make("input", { type: "checkbox" });
   on.checked = choice("keys", "on", ["on", "off"]) === "on";

@@ -26,9 +26,15 @@ export function relative(moment, nowMs) {
 
 /** What remains of a clock, as "12 minutes left" or "2 hours overdue". @param {number} seconds negative when it ran out */
 export function remaining(seconds) {
-  const far = duration(Math.abs(seconds));
+  const far = exact(Math.abs(seconds));
   if (seconds < 0) return language() === "vi" ? `quá hạn ${far}` : `${far} overdue`;
   return language() === "vi" ? `còn ${far}` : `${far} left`;
+}
+
+/** Hours with their minutes, as "3 hours 59 minutes": half of what remains would be too coarse. @param {number} seconds */
+function exact(seconds) {
+  const hours = Math.floor(seconds / 3600), minutes = Math.floor((seconds % 3600) / 60);
+  return hours >= 1 && hours < 48 && minutes > 0 ? `${duration(hours * 3600)} ${duration(minutes * 60)}` : duration(seconds);
 }
 
 /** A time in its largest whole unit. @param {number} seconds */
