@@ -24,6 +24,7 @@ from dashboard_api.case_view import (
     CaseItem,
     EntryView,
     ProposalView,
+    cases_in,
     detail_of,
     entry_view,
     item_of,
@@ -54,12 +55,13 @@ from dashboard_api.subscription import area_of
 from dashboard_api.track import TrackView, citizen, read_track, tracking_hash
 from dashboard_api.units import UnitView, may_see_unit, read_states, unit_view
 from dashboard_api.within import descendants
+from dashboard_api.written import read_words
 from schemas.case import CaseId, Severity, State
 from schemas.case import Kind as CaseKind
 from schemas.dispatching import suggest
 from schemas.errors import AccessReason, AccessRefused
 from schemas.identity import NOBODY, Role
-from schemas.location import parse_geo
+from schemas.location import place_of as point_of
 from schemas.site import Site
 from schemas.unit import UnitStatus
 
@@ -327,7 +329,8 @@ def case_routes(config: DashboardConfig, database: Database, waiting: Waiting) -
         )
         headers = {"Cache-Control": "no-store"} | ({"IOC-Next": answer.next} if answer.next is not None else {})
         if form is CaseFormat.GEOJSON:
-            features = [feature(item, _point(item.place)) for item in answer.items if item.place is not None]
+            places = ((item, _point(item.place)) for item in answer.items)
+            features = [feature(item, point) for item, point in places if point is not None]
             return _geojson(features, headers, moment)
         return await reply(
             answer, lambda: case_sheet(answer.items, site.header.languages), Format(form.value), headers
@@ -340,6 +343,7 @@ def case_routes(config: DashboardConfig, database: Database, waiting: Waiting) -
         async with one_moment("case") as moment:
             case = await reading.read_case(moment.reader, actor, _id(id))
             seen = await reading.visible(moment.reader, actor, named_cases(case))
+            words = await read_words(moment.reader, config.key_ring, actor, case)
             proposals = await reading.read_proposals(
                 moment.reader, actor, state="proposed", case=case.id, before=None, limit=LIMIT
             )
@@ -350,6 +354,7 @@ def case_routes(config: DashboardConfig, database: Database, waiting: Waiting) -
                 case,
                 actor,
                 seen=seen,
+                words=words,
                 proposals=proposals,
                 actions=config.next_actions(site, case, actor),
                 usual=usual,
@@ -364,13 +369,14 @@ def case_routes(config: DashboardConfig, database: Database, waiting: Waiting) -
         async with one_moment("timeline") as moment:
             case = await reading.read_case(moment.reader, actor, _id(id))
             found = await reading.read_timeline(moment.reader, actor, case.id, query.after, query.limit + 1)
-        page = found[: query.limit]
+            page = found[: query.limit]
+            seen = await reading.visible(moment.reader, actor, cases_in(page))
         return _json(
             Timeline(
                 case=case.id,
                 position=moment.position,
                 as_of=moment.as_of,
-                items=[entry_view(entry) for entry in page],
+                items=[entry_view(entry, seen) for entry in page],
                 next=page[-1].number if len(found) > query.limit else None,
             )
         )
@@ -607,7 +613,7 @@ def feature(item: Struct, point: tuple[float, float], *left_out: str) -> dict[st
 
 
 def _cells(item: CaseItem, languages: Sequence[str]) -> tuple[Cell, ...]:
-    lon, lat = (None, None) if item.place is None else _point(item.place)
+    lon, lat = _point(item.place) or (None, None)
     return (
         *(item.id, item.version, item.kind.value, item.state.value, item.open, item.category),
         *(item.names.get(language) for language in languages),
@@ -617,9 +623,10 @@ def _cells(item: CaseItem, languages: Sequence[str]) -> tuple[Cell, ...]:
     )
 
 
-def _point(place: str) -> tuple[float, float]:
-    lat, lon = parse_geo(place)
-    return lon, lat
+def _point(place: str | None) -> tuple[float, float] | None:
+    """Longitude and latitude; None where there is none, or it was let in before it was looked at."""
+    point = point_of(place)
+    return None if point is None else (point.lon, point.lat)
 
 
 def _geojson(features: list[dict[str, Any]], headers: dict[str, str], moment: Moment) -> Response:

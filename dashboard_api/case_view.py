@@ -1,12 +1,12 @@
 """What does a case look like to somebody who works on it?
 
 Whether they may see it at all is decided before. What is masked stays masked here; nothing says which secrets follow
-a case, or who reported it.
+a case, or who reported it. What citizens wrote is for those who handle it.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from msgspec import Struct
 
@@ -31,6 +31,20 @@ from schemas.working_time import forecast, remaining_s, worked_s
 
 SHOWN_PLATES = frozenset({Role.OPERATOR, Role.DISPATCHER, Role.AUDITOR})
 """Who is shown a violation's plate, masked as it is; `reveal` asks for the whole of it."""
+
+
+NAMING = ("other", "into")
+"""What of a line's detail names another case."""
+
+ABOUT_ANOTHER = frozenset({*NAMING, "members"})
+"""What of it is about that one."""
+
+
+class Words(NamedTuple):
+    """What a report says. `erased`: its words were destroyed with the key of whoever wrote them."""
+
+    text: str | None
+    erased: bool = False
 
 
 class CaseItem(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -89,7 +103,11 @@ class ClockView(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class MemberView(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A signal of the case. `followed`: whoever sent it is told of changes."""
+    """A signal of the case. `followed`: whoever sent it is told of changes.
+
+    `text` is what a citizen wrote, for those who handle the case; `erased`: it was there, and nobody can read it any
+    more.
+    """
 
     source: str
     id: str
@@ -100,6 +118,8 @@ class MemberView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     category: str | None = None
     place: str | None = None
     title: str | None = None
+    text: str | None = None
+    erased: bool = False
     followed: bool = False
 
 
@@ -227,14 +247,19 @@ def detail_of(
     actor: Actor,
     *,
     seen: Collection[CaseId],
+    words: Mapping[tuple[str, str], Words],
     proposals: Sequence[ProposalView],
     actions: Sequence[NextAction],
     usual: Mapping[ClockName, Sequence[float]],
     position: str,
     as_of: datetime,
 ) -> CaseDetail:
-    """A case with all that is known of it, to somebody who may see it and of the cases it names those in `seen`."""
+    """A case with all that is known of it, to somebody who may see it and of the cases it names those in `seen`.
+
+    `words` are what its reports say, as far as this person reads that.
+    """
     shown = {case.id, *seen}
+    nothing = Words(None)
     return CaseDetail(
         **_item_fields(site, case),
         position=position,
@@ -251,6 +276,8 @@ def detail_of(
                 category=member.category,
                 place=member.place,
                 title=member.title,
+                text=words.get((member.source, member.id), nothing).text,
+                erased=words.get((member.source, member.id), nothing).erased,
                 followed=member.subscriber is not None,
             )
             for member in case.members
@@ -291,8 +318,19 @@ def clock_view(site: Site, clock: Clock, usual_s: Sequence[float], now: datetime
     )
 
 
-def entry_view(entry: Entry) -> EntryView:
-    """A line of the timeline as staff read it."""
+def cases_in(entries: Iterable[Entry]) -> set[CaseId]:
+    """The other cases that lines of a timeline name: they are named only to who may see them."""
+    return {CaseId(str(entry.detail[name])) for entry in entries for name in NAMING if name in entry.detail}
+
+
+def entry_view(entry: Entry, seen: Collection[CaseId]) -> EntryView:
+    """A line of the timeline as staff read it who may see, of the other cases that it names, those in `seen`."""
+    is_hidden = any(entry.detail[name] not in seen for name in NAMING if name in entry.detail)
+    detail = (
+        {name: word for name, word in entry.detail.items() if name not in ABOUT_ANOTHER}
+        if is_hidden
+        else entry.detail
+    )
     return EntryView(
         number=entry.number,
         at=entry.at,
@@ -302,5 +340,5 @@ def entry_view(entry: Entry) -> EntryView:
         role=entry.role,
         text=entry.text,
         public=entry.public,
-        detail=entry.detail,
+        detail=detail,
     )

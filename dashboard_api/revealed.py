@@ -1,7 +1,7 @@
 """Who reported it, and whose plate is it? For somebody who has asked for it, on the record, just now.
 
 A `reveal` command says what and why, and stands on the audit log. For ten minutes after it was applied, its sender
-is shown that, of that case, and nobody else is.
+is shown that, of what the case had then, and nobody else is.
 """
 
 from collections.abc import Collection
@@ -60,10 +60,16 @@ async def read_revealed(reader: Reader, ring: KeyRing | None, actor: Actor, case
             "Send the command `reveal` with what and why, and ask again when it was applied.",
             status=403,
         )
-    keys = [(member.source, member.id) for member in case.members]
+    keys = [
+        (member.source, id_) for member in case.members for id_ in (member.id, member.corrected_by) if id_ is not None
+    ]
     rows = await reader.fetch(_SQL["read_personal"], [source for source, _ in keys], [id_ for _, id_ in keys])
     items: list[RevealedSignal] = []
     for row in rows:
+        # What came after the command is not what it was given for.
+        what = {name for name, until in found.items() if row["received_at"] <= until - SHOWN_FOR}
+        if not what:
+            continue
         personal = None
         if ring is not None:
             try:
@@ -78,7 +84,7 @@ async def read_revealed(reader: Reader, ring: KeyRing | None, actor: Actor, case
                 )
             except CannotOpen:
                 personal = None
-        items.append(_signal(row["source"], row["id"], personal, found.keys()))
+        items.append(_signal(row["source"], row["id"], personal, what))
     return RevealedView(case=case.id, what=sorted(found), until=min(found.values()), items=items)
 
 

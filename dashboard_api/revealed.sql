@@ -10,7 +10,7 @@ LIMIT 20
 
 -- read_personal --
 -- The personal parts of these events ($1 sources, $2 ids), with what opens them.
-SELECT p.source, p.id, p.person, p.sealed, p.as_it_came, k.wrapped
+SELECT p.source, p.id, p.person, p.received_at, p.sealed, p.as_it_came, k.wrapped
 FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS asked (source, id, ordinal)
 JOIN personal AS p USING (source, id)
 LEFT JOIN person_key AS k USING (person)

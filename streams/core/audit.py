@@ -34,6 +34,7 @@ class Record(Struct, frozen=True, kw_only=True):
     `what`    the command's name, or the type of the signal
     `event`   the SHA-256 of the event that was decided on. Its text is not here: what is personal can be erased, and
               this cannot
+    `detail`  of a `reveal`: `what` was shown, and the `reason`
     """
 
     recorded_at: datetime
@@ -49,6 +50,7 @@ class Record(Struct, frozen=True, kw_only=True):
     refusal: Refusal | None = None
     cases: tuple[CaseAfter, ...] = ()
     units: tuple[str, ...] = ()
+    detail: dict[str, str] = {}
 
     @property
     def is_applied(self) -> bool:

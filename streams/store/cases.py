@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from schemas.case import Case, CaseId, Entry
 from schemas.codec import SEALED_BYTES_MAX, decode
-from schemas.command import name_of
+from schemas.command import Reveal, name_of
 from schemas.event import AnyEvent, CaseCommand, CaseStepped, UnitPositioned, type_of
 from schemas.location import place_of
 from schemas.statements import parse_statements, together
@@ -456,6 +456,7 @@ def _record(outcome: _Outcome) -> Record:
     event = arrival.event
     is_command = isinstance(event, CaseCommand)
     actor = event.data.actor if is_command else None
+    do = event.data.do if is_command else None
     return Record(
         recorded_at=arrival.received_at.astimezone(UTC),
         at=event.time.astimezone(UTC),
@@ -470,6 +471,7 @@ def _record(outcome: _Outcome) -> Record:
         refusal=decided.refusal,
         cases=outcome.after,
         units=tuple(state.unit for state in decided.units),
+        detail={"what": do.what, "reason": do.reason} if isinstance(do, Reveal) else {},
     )
 
 

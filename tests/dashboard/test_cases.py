@@ -3,12 +3,13 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from dashboard_api.case_routes import parse_box
 from dashboard_api.cases import CaseCursor, Order, cursor_text, parse_cursor
 from dashboard_api.refusal import Refused
-from schemas.case import Clock, ClockName, Entry, Evidence, Member, Offer, OfferStep, Severity, State
+from schemas.case import Clock, ClockName, Entry, Evidence, Kind, Member, Offer, OfferStep, Severity, State
 from schemas.unit import UnitState, UnitStatus
 from tests.dashboard.case_centre import case_centre
 from tests.dashboard.case_rows import OPENED_AT, case, put_cases, put_entries, put_proposal, put_units
@@ -203,6 +204,49 @@ async def test_a_timeline_is_read_page_by_page(tables: str) -> None:
         second = (await centre.ask("/v1/cases/a/timeline", "olga", limit=5, after=5)).json()
         assert [line["text"] for line in second["items"]] == ["line 6", "line 7"]
         assert "next" not in second
+
+
+async def test_a_timeline_names_other_cases_to_who_may_see_them(tables: str) -> None:
+    def entry(number: int, action: str, **detail: str | int) -> Entry:
+        return Entry(
+            case="a",
+            number=number,
+            at=OPENED_AT,
+            recorded_at=OPENED_AT,
+            action=action,
+            text="said",
+            detail={**detail},
+        )
+
+    entries = (
+        entry(1, "split", other="hidden", members=1),
+        entry(2, "be_merged", into="hidden"),
+        entry(3, "merge", other="shown", why="near"),
+        entry(4, "triage", category="road"),
+    )
+    async with case_centre(tables) as centre:
+        complaint = case("hidden", kind=Kind.CONDUCT, agency="city", accused_agency="police")
+        await put_cases(centre.connection, case("a", agency="police"), case("shown", agency="police"), complaint)
+        await put_entries(centre.connection, *entries)
+        for person, sees in (("paul", False), ("olga", True)):
+            lines = (await centre.ask("/v1/cases/a/timeline", person)).json()["items"]
+            assert [line["action"] for line in lines] == ["split", "be_merged", "merge", "triage"]
+            about = [line.get("detail", {}) for line in lines]
+            assert about[2:] == [{"other": "shown", "why": "near"}, {"category": "road"}]
+            assert about[:2] == ([{"other": "hidden", "members": 1}, {"into": "hidden"}] if sees else [{}, {}]), (
+                person
+            )
+
+
+async def test_a_place_that_is_none_is_on_no_map(tables: str) -> None:
+    async with case_centre(tables) as centre:
+        await put_cases(centre.connection, case("a"), case("b", place="geo:21.0,105.8"))
+        # As it was let in before places were looked at.
+        odd = msgspec.json.encode(case("a", place="geo:99,200"))
+        await centre.connection.execute("UPDATE cases SET body = $1 WHERE id = 'a'", odd)
+        features = (await centre.ask("/v1/cases", "olga", format="geojson")).json()["features"]
+        assert [one["properties"]["id"] for one in features] == ["b"]
+        assert (await centre.ask("/v1/cases", "olga", format="csv")).status_code == 200
 
 
 async def test_units_and_the_nearest_capable_ones_are_shown(tables: str) -> None:

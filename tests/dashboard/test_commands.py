@@ -10,11 +10,11 @@ import pytest
 from dashboard_api.commands import Waiting, source_of
 from dashboard_api.config import Bounds, DashboardConfig
 from dashboard_api.database import Database
-from schemas.case import Kind, Member
+from schemas.case import Kind, Member, Offer, OfferStep
 from schemas.command import Actor, AddNote, Confirm, Reveal
 from schemas.personal import KEY_BYTES, KeyRing, Personal, Reporter, encode_personal, encrypt, event_identity
 from tests.dashboard.case_centre import Centre, actor, case_centre
-from tests.dashboard.case_rows import OPENED_AT, case, put_cases, put_command, tell
+from tests.dashboard.case_rows import OPENED_AT, case, put_cases, put_command, put_event, tell
 from tests.dashboard.centre import hear, say
 
 RING = KeyRing({"1": b"k" * KEY_BYTES}, "1", b"i" * KEY_BYTES)
@@ -215,3 +215,54 @@ async def test_what_is_masked_is_shown_to_who_asked_for_it_and_for_ten_minutes(t
         await centre.connection.execute("UPDATE person_key SET wrapped = NULL WHERE person = 'r1'")
         erased = (await centre.ask(path, "wim")).json()["items"][1]
         assert erased == {"source": "hotline", "id": "r1", "erased": True}
+
+
+async def test_who_handles_a_case_reads_what_the_citizen_wrote_and_not_who_it_was(tables: str) -> None:
+    def member(id_: str, **given: Any) -> Member:
+        return Member(source="hotline", id=id_, type="ioc.feedback.received.v1", at=OPENED_AT, case="a", **given)
+
+    offer = Offer(number=1, unit="u1", step=OfferStep.OFFERED, at={OfferStep.OFFERED: OPENED_AT})
+    members = (member("r1"), member("r2"), member("r3", corrected_by="r4"), member("r5"))
+    reported = case("a", members=members, agency="works", offers=(offer,))
+    mai = Reporter(name="Mai", phone="0912 345 678")
+    async with case_centre(tables, config={"key_ring": RING}) as centre:
+        await put_cases(centre.connection, reported)
+        await put_personal(centre, "hotline", "r1", Personal(reporter=mai, text="at my door"))
+        await put_event(centre.connection, "a", "nobody wrote this", id_="r2")
+        for id_, text in (("r3", "wrong"), ("r4", "right")):
+            await put_personal(centre, "hotline", id_, Personal(reporter=mai, text=text))
+        await put_personal(centre, "hotline", "r5", Personal(reporter=mai, text="gone"))
+        await centre.connection.execute("UPDATE person_key SET wrapped = NULL WHERE person = 'r5'")
+        for person, reads in (("wim", True), ("uma", True), ("lena", False), ("ada", False)):
+            answer = await centre.ask("/v1/cases/a", person)
+            signals = answer.json()["signals"]
+            said = [(one.get("text"), one.get("erased", False)) for one in signals]
+            everything = [("at my door", False), ("nobody wrote this", False), ("right", False), (None, True)]
+            assert said == (everything if reads else [(None, False)] * 4), person
+            for word in ("Mai", "0912", "wrong", "gone"):
+                assert word not in answer.text
+    # Without keys nothing can be opened, and what was erased is known all the same.
+    async with case_centre(tables) as centre:
+        signals = (await centre.ask("/v1/cases/a", "wim")).json()["signals"]
+        assert [(one.get("text"), one.get("erased", False)) for one in signals] == [
+            (None, False),
+            ("nobody wrote this", False),
+            (None, False),
+            (None, True),
+        ]
+
+
+async def test_a_reveal_is_of_what_the_case_had_then_with_its_corrections(tables: str) -> None:
+    members = tuple(
+        Member(source="hotline", id=id_, type="ioc.feedback.received.v1", at=OPENED_AT, case="a", corrected_by=by)
+        for id_, by in (("r1", "r2"), ("r3", None))
+    )
+    async with case_centre(tables, config={"key_ring": RING}) as centre:
+        await put_cases(centre.connection, case("a", agency="works", members=members))
+        await put_personal(centre, "hotline", "r1", Personal(reporter=Reporter(name="Mai")))
+        await put_personal(centre, "hotline", "r2", Personal(reporter=Reporter(name="Mai Anh")))
+        await put_personal(centre, "hotline", "r3", Personal(reporter=Reporter(name="Late")))
+        await centre.connection.execute("UPDATE personal SET received_at = now() + interval '1 hour' WHERE id = 'r3'")
+        await put_command(centre.connection, actor("wim"), "c1", "a", Reveal(what="reporter", reason="to call back"))
+        items = (await centre.ask("/v1/cases/a/revealed", "wim")).json()["items"]
+        assert [item["reporter"]["name"] for item in items] == ["Mai", "Mai Anh"]

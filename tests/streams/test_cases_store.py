@@ -19,6 +19,7 @@ from schemas.command import (
     ErasePerson,
     Merge,
     OfferStepped,
+    Reveal,
     SetAvailability,
     Silence,
     Triage,
@@ -26,6 +27,7 @@ from schemas.command import (
 )
 from schemas.event import CaseCommand, CaseStepped, Position, UnitPositioned
 from schemas.unit import UnitState
+from streams.core.audit import read_body
 from streams.maintenance.deadlines import pass_deadlines
 from streams.versions import compiled
 from tests.schemas.case_pack import AT, site
@@ -327,6 +329,13 @@ async def test_a_place_that_is_none_stops_nothing(store: Store) -> None:
     rows = await store.connection.fetch("SELECT lat, lon FROM cases ORDER BY lat NULLS FIRST")
     assert [(row["lat"], row["lon"]) for row in rows] == [(None, None), (21.1, 105.1)]
     assert await store.connection.fetchval("SELECT array_agg(unit) FROM unit_state WHERE lat IS NOT NULL") == ["b"]
+
+
+async def test_the_record_says_what_was_revealed_and_why(store: Store) -> None:
+    first = opening("c1")
+    await store.take(first, command("c2", opened_by(first), Reveal(what="reporter", reason="to call back")))
+    rows = await store.connection.fetch("SELECT body FROM audit ORDER BY number")
+    assert [read_body(row["body"]).detail for row in rows] == [{}, {"what": "reporter", "reason": "to call back"}]
 
 
 async def test_a_silence_is_kept_where_alert_rules_look(store: Store) -> None:
