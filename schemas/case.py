@@ -207,7 +207,10 @@ class Member(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Evidence(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An attachment. `ref` is an address or the name of a stored blob, `sha256` of its bytes."""
+    """An attachment. `ref` is an address or the name of a stored blob, `sha256` of its bytes.
+
+    `signal`  the signal that it came with, as `event:<source>/<id>`: it goes where that goes
+    """
 
     ref: str
     kind: str = "photo"
@@ -215,6 +218,7 @@ class Evidence(Struct, frozen=True, kw_only=True, omit_defaults=True):
     at: datetime | None = None
     by: str | None = None
     note: str | None = None
+    signal: str | None = None
 
 
 class Review(Struct, frozen=True, kw_only=True):

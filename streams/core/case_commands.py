@@ -16,7 +16,6 @@ from schemas.case import (
     REVIEWS_NEEDED,
     Case,
     CaseId,
-    ClockName,
     Evidence,
     Kind,
     Member,
@@ -59,9 +58,18 @@ from schemas.identity import Role
 from streams.core import clock
 from streams.core.case_signals import announce, build
 from streams.core.draft import Draft, Refused
-from streams.core.handling import asked_until, close, correct_all, recategorise, reject, resolve, with_evidence
-from streams.core.life_cycle import RUNNING, TABLE, UNDONE, Need, Rule, lacking, led_to, steps_left
-from streams.core.merging import cannot_merge, merge, split, unmerge
+from streams.core.handling import (
+    asked_until,
+    close,
+    correct_all,
+    part_off,
+    recategorise,
+    reject,
+    resolve,
+    with_evidence,
+)
+from streams.core.life_cycle import TABLE, UNDONE, Need, Rule, lacking, led_to, steps_left
+from streams.core.merging import cannot_merge, leaving_by, merge, unmerge
 from streams.core.notice import SUBSCRIBERS, Why, to_agency
 from streams.core.scene import Judged
 
@@ -248,20 +256,11 @@ def _unmerge(draft: Draft, case: Case, action: Unmerge, _: Rule) -> Refused | No
 
 def _split(draft: Draft, case: Case, action: Split, _: Rule) -> Refused | None:
     id_ = case_id(draft.event.source, draft.event.id)
-    parts = split(case, action.members, id_, draft.now)
-    if isinstance(parts, Refused):
-        return parts
-    rest, part = parts
-    if case.state is State.RESOLVED:
-        part = replace(part, clocks=clock.run_on(draft.site, part.clocks, ClockName.RESOLUTION, draft.now))
-    elif case.state not in RUNNING:
-        part = replace(part, clocks=clock.resume(draft.site, part.clocks, draft.now))
-    draft.put(rest)
-    draft.put(part)
-    draft.tell(rest, "split", draft.now, other=part.id, members=len(part.members))
-    draft.tell(part, "open", draft.now, part.title, public=True, other=case.id)
+    leaving = leaving_by(case, action.members)
+    if isinstance(leaving, Refused):
+        return leaving
+    part = part_off(draft, case, leaving, id_)[1]
     draft.count(part, "opened", part.opened_at)
-    draft.judged.append(Judged(case=case.id, other=part.id, state="dismissed"))
     return None
 
 

@@ -23,7 +23,7 @@ from schemas.case import (
     Severity,
     State,
 )
-from schemas.category import CaseRules, Category, supervising_agency
+from schemas.category import CaseRules, Category, is_below, supervising_agency
 from schemas.command import Merge
 from schemas.event import (
     AlertChanged,
@@ -40,9 +40,18 @@ from schemas.site import Site
 from schemas.topics import case_of, own_case_of
 from streams.core import clock
 from streams.core.draft import Draft
-from streams.core.handling import UNSTATED_AGENCY, close, correct_all, recategorise, resolve, room_for_reported
+from streams.core.handling import (
+    CORRECTED,
+    UNSTATED_AGENCY,
+    close,
+    correct_all,
+    part_off,
+    recategorise,
+    resolve,
+    room_for_reported,
+)
 from streams.core.life_cycle import TABLE, lacking, led_to
-from streams.core.merging import leads_to
+from streams.core.merging import leads_to, signal_ref
 from streams.core.notice import Why
 from streams.core.proposal import confirmed, propose
 
@@ -263,21 +272,48 @@ def _reported(
     if event.withdraws is not None:
         _withdrawn(draft, case, known)
         return case.id
+    is_echo = event.id.startswith(CORRECTED) and case.corrected_at is not None and draft.now <= case.corrected_at
     members = tuple(replace(one, corrected_by=event.id) if one is known else one for one in case.members)
     corrected_at = draft.now if case.corrected_at is None else max(draft.now, case.corrected_at)
     case = draft.put(replace(case, members=members, corrected_at=corrected_at))
-    category = rules.of(event.data.category)
-    untouched = case.state in (State.NEW, State.ASSIGNED) and case.accepted_at is None
-    becomes_complaint = category.kind is Kind.CONDUCT and case.kind is not Kind.CONDUCT
-    if category.id != case.category and (untouched or becomes_complaint) and not case.absorbed:
-        accused = event.data.accused_agency or event.data.agency or case.agency or UNSTATED_AGENCY
-        had = case.accused_agency
-        case = recategorise(draft, case, category, accused if category.kind is Kind.CONDUCT else None)
-        if case.accused_agency != had:
-            case = correct_all(draft, case)
-        draft.put(case)
+    if not is_echo:
+        # What the centre has corrected itself comes back from the log, maybe after somebody has judged anew.
+        case = _judged_by_source(draft, rules, event, case, known.id)
     draft.tell(case, "corrected", draft.at, category=case.category)
     return case.id
+
+
+def _judged_by_source(draft: Draft, rules: CaseRules, event: FeedbackReceived, case: Case, member: str) -> Case:
+    """The case as a correction of one of its signals says that it is, as far as nobody has judged otherwise.
+
+    That it is a complaint holds in any case, and so does that it is one about whoever has it now.
+    """
+    category, accused = _category_of(rules, event), _accused_by(draft, rules, event)
+    if accused is not None and event.data.accused_agency is None:
+        accused = case.accused_agency or event.data.agency or case.agency or UNSTATED_AGENCY
+    if (category.id, accused) == (case.category, case.accused_agency):
+        return case
+    holds = case.state in (State.NEW, State.ASSIGNED) and case.accepted_at is None
+    if accused is not None and accused != case.accused_agency:
+        handled_by = case.agency or UNSTATED_AGENCY
+        holds = holds or case.accused_agency is None or is_below(draft.site.agencies, handled_by, accused)
+    had = case.accused_agency
+    if not holds or (accused is None and case.absorbed):
+        return case
+    if accused != had and case.absorbed and len(case.members) > 1:
+        # Others may go on seeing the cases that were merged into it.
+        leaving = [one for one in case.members if (one.source, one.id) == (event.source, member)]
+        own = own_case_of(event)
+        if own in draft.scene.cases:
+            own = own_case_of(replace(event, supersedes=None))
+        _, case = part_off(draft, case, leaving, own)
+        case = recategorise(draft, case, category, accused)
+        draft.count(case, "opened", case.opened_at)
+    else:
+        case = recategorise(draft, case, category, accused)
+    if accused != had:
+        case = correct_all(draft, case)
+    return draft.put(case)
 
 
 def _withdrawn(draft: Draft, case: Case, member: Member) -> None:
@@ -398,8 +434,11 @@ def _attached(event: Signal) -> tuple[Evidence, ...]:
     if not isinstance(event, FeedbackReceived | CameraIncident):
         return ()
     kind = BROUGHT_BY_CAMERA if isinstance(event, CameraIncident) else BROUGHT_BY_REPORT
-    return tuple(Evidence(ref=ref, kind=kind, at=event.time, by=event.source) for ref in event.data.attachments)
+    return tuple(
+        Evidence(ref=ref, kind=kind, at=event.time, by=event.source, signal=_ref(event))
+        for ref in event.data.attachments
+    )
 
 
 def _ref(event: AnyEvent) -> str:
-    return f"event:{event.source}/{event.id}"
+    return signal_ref(event.source, event.id)

@@ -1,5 +1,6 @@
 """What has to happen when a case is judged anew, resolved, rejected or closed, whoever does it?"""
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 
 from msgspec.structs import replace
@@ -10,9 +11,11 @@ from schemas.case import (
     EVIDENCE_MAX,
     EVIDENCE_REPORTED_MAX,
     Case,
+    CaseId,
     ClockName,
     Evidence,
     Kind,
+    Member,
     Refusal,
     State,
 )
@@ -22,11 +25,15 @@ from schemas.site import Site
 from streams.core import clock
 from streams.core.consequence import SYSTEM, Cause, stepped
 from streams.core.draft import Draft, Refused
-from streams.core.life_cycle import BEFORE_FIELD, FIELD, RUNNING, UNDONE
+from streams.core.life_cycle import BEFORE_FIELD, FIELD, RUNNING, STOPPED, UNDONE
+from streams.core.merging import part_of, signal_ref
 from streams.core.notice import SUBSCRIBERS, Why
-from streams.core.scene import Corrected
+from streams.core.scene import Corrected, Judged
 
 _NEXT = timedelta(microseconds=1)
+
+CORRECTED = "corrected:"
+"""What the ids of the centre's own corrections begin with. They have the sources of what they correct."""
 
 UNSTATED_AGENCY = "-"
 """The accused agency of a complaint that names none. Nobody belongs to it, and no ordinary rule shows the case."""
@@ -101,6 +108,21 @@ def recategorise(draft: Draft, case: Case, category: Category, accused: str | No
     return case
 
 
+def part_off(draft: Draft, case: Case, leaving: Collection[Member], new: CaseId) -> tuple[Case, Case]:
+    """Makes some of a case's signals a case of their own, with the clocks that ran for them. Returns both."""
+    rest, part = part_of(case, leaving, new, draft.now)
+    if case.state in STOPPED:
+        part = replace(part, clocks=clock.run_on(draft.site, part.clocks, ClockName.RESOLUTION, draft.now))
+    elif case.state not in RUNNING:
+        part = replace(part, clocks=clock.resume(draft.site, part.clocks, draft.now))
+    draft.put(rest)
+    draft.put(part)
+    draft.tell(rest, "split", draft.now, other=part.id, members=len(part.members))
+    draft.tell(part, "open", draft.now, part.title, public=True, other=case.id)
+    draft.judged.append(Judged(case=case.id, other=part.id, state="dismissed"))
+    return rest, part
+
+
 def correct_all(draft: Draft, case: Case) -> Case:
     """Has all that was counted for the case told once more, as what it turned out to be.
 
@@ -114,7 +136,7 @@ def correct_all(draft: Draft, case: Case) -> Case:
         known = draft.scene.signals.get(identity)
         if identity == (draft.event.source, draft.event.id):
             known = draft.event
-        id_ = f"corrected:{cause.name}:{number}"
+        id_ = f"{CORRECTED}{cause.name}:{number}"
         if isinstance(known, Corrected):
             again = _corrected(known, case, id_, at)
             if known is not draft.event or again.data != known.data:
@@ -147,7 +169,13 @@ def with_evidence(case: Case, brought: list[Evidence], draft: Draft, kind: str |
         return Refused(Refusal.TOO_MANY, detail)
     if brought and len(case.evidence) + len(brought) > EVIDENCE_MAX:
         return Refused(Refusal.TOO_MANY, f"evidence: a case has at most {EVIDENCE_MAX} attachments")
-    added = (replace(one, by=draft.actor.id, at=one.at or draft.at, kind=kind or one.kind) for one in brought)
+    # What a citizen brings goes where the citizen's report goes.
+    own = (one for one in case.members if one.tracking is not None and one.tracking == draft.actor.tracking)
+    signal = next((signal_ref(one.source, one.id) for one in own), None)
+    added = (
+        replace(one, by=draft.actor.id, at=one.at or draft.at, kind=kind or one.kind, signal=signal)
+        for one in brought
+    )
     return replace(case, evidence=(*case.evidence, *added))
 
 

@@ -4,12 +4,23 @@ Nothing is lost either way: each signal keeps the case that it came for, and a c
 was. So whoever reported stays subscribed, wherever the report has gone.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 
 from msgspec.structs import replace
 
-from schemas.case import MEMBERS_MAX, OPEN, Case, CaseId, Kind, Member, Refusal, State
+from schemas.case import (
+    EVIDENCE_MAX,
+    MEMBERS_MAX,
+    OPEN,
+    Case,
+    CaseId,
+    Evidence,
+    Kind,
+    Member,
+    Refusal,
+    State,
+)
 from streams.core.draft import Refused
 
 _Key = tuple[str, str]
@@ -85,9 +96,11 @@ def unmerge(case: Case, other: Case) -> tuple[Case, Case] | Refused:
         return Refused(Refusal.IMPOSSIBLE, "the signals of one of them have been split off: merge those back first")
     old = tuple(leaving.pop(key) for key in map(_key, other.members) if key in leaving)
     members = (*old, *leaving.values())
+    evidence, theirs = _evidence_of(case, staying, members)
     rest = replace(
         case,
         members=staying,
+        evidence=evidence,
         absorbed={id_: state for id_, state in case.absorbed.items() if id_ != other.id},
         parted=_parted(case, staying, members, other.id),
         tracking=tracking_of(staying),
@@ -97,21 +110,36 @@ def unmerge(case: Case, other: Case) -> tuple[Case, Case] | Refused:
         state=case.absorbed[other.id],
         merged_into=None,
         members=members,
+        evidence=(*other.evidence, *theirs)[:EVIDENCE_MAX],
         tracking=tracking_of(members),
     )
 
 
-def split(case: Case, ids: Collection[str], new: CaseId, now: datetime) -> tuple[Case, Case] | Refused:
-    """Both, after the signals with these ids have become a case of their own, with the clocks that ran for them."""
-    members = tuple(member for member in case.members if member.id in ids)
-    staying = tuple(member for member in case.members if member.id not in ids)
-    unknown = sorted(set(ids) - {member.id for member in members})
+def leaving_by(case: Case, ids: Collection[str]) -> tuple[Member, ...] | Refused:
+    """The signals with these ids, which may leave the case."""
+    leaving = tuple(member for member in case.members if member.id in ids)
+    unknown = sorted(set(ids) - {member.id for member in leaving})
     if unknown:
         return Refused(Refusal.INCOMPLETE, f"members: the case has no signal {unknown[0]!r}")
-    if not staying:
+    if len(leaving) == len(case.members):
         return Refused(Refusal.IMPOSSIBLE, "members: all of them: at least one has to stay")
+    return leaving
+
+
+def part_of(case: Case, leaving: Collection[Member], new: CaseId, now: datetime) -> tuple[Case, Case]:
+    """Both, after some of its signals have become a case of their own, with what they brought. At least one stays."""
+    members = tuple(member for member in case.members if member in leaving)
+    staying = tuple(member for member in case.members if member not in leaving)
     first = members[0]
-    rest = replace(case, members=staying, parted=_parted(case, staying, members, new), tracking=tracking_of(staying))
+    evidence, theirs = _evidence_of(case, staying, members)
+    rest = replace(
+        case,
+        members=staying,
+        parted=_parted(case, staying, members, new),
+        tracking=tracking_of(staying),
+        title=_title_of(case, staying, members),
+        evidence=evidence,
+    )
     return rest, Case(
         id=new,
         version=1,
@@ -130,6 +158,7 @@ def split(case: Case, ids: Collection[str], new: CaseId, now: datetime) -> tuple
         accused_agency=case.accused_agency,
         members=members,
         clocks=case.clocks,
+        evidence=theirs,
         answered_at=case.answered_at,
         accepted_at=case.accepted_at,
         tracking=tracking_of(members),
@@ -141,6 +170,27 @@ def split(case: Case, ids: Collection[str], new: CaseId, now: datetime) -> tuple
 def tracking_of(members: Iterable[Member]) -> tuple[str, ...]:
     """The hashes by which those who sent these signals follow them."""
     return tuple(dict.fromkeys(member.tracking for member in members if member.tracking is not None))
+
+
+def _evidence_of(
+    case: Case, staying: Iterable[Member], leaving: Iterable[Member]
+) -> tuple[tuple[Evidence, ...], tuple[Evidence, ...]]:
+    """The evidence that stays with a case when signals leave it, and what came with these and goes with them."""
+    theirs = {signal_ref(*_key(member)) for member in leaving} - {signal_ref(*_key(member)) for member in staying}
+    kept = tuple(one for one in case.evidence if one.signal not in theirs)
+    return kept, tuple(one for one in case.evidence if one.signal in theirs)
+
+
+def signal_ref(source: str, id_: str) -> str:
+    """How evidence names a signal."""
+    return f"event:{source}/{id_}"
+
+
+def _title_of(case: Case, staying: Sequence[Member], leaving: Iterable[Member]) -> str:
+    """The title without the words of a signal that has left."""
+    if case.title in {member.title for member in staying} or case.title not in {member.title for member in leaving}:
+        return case.title
+    return staying[0].title or ""
 
 
 def _parted(case: Case, staying: Iterable[Member], leaving: Iterable[Member], to: CaseId) -> dict[CaseId, CaseId]:

@@ -142,6 +142,9 @@ SITE = site(PACK)
 ROOT, COMMUNE, OTHER_COMMUNE = (area.id for area in SITE.areas)
 """The province, and the two communes in it."""
 
+REPORTED = ("agency", "accused_agency", "tracking", "title", "attachments")
+"""What `World.report` puts into the report itself; the rest it is given is for the envelope."""
+
 TRACKING = "a" * 64
 OTHER_TRACKING = "b" * 64
 PLACE = "geo:21.1,105.1"

@@ -404,6 +404,26 @@ class TestDecisionsAndFacts:
         assert refusal(world, case, Assign(agency="power", version=seen)) is Refusal.STALE
         assert refusal(world, case, Assign(agency="power", version=world.cases[case].version)) is None
 
+    def test_a_decision_that_arrives_late_without_a_version_is_rejected_too(self) -> None:
+        world = World()
+        case = world.report("crack")
+        given = world.now
+        world.pass_time(hours=3)
+        world.do(case, Assign(agency="roads"))
+        world.pass_time(hours=2)
+        assert refusal(world, case, Assign(agency="power"), time=given) is Refusal.STALE
+        assert world.cases[case].agency == "roads"
+        assert refusal(world, case, Assign(agency="power"), time=world.now) is None
+
+    def test_a_late_word_of_a_citizen_counts(self) -> None:
+        world = World()
+        case = world.report("pothole")
+        world.do(case, Resolve(result="mended", evidence=PROOF))
+        given = world.now
+        world.pass_time(hours=1)
+        world.do(case, Triage(severity=Severity.MAJOR))
+        assert world.do(case, Confirm(), CITIZEN, time=given).state is State.CONFIRMED
+
     def test_a_fact_on_an_older_version_holds(self) -> None:
         world = World()
         case = world.report("pothole")
@@ -734,6 +754,70 @@ class TestComplaints:
         assert all(world.cases[case] == before[case] for case in (ordinary, about_power))
         assert [case.accused_agency for case in world.cases.values() if case.id not in before] == [accused] * 2
         assert world.said(ordinary) == ["open", "assign"]
+
+    @pytest.mark.parametrize("accused", ["roads", "inspection"])
+    def test_a_correction_of_who_is_accused_holds(self, accused: str) -> None:
+        """Also once the agency that is accused now has taken it on: it has to let go of it."""
+        world = World()
+        case = complaint(world, "bridges", id="first")
+        assert world.cases[case].agency == "roads"
+        if accused == "roads":
+            world.do(case, Accept(), AT_ROADS)
+        complaint(world, accused, supersedes="first")
+        after = world.cases[case]
+        assert (after.accused_agency, after.agency) == (accused, "province")
+
+    def test_a_correction_does_not_undo_who_was_found_to_be_accused(self) -> None:
+        world = World()
+        case = complaint(world, "bridges", id="first")
+        world.do(case, Triage(category="conduct", accused_agency="power"), AT_ROADS)
+        world.do(case, Accept(), AT_PROVINCE)
+        world.pass_time(minutes=1)
+        complaint(world, "bridges", supersedes="first")
+        assert world.cases[case].accused_agency == "power"
+
+    def test_what_the_centre_has_corrected_itself_judges_nothing(self) -> None:
+        """It may be back from the log only after somebody has judged once more."""
+        world = World()
+        case = complaint(world, "bridges", id="first")
+        echo = corrected(world.ask(case, Triage(category="conduct", accused_agency="power"), AT_ROADS))
+        world.do(case, Triage(category="crack"), AT_PROVINCE)
+        del world.stored[echo.source, echo.id]
+        world.take(echo)
+        assert (world.cases[case].kind, world.cases[case].category) == (Kind.SERVICE, "crack")
+
+    def test_one_that_is_told_after_a_merge_leaves_what_it_was_merged_with(self) -> None:
+        world = World()
+        case = world.report("pothole", id="first", title="A hole", attachments=("blob:one",))
+        other = world.report("pothole", "r2", id="second", title="Another", tracking=OTHER_TRACKING)
+        world.do(case, Merge(other=other))
+        before = set(world.cases)
+        world.report("conduct", supersedes="first", accused_agency="roads", title="What he did")
+        (own,) = world.cases.keys() - before
+        parted, rest = world.cases[own], world.cases[case]
+        assert (parted.kind, parted.accused_agency, parted.agency) == (Kind.CONDUCT, "roads", "province")
+        assert [member.id for member in parted.members] == ["first"]
+        assert [one.ref for one in parted.evidence] == ["blob:one"]
+        assert (rest.kind, rest.agency, rest.title, rest.evidence) == (Kind.SERVICE, "roads", "Another", ())
+        assert [member.id for member in rest.members] == ["second"]
+        world.report("conduct", supersedes="first", accused_agency="province")
+        assert world.cases[own].agency == "inspection"
+
+    def test_nothing_of_a_part_stays_behind(self) -> None:
+        """Neither title nor photo, of the report and of what its sender said later."""
+        world = World()
+        case = world.report("pothole", id="one", title="A hole")
+        theirs = world.report("pothole", "r2", id="two", title="What he did", tracking=OTHER_TRACKING)
+        world.do(case, Merge(other=theirs))
+        world.report("pothole", "r2", id="three", title="What he did then", attachments=("blob:three",))
+        sender = replace(CITIZEN, tracking=OTHER_TRACKING)
+        world.do(case, Reply(text="here", evidence=[Evidence(ref="blob:later")]), sender)
+        part = world.ask(case, Split(members=["two", "three"])).cases[1].id
+        world.do(part, Triage(category="conduct", accused_agency="roads"), AT_ROADS)
+        assert [one.ref for one in world.cases[part].evidence] == ["blob:three", "blob:later"]
+        assert not world.cases[case].evidence
+        said = [entry.text for entry in world.timeline if entry.case == case]
+        assert not any("What he did" in text for text in said)
 
     def test_joins_one_about_the_same_agency(self) -> None:
         world = World()
