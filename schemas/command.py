@@ -2,7 +2,8 @@
 
 A command travels as an event (`ioc.case.command.v1`) whose subject is the case (`unit:<id>` for a unit's own state).
 One struct per action; the `action` field picks it. `version` is the case version that the actor saw: who decides on
-an older one is rejected, while a fact (a unit was on the scene at 14:02) holds whatever came in between.
+an older one is rejected, while a fact (a unit was on the scene at 14:02) holds whatever came in between. Without a
+version, what was seen is the case as it was at the command's time.
 """
 
 from datetime import datetime

@@ -151,10 +151,8 @@ def _decide_command(
         return _refused(Refused(Refusal.FORBIDDEN, f"{name_of(action)} is for {_named(move)}"), case)
     draft.role = role
     rule = TABLE.get((case.state, move))
-    is_fact = PERMITS[move].is_fact
-    if action.version is not None and action.version != case.version and not is_fact and case.id == origin:
-        detail = f"version: the case is at {case.version}, and {action.version} was seen"
-        return _refused(Refused(Refusal.STALE, detail), case)
+    if not PERMITS[move].is_fact and case.id == origin and (outdated := _outdated(event, action, role, case)):
+        return _refused(Refused(Refusal.STALE, outdated), case)
     refused = _impossible(case, move, action) if rule is None else _carry_out(draft, case, action, rule)
     return draft.finish(case.id) if refused is None else _refused(refused, case)
 
@@ -223,6 +221,22 @@ def _silence(draft: Draft, rule: str, action: Silence) -> Refused | None:
         )
     )
     return None
+
+
+def _outdated(event: CaseCommand, action: AnyAction, role: str, case: Case) -> str:
+    """Why a decision was taken on a case that is no longer so; nothing where it is.
+
+    Who says no version has seen the case as it was when the command was given. The centre itself and citizens, who
+    are shown no versions, mean the case as it is.
+    """
+    if action.version is not None:
+        if action.version == case.version:
+            return ""
+        return f"version: the case is at {case.version}, and {action.version} was seen"
+    if role in (Role.SYSTEM, Role.CITIZEN) or event.time >= case.changed_at:
+        return ""
+    given = event.time.isoformat()
+    return f"version: the case has changed since {given}, and is at {case.version}; say which one was seen"
 
 
 def _impossible(case: Case, move: str, action: AnyAction) -> Refused:
