@@ -39,6 +39,9 @@ from schemas.topics import CASES, key_of
 COMMANDS_MAX = 500
 """Commands of one request. A longer list is refused whole: its answer names every command."""
 
+CITIZEN_COMMANDS_MAX = 1
+"""Those of a citizen, who need not sign in: what is limited is requests, and each command is kept for ever."""
+
 _CASE = re.compile(r"[a-z2-7]{16}\Z")
 _ABOUT = re.compile(r"(?P<kind>unit|alert|person):(?P<name>[^\x00-\x1f\x7f]{1,200})\Z")
 _KINDS: dict[type[Action], str] = {SetAvailability: "unit", Silence: "alert", ErasePerson: "person"}
@@ -103,7 +106,8 @@ class CommandDecoder:
         ids: list[str | None] = []
         results: list[Taken | InvalidEvent] = []
         values: dict[bytes, list[bytes]] = {}
-        for raw in self._split(body):
+        most = self._commands_max if actor.tracking is None else CITIZEN_COMMANDS_MAX
+        for raw in _split(body, most):
             try:
                 event, value = self._event(raw, actor, received_at)
             except InvalidEvent as error:
@@ -114,26 +118,6 @@ class CommandDecoder:
                 results.append(Taken(event.id, event.source, event.subject or "", name_of(event.data.do)))
                 values.setdefault(key_of(event), []).append(value)
         return Ordered(ids, results, [Lot(CASES, key, some) for key, some in values.items()])
-
-    def _split(self, body: bytes) -> Sequence[bytes]:
-        """One command, or a list of them."""
-        if not body.strip():
-            raise InvalidBody("$", Reason.MALFORMED_JSON, "the body is empty", "Send one command, or a list of them.")
-        try:
-            if not body.lstrip().startswith(b"["):
-                return [bytes(_raw_decoder.decode(body))]
-            raws = _list_decoder.decode(body)
-        except (msgspec.DecodeError, RecursionError) as error:
-            why = codec.explain(error)
-            raise InvalidBody(why.field, why.reason, why.detail, why.fix) from error
-        if len(raws) > self._commands_max:
-            raise InvalidBody(
-                "$",
-                Reason.TOO_LARGE,
-                f"the list has {len(raws)} commands",
-                f"Send at most {self._commands_max} commands a request.",
-            )
-        return list(map(bytes, raws))
 
     def _event(self, raw: bytes, actor: Actor, received_at: datetime) -> tuple[CaseCommand, bytes]:
         """A command as an event, and its bytes on the log. Raises InvalidEvent."""
@@ -167,6 +151,23 @@ class CommandDecoder:
             field = error.field.removeprefix("data.")
             raise InvalidEvent(field, error.reason, error.detail, error.fix) from error
         return event, value
+
+
+def _split(body: bytes, most: int) -> Sequence[bytes]:
+    """One command, or a list of at most so many."""
+    if not body.strip():
+        raise InvalidBody("$", Reason.MALFORMED_JSON, "the body is empty", "Send one command, or a list of them.")
+    try:
+        if not body.lstrip().startswith(b"["):
+            return [bytes(_raw_decoder.decode(body))]
+        raws = _list_decoder.decode(body)
+    except (msgspec.DecodeError, RecursionError) as error:
+        why = codec.explain(error)
+        raise InvalidBody(why.field, why.reason, why.detail, why.fix) from error
+    if len(raws) > most:
+        detail, fix = f"the list has {len(raws)} commands", f"Send at most {most} a request."
+        raise InvalidBody("$", Reason.TOO_LARGE, detail, fix)
+    return list(map(bytes, raws))
 
 
 def decode_order(raw: bytes) -> Order:

@@ -205,6 +205,14 @@ def test_what_cannot_be_decided_is_refused_and_the_others_go_on(
     assert [one.id for one in events(ordered)] == ["before", "after"]
 
 
+def test_a_citizen_sends_one_at_a_time() -> None:
+    """What is limited is a citizen's requests."""
+    assert len(events(judged([order()], CITIZEN))) == 1
+    with pytest.raises(InvalidBody) as caught:
+        judged([order(id="c-1"), order(id="c-2")], CITIZEN)
+    assert caught.value.reason is Reason.TOO_LARGE
+
+
 def test_a_citizen_reports_and_opens_nothing() -> None:
     do = {"action": "open", "category": "road", "title": "x"}
     (refusal,) = judged(order(case=None, do=do, area="01"), CITIZEN).results
