@@ -121,12 +121,21 @@ def parse_case_rules(text: str) -> CaseRules:
                 CASES_FILE, where, f"the id {category.id!r} is used twice", "Give every category its own."
             )
         known.add(category.id)
+        if category.kind is Kind.CONDUCT and not category.opens:
+            # Who may see a report follows from its case.
+            where = f"line {line_of(lines, ('category', number, 'opens'))}"
+            reason = f"complaints of {category.id!r} would open no case, and be everybody's to read"
+            raise SiteError(CASES_FILE, where, reason, "Take `opens = false` away.")
         steps: set[str] = set()
         for place, step in enumerate(category.steps):
             if step.id in steps:
                 where = f"line {line_of(lines, ('category', number, 'steps', place, 'id'))}"
                 raise SiteError(CASES_FILE, where, f"the step {step.id!r} is there twice", "Name each step once.")
             steps.add(step.id)
+    if Kind.CONDUCT in rules.proposals.kinds:
+        where = f"line {line_of(lines, ('proposals', 'kinds'))}"
+        reason = "complaints about officials would be proposed as one with what others see"
+        raise SiteError(CASES_FILE, where, reason, "Take 'conduct' out of `kinds`.")
     if rules.other not in known:
         where = f"line {line_of(lines, ('other',))}"
         raise SiteError(

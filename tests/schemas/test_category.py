@@ -112,3 +112,18 @@ def test_a_step_that_is_there_twice() -> None:
 
 def test_what_is_right() -> None:
     check_categories(CASES, RULES, AGENCIES)
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "reason"),
+    [
+        pytest.param(CASES + "opens = false\n", "line 11", "would open no case", id="a complaint that opens none"),
+        pytest.param(
+            'proposals = { kinds = ["conduct"] }\n' + CASES, "line 1", "proposed as one", id="complaints put together"
+        ),
+    ],
+)
+def test_complaints_are_kept_apart(text: str, where: str, reason: str) -> None:
+    with pytest.raises(SiteError, match=reason) as told:
+        parse_case_rules(text)
+    assert where in str(told.value)
