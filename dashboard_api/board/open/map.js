@@ -96,7 +96,7 @@ export function drawMap(svg, items, places, words, pick) {
     node.addEventListener("click", () => pick(one.items));
     return node;
   });
-  svg.replaceChildren(...names, ...points, ...scale(metresPerPixel, height, words));
+  svg.replaceChildren(...points, ...names, ...scale(metresPerPixel, height, words));
 }
 
 /** @param {number} metresPerPixel @param {number} height @param {{kilometres: (n: string) => string, metres: (n: string) => string}} words */

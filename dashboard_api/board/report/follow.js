@@ -2,7 +2,7 @@
 
 import { ApiError, command, get, newId } from "../shared/api.js";
 import { at, make } from "../shared/dom.js";
-import { locale, nameOf, onLanguage, word } from "../shared/texts.js";
+import { language, locale, nameOf, onLanguage, word } from "../shared/texts.js";
 import { absolute } from "../shared/time.js";
 import { texts } from "./texts.js";
 
@@ -33,6 +33,8 @@ export class Follow {
     this._beganMs = Date.now();
     this._isOver = false;
     this._timer = 0;
+    /** What is drawn of it: who listens hears only what has changed. */
+    this._drawnAs = "";
     /** What came of what somebody said, by what it was. @type {Map<string, {kind: string, text: () => string}>} */
     this._told = new Map();
     this._root = at("follow");
@@ -98,10 +100,7 @@ export class Follow {
     if (this._isOver) return;
     const track = this._track;
     if (track === null) this._drawNothing();
-    else {
-      this._drawState(track);
-      this._drawHistory(track);
-    }
+    else this._drawTrack(track);
     const may = new Set((track?.may ?? []).map((one) => one.action));
     if (track?.rating !== undefined) may.delete("rate");
     for (const [action, form] of Object.entries(this._forms ?? {})) {
@@ -139,7 +138,21 @@ export class Follow {
       again.addEventListener("click", () => this.read());
       panel.append(make("p", {}, text), make("div", {}, again));
     }
+    this._drawnAs = "";
     this._state?.replaceChildren(panel);
+  }
+
+  /** @param {Track} track */
+  _drawTrack(track) {
+    const { as_of: asOf, ...content } = track;
+    const now = JSON.stringify([language(), { ...content, position: "" }]);
+    if (now !== this._drawnAs) {
+      this._drawnAs = now;
+      this._drawState(track);
+      this._drawHistory(track);
+    }
+    const read = this._state?.querySelector(".as-of");
+    if (read) read.textContent = texts().asOf(absolute(asOf, Date.now(), this._zone));
   }
 
   /** @param {Track} track */
@@ -167,7 +180,7 @@ export class Follow {
     for (const [name, value] of facts) list.append(make("dt", {}, name), make("dd", {}, value));
     const heading = make("h2", { class: "quiet small" }, said.stands);
     const words = make("p", { class: "stands", role: "status", id: "stands" }, nameOf(track.words, track.stage));
-    const parts = [heading, words, list, make("p", { class: "quiet small" }, said.asOf(day(track.as_of)))];
+    const parts = [heading, words, list, make("p", { class: "quiet small as-of" })];
     this._state?.replaceChildren(make("section", { class: "panel fields stage live", "data-stage": track.stage }, ...parts));
   }
 

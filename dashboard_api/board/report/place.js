@@ -39,13 +39,13 @@ export class Place {
     this.place = place;
     this.area = area;
     this._told = () => (this.place === null ? "" : texts().located(accuracyOf(this.place)));
-    if (area !== null) this.open();
+    if (area !== null) this.open(false);
     else this._isOpen = false;
     this.draw();
   }
 
-  /** Lets the area be chosen; it takes the place of the position. */
-  async open() {
+  /** Lets the area be chosen; it takes the place of the position. @param {boolean} [takesFocus] */
+  async open(takesFocus = true) {
     this._isOpen = true;
     this.place = null;
     this._told = () => "";
@@ -62,7 +62,7 @@ export class Place {
       }
       this.draw();
     }
-    at("areas").querySelector("select")?.focus();
+    if (takesFocus) at("areas").querySelector("select")?.focus();
     this._changed();
   }
 
