@@ -32,6 +32,7 @@ from schemas.unit import UnitState
 from streams.core.consequence import SYSTEM, SYSTEM_ACTOR, Cause, stepped
 from streams.core.correction import correction_of, settle
 from streams.core.decide import (
+    SILENCE_MAX,
     Decided,
     Scene,
     cases_needed,
@@ -137,8 +138,20 @@ clock = "resolution"
 allowed = "1d"
 severities = ["critical"]
 """
+ALERTS = """
+[[rule]]
+id = "rule"
+names = { vi = "Nhiều", en = "Many" }
+category = "other"
+kpi = "k"
+every = "minute"
+threshold = { above = 5 }
+"""
 PACK: Mapping[str, str] = FILES | {"cases.toml": CASES, "agencies.toml": AGENCIES, "clocks.toml": CLOCKS}
 SITE = site(PACK)
+WATCHED = site({**PACK, "alerts.toml": ALERTS})
+"""The same with an alert rule, which can be silenced."""
+
 ROOT, COMMUNE, OTHER_COMMUNE = (area.id for area in SITE.areas)
 """The province, and the two communes in it."""
 
@@ -222,6 +235,7 @@ class World:
             # As a store keeps it, so that nothing depends on what JSON does not hold.
             self.cases[case.id] = msgspec.json.decode(msgspec.json.encode(case), type=Case)
             assert self.cases[case.id] == case
+        assert all(one.until <= self.now + SILENCE_MAX for one in decided.silenced)
         self.units |= {state.unit: state for state in decided.units}
         self.timeline += decided.entries
         self.notices += decided.notices

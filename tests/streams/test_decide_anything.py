@@ -1,7 +1,7 @@
 """Does everything hold whatever anybody sends in whatever order?"""
 
 import os
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -73,13 +73,24 @@ from tests.streams.case_world import (
     EVERYBODY,
     OPERATOR,
     SITE,
+    WATCHED,
     World,
 )
 
 SUBJECTS = ("r1", "r2", "r3", "r4")
 CATEGORIES = [category.id for category in SITE.cases.category] if SITE.cases is not None else []
 AGENCIES = [*SITE.agencies, "nonsense"]
-PLACES = (None, "geo:21.1,105.1", "geo:21.1003,105.1", "geo:21.3,105.3")
+PLACES = (None, "geo:21.1,105.1", "geo:21.1003,105.1", "geo:21.3,105.3", "geo:99,200")
+"""The last is none on earth: it may stand in what was let in before that was looked at."""
+
+MOMENTS = (
+    AT,
+    AT + timedelta(days=100),
+    datetime(9999, 12, 31, 23, 59, 59, tzinfo=timezone(timedelta(hours=-14))),
+    datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14))),
+)
+"""The last two cannot be said in UTC."""
+
 PROOF = [Evidence(ref="blob:after")]
 
 agencies, categories = st.sampled_from(AGENCIES), st.sampled_from(CATEGORIES)
@@ -173,7 +184,7 @@ class Handling(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.world = World()
+        self.world = World(WATCHED)
         self.signals: set[tuple[str, str]] = set()
 
     @rule(
@@ -277,7 +288,8 @@ class Handling(RuleBasedStateMachine):
         subject=st.sampled_from(["alert:rule", "person:x", "unit:a", "nothing", "unit:", ""]),
         action=st.sampled_from(
             [
-                Silence(until=AT, reason="x"),
+                *(Silence(until=until, reason="x") for until in MOMENTS),
+                *(SetAvailability(status="off", until=until) for until in MOMENTS),
                 ErasePerson(reason="x"),
                 SetAvailability(status="off"),
                 Open(category="other", title="x"),
