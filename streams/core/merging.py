@@ -167,6 +167,15 @@ def part_of(case: Case, leaving: Collection[Member], new: CaseId, now: datetime)
     )
 
 
+def newly_of(before: Case | None, after: Case) -> tuple[Member, ...]:
+    """The signals that are a case's own from now on: it is new, or has left the one that it was merged into.
+
+    What came for cases that were merged into it stays theirs, so that it is still there when these go.
+    """
+    is_free = before is None or (before.state is State.MERGED and after.state is not State.MERGED)
+    return tuple(member for member in after.members if is_free and member.case not in after.absorbed)
+
+
 def tracking_of(members: Iterable[Member]) -> tuple[str, ...]:
     """The hashes by which those who sent these signals follow them."""
     return tuple(dict.fromkeys(member.tracking for member in members if member.tracking is not None))

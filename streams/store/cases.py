@@ -35,6 +35,7 @@ from streams.core.decide import (
     units_needed,
     wants_near,
 )
+from streams.core.merging import newly_of
 from streams.core.scene import Decided, Scene
 from streams.store.audit import SQL as AUDIT_SQL
 from streams.store.audit import added
@@ -159,6 +160,7 @@ class Stage:
         self._outcomes: list[_Outcome] = []
         self._entries: list[Entry] = []
         self._batches: dict[CaseId, LaneBatch] = {}
+        self._moved: dict[Identity, CaseId] = {}
 
     async def prepare(self, waiting: Sequence[Fresh]) -> None:
         """Reads at once what nearly all of these events will need."""
@@ -201,8 +203,13 @@ class Stage:
     def _take(self, fresh: Fresh, decided: Decided) -> None:
         """Lets a decision be what those after it meet."""
         after: list[CaseAfter] = []
+        event = fresh.arrival.event
+        there = event.source, event.id, case_of(event)
         for case in decided.cases:
             held, body = self._held.get(case.id), _encode(case)
+            for member in newly_of(None if held is None else held.case, case):
+                if (member.source, member.id, case.id) != there:
+                    self._moved[member.source, member.id] = case.id
             version = 1 if held is None else held.case.version + 1
             assert case.version == version, f"case {case.id} goes from version {version - 1} to {case.version}"
             if held is None:
@@ -237,6 +244,9 @@ class Stage:
         await self._write_units(places)
         await self._write_proposals()
         await self._write_elsewhere()
+        if self._moved:
+            rows = [(*identity, case) for identity, case in self._moved.items()]
+            await self._connection.execute(SQL["move_events"], *_columns(rows, 3))
         commands = self._command_rows()
         if self._outcomes:
             changed = [id_ for id_, held in written.items() if held.is_changed]

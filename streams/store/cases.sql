@@ -131,6 +131,12 @@ UPDATE proposal AS p SET state = a.state
 FROM unnest($1::text[], $2::text[], $3::text[]) AS a (case_id, other_id, state)
 WHERE (p.case_id, p.other_id) IN ((a.case_id, a.other_id), (a.other_id, a.case_id));
 
+-- move_events --
+-- Has signals, and what corrects them, stand under the case that they belong to now: who may see an event depends on it.
+UPDATE event AS e SET case_id = a.case_id
+FROM unnest($1::text[], $2::text[], $3::text[]) AS a (source, id, case_id)
+WHERE e.source = a.source AND (e.id = a.id OR e.corrects = a.id) AND e.case_id <> a.case_id;
+
 -- put_outgoing --
 -- What goes out because of this.
 INSERT INTO outbox (id, channel, target, content_type, body)

@@ -57,7 +57,7 @@ WHERE p.consumer_group = $1 AND (p.topic, p.partition, p.next_offset) = (a.topic
 
 -- insert_events --
 -- Keeps events by identity. Returns the ordinals (from 1) of those that were not there yet, and whether an event that
--- was there corrects them.
+-- was there corrects them. What corrects an event stands under its case, wherever that has gone.
 WITH given AS (
     SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::timestamptz[],
                          $7::text[], $8::text[], $9::bytea[], $10::text[], $11::timestamptz[], $12::text[],
@@ -71,7 +71,10 @@ WITH given AS (
                        corrects, is_withdrawal, is_exercise, topic, partition, "offset", site_version, case_id)
     SELECT DISTINCT ON (source, id)
         source, id, type, subject, time, received_at, area, area_list, body, located, window_time, corrects,
-        is_withdrawal, is_exercise, topic, partition, "offset", site_version, case_id
+        is_withdrawal, is_exercise, topic, partition, "offset", site_version,
+        CASE WHEN corrects IS NULL THEN case_id ELSE coalesce((
+            SELECT e.case_id FROM event AS e WHERE e.source = given.source AND e.id = given.corrects
+        ), case_id) END
     FROM given ORDER BY source, id, ordinal
     ON CONFLICT (source, id) DO NOTHING
     RETURNING source, id

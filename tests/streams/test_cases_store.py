@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from deploy.migrate import migrate_schema
-from schemas.case import State
+from schemas.case import CaseId, Kind, State, case_id
 from schemas.command import (
     Accept,
     AddNote,
@@ -22,10 +22,12 @@ from schemas.command import (
     Reveal,
     SetAvailability,
     Silence,
+    Split,
     Triage,
     Unmerge,
 )
 from schemas.event import CaseCommand, CaseStepped, Position, UnitPositioned
+from schemas.topics import case_of, own_case_of
 from schemas.unit import UnitState
 from streams.core.audit import read_body
 from streams.maintenance.deadlines import pass_deadlines
@@ -382,3 +384,35 @@ async def test_ten_thousand_commands_at_once_have_one_outcome_each(store: Store)
     cases = await store.connection.fetchrow("SELECT count(*), sum(entries) FROM cases")
     assert cases[0] == len(openings)
     assert await store.connection.fetchval("SELECT count(*) FROM audit") == MANY
+
+
+async def _stand_under(store: Store) -> dict[str, str]:
+    """The case of each report that is kept, by the report's id."""
+    rows = await store.connection.fetch("SELECT id, case_id FROM event WHERE type = 'ioc.feedback.received.v1'")
+    return {row["id"]: row["case_id"] for row in rows}
+
+
+async def test_events_go_with_their_signals(store: Store) -> None:
+    """Who may see them follows from their case: also of what corrects them, before they leave and afterwards."""
+    apart = {"place": "geo:21.9,105.9"}
+    first, other = report("r1", "r1"), report("r2", "r2", **apart)
+    keeper, guest = CaseId(case_of(first)), CaseId(case_of(other))
+    await store.take(first, report("r3", "r1"), other)
+    await store.take(report("c3", "r1", supersedes="r3"))
+    assert await _stand_under(store) == {"r1": keeper, "r3": keeper, "c3": keeper, "r2": guest}
+    await store.take(command("s", keeper, Split(members=["r3"], version=3)))
+    part = case_id("person:op", "s")
+    await store.take(command("t", part, Triage(category="conduct", accused_agency="roads", version=1)))
+    assert (await store.case(part)).accused_agency == "roads"
+    await store.take(*await store.outgoing())
+    found = await _stand_under(store)
+    (echo,) = found.keys() - {"r1", "r2", "r3", "c3"}
+    assert found == {"r1": keeper, "r3": part, "c3": part, echo: part, "r2": guest}
+
+
+async def test_a_complaint_stands_under_no_case_that_others_see(store: Store) -> None:
+    ordinary, joins = report("r1", "r1"), report("r2", "r1", category="conduct")
+    await store.take(ordinary, joins)
+    found = await _stand_under(store)
+    assert (found["r1"], found["r2"]) == (case_of(ordinary), own_case_of(joins))
+    assert (await store.case(found["r2"])).kind is Kind.CONDUCT
