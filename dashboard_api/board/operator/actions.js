@@ -269,7 +269,9 @@ export class Desk {
       else if (said?.stale) {
         wrong.replaceChildren(said.text, " ", make("button", {
           type: "button", text: t().reload, onclick: async () => {
+            sendButton.disabled = true;
             seen = (await this.host.reload(seen.id)) ?? seen;
+            sendButton.disabled = false;
             setText(wrong, t().reloaded);
             sendButton.focus();
           },
@@ -304,7 +306,8 @@ export class Desk {
         return inForm ? text : this.host.said(text, "bad");
       }
       if (version !== undefined && outcome.version === version + 1) this.own.set(`${detail.id} ${version}`, outcome.version);
-      this.dialog.close();
+      // What went off without a form may be decided while another form is open.
+      if (inForm) this.dialog.close();
       this.host.said(outcome.state === "applied" ? t().done(name) : t().pending(name), outcome.state === "applied" ? "good" : "warn");
       this.host.applied(detail?.id ?? outcome.case ?? null, action, outcome);
     } catch (error) {
