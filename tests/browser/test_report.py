@@ -157,6 +157,10 @@ async def test_a_report_survives_a_lost_link_and_a_reload_and_is_one_report(
     async with phone(browser, f"{centre.origin}/report?language=en") as watched:
         page = watched.page
         await page.get_by_label("Roads").check(timeout=SLOW_MS)
+        await expect(page.locator("#about-category")).to_contain_text("Such cases are published")
+        await page.get_by_label("Violence at home").check()
+        await expect(page.locator("#about-category")).to_contain_text("not published unless")
+        await page.get_by_label("Roads").check()
         await page.get_by_role("button", name="Send the report").tap()
         await expect(page.locator("#text-wrong")).to_have_text("Write what has happened.")
         await expect(page.get_by_label("In your own words")).to_be_focused()
