@@ -29,6 +29,7 @@ _HEADERS = {
     "Cache-Control": "no-cache",
 }
 INDEX = "index.html"
+SERVICE_WORKER = "sw.js"
 
 
 ROOT = "board"
@@ -74,7 +75,11 @@ def page_routes(pages: dict[str, Page]) -> APIRouter:
         async def part(name: str, request: Request) -> Response:
             if f"{folder}/{name}" not in pages:
                 raise HTTPException(404, "The page has no such file.")
-            return _serve(pages[f"{folder}/{name}"], request)
+            answer = _serve(pages[f"{folder}/{name}"], request)
+            if name == SERVICE_WORKER:
+                # The page lies beside the folder and not in it, and unless told a worker serves its own folder alone.
+                answer.headers["Service-Worker-Allowed"] = f"/{folder}"
+            return answer
 
         if folder != ROOT and f"{folder}/{INDEX}" in pages:
             router.add_api_route(f"/{folder}", page, methods=["GET", "HEAD"], response_model=None)
