@@ -14,6 +14,7 @@ import msgspec
 from fastapi import APIRouter, Header, Query
 from msgspec import Struct
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from dashboard_api import cases as reading
@@ -47,6 +48,7 @@ from dashboard_api.database import Database, Reader
 from dashboard_api.export import Cell, Column, Format, Kind, Sheet, format_of, reply
 from dashboard_api.guard import SIGN_IN, SignedIn, Viewer, require
 from dashboard_api.position import parse_position
+from dashboard_api.public_alerts import read_alerts
 from dashboard_api.public_cases import PublicCase, PublicFilter, public_sheet, read_public
 from dashboard_api.refusal import RefusalReason, Refused
 from dashboard_api.rest import NoQuery, Word, described
@@ -56,6 +58,7 @@ from dashboard_api.track import TrackView, citizen, read_track, tracking_hash
 from dashboard_api.units import UnitView, may_see_unit, read_states, unit_view
 from dashboard_api.within import descendants
 from dashboard_api.written import read_words
+from schemas.cap import ATOM_MEDIA_TYPE, cap_feed
 from schemas.case import CaseId, Severity, State
 from schemas.case import Kind as CaseKind
 from schemas.dispatching import suggest
@@ -532,6 +535,23 @@ def case_routes(config: DashboardConfig, database: Database, waiting: Waiting) -
             if item.lat is not None and item.lon is not None
         ]
         return _geojson(features, _public_headers(answer), moment)
+
+    @router.get(
+        "/public/cap.atom",
+        response_class=Response,
+        responses={200: {"content": {ATOM_MEDIA_TYPE: {}}}, 404: {"description": "The site pack has no [cap]"}},
+    )
+    async def list_alerts(_: Annotated[NoQuery, Query()]) -> Response:
+        """Published cases that are open and severe, as CAP 1.2 alerts in an Atom feed."""
+        site = config.site
+        if (settings := site.channels.cap) is None:
+            raise HTTPException(404, "The site pack's channels.toml has no [cap], so there are no alerts.")
+        async with one_moment("public") as moment:
+            alerts = await read_alerts(moment.reader, site, settings, moment.as_of)
+        address = f"{config.public_url}/v1/public/cap.atom"
+        title = site.header.names.get(site.header.languages[0], site.header.id)
+        body = cap_feed(address, title, address, alerts, max((one.sent for one in alerts), default=moment.as_of))
+        return Response(body, 200, {"Cache-Control": PUBLIC_CACHE}, ATOM_MEDIA_TYPE)
 
     @router.get("/audit", **described(AuditPage, 401, 403))
     async def read_audit(actor: SignedIn, query: Annotated[AuditQuery, Query()]) -> Response:

@@ -23,3 +23,11 @@ WHERE ($3::text IS NULL OR category = $3) AND ($4::text[] IS NULL OR area = ANY 
     AND ($11::text IS NULL OR (opened_on, id) < ($10::timestamptz, $11))
 ORDER BY opened_on DESC, id DESC
 LIMIT $12
+
+-- list_alerts --
+-- Those of these severities ($1) that are open and were opened after a moment ($2), the newest first.
+SELECT body FROM cases
+WHERE is_published AND NOT is_exercise AND accused_agency IS NULL AND merged_into IS NULL
+    AND kind NOT IN ('conduct', 'violation') AND is_open AND severity = ANY ($1::text[]) AND opened_at > $2
+ORDER BY opened_at DESC, id
+LIMIT $3

@@ -2,19 +2,24 @@
 
 import base64
 import hashlib
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from xml.etree import ElementTree
 
 import msgspec
 import pytest
 
 from dashboard_api.plain_words import WORDS, Stage, stage_of
-from schemas.case import Clock, ClockName, Entry, Kind, State
-from tests.dashboard.case_centre import Centre, case_centre
+from schemas.cap import NAMESPACE
+from schemas.case import Clock, ClockName, Entry, Kind, Severity, State
+from schemas.channel import CHANNELS_FILE
+from schemas.site import parse_site
+from tests.dashboard.case_centre import PACK, Centre, case_centre
 from tests.dashboard.case_rows import OPENED_AT, case, put_cases, put_entries
 
 SECRET = "b3JhbmdlLWFwcGxlLXBlYXI"
 HASH = hashlib.sha256(SECRET.encode()).hexdigest()
+CAP_TOML = '[cap]\nsender = "ioc@example.vn"\nexpires_hours = 12\n'
 NOW = OPENED_AT + timedelta(hours=1)
 
 
@@ -184,6 +189,37 @@ async def test_only_what_is_published_is_public_and_places_are_rounded(tables: s
             [105.81, 21.01],
             [105.81, 21.01],
         ]
+
+
+async def test_open_and_severe_cases_are_alerts_for_everybody(tables: str) -> None:
+    now = datetime.now(UTC)
+    severe: dict[str, Any] = {"severity": Severity.CRITICAL, "published": True, "opened_at": now}
+    cases = (
+        case("hole", title="Told by Minh", **severe),
+        case("older", **severe | {"opened_at": now - timedelta(hours=13)}),
+        case("minor", **severe | {"severity": Severity.MINOR}),
+        case("hidden", **severe | {"published": False}),
+        case("done", state=State.CLOSED, **severe),
+        case("drill", exercise=True, **severe),
+        case("conduct", kind=Kind.CONDUCT, accused_agency="police", agency="city", **severe),
+        case("light", kind=Kind.VIOLATION, category="red_light", plate="30*-***.45", **severe),
+    )
+    site = parse_site({**PACK, CHANNELS_FILE: CAP_TOML})
+    async with case_centre(tables, lambda: site) as centre:
+        await put_cases(centre.connection, *cases)
+        answer = await centre.ask("/v1/public/cap.atom")
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"].startswith("application/atom+xml")
+    feed = ElementTree.fromstring(answer.text)
+    alerts = feed.findall(f".//{{{NAMESPACE}}}alert")
+    assert [one.findtext(f"{{{NAMESPACE}}}identifier", "").partition("-")[0] for one in alerts] == ["hole"]
+    assert alerts[0].findtext(f".//{{{NAMESPACE}}}severity") == "Extreme"
+    assert "Minh" not in answer.text
+
+
+async def test_a_site_without_cap_has_no_alerts(tables: str) -> None:
+    async with case_centre(tables) as centre:
+        assert (await centre.ask("/v1/public/cap.atom")).status_code == 404
 
 
 async def test_no_filter_and_no_cursor_tells_what_the_rounding_hides(tables: str) -> None:

@@ -24,6 +24,7 @@ PUBLIC = {
     "/v1/public/cases",
     "/v1/public/cases.geojson",
     "/v1/public/cases.csv",
+    "/v1/public/cap.atom",
 }
 """GET addresses that are meant for everyone. What is not here needs a token."""
 
