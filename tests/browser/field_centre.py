@@ -121,6 +121,16 @@ class FieldCentre(Struct, frozen=True):
                     return {step: datetime.fromisoformat(at) for step, at in offer["at"].items()}
                 await asyncio.sleep(0.1)
 
+    async def position(self, unit: str) -> tuple[float, float]:
+        """Where a unit is, once it has said so."""
+        async with self._client() as client, asyncio.timeout(WAIT_S):
+            while True:
+                units = (await client.get("/v1/units")).json()["items"]
+                (found,) = (one for one in units if one["id"] == unit)
+                if "lat" in found:
+                    return found["lat"], found["lon"]
+                await asyncio.sleep(0.1)
+
     async def decided(self, person: str) -> list[tuple[str, str, str | None]]:
         """Id, action and refusal of everything that somebody asked for."""
         async with self.centre.connected() as connection:

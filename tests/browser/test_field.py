@@ -310,6 +310,18 @@ async def test_what_the_centre_refuses_is_shown_with_its_reason(browser: Browser
         await expect(page.locator("#waiting-panel")).to_be_hidden()
 
 
+async def test_the_position_is_told_only_to_whom_it_was_agreed(browser: Browser, centre: FieldCentre) -> None:
+    here = {"latitude": 21.02345, "longitude": 105.82345}
+    async with phone(browser, centre, 7, geolocation=here, permissions=["geolocation"]) as unit:
+        posted: list[str] = []
+        unit.page.on("request", lambda request: posted.append(request.url) if request.method == "POST" else None)
+        await unit.open()
+        assert posted == []
+        await unit.page.get_by_label("Tell the centre where the unit is").check()
+        assert await centre.position("u7") == (21.02345, 105.82345)
+        await expect(unit.page.locator("#share-note")).to_contain_text("at most every 30 seconds")
+
+
 async def test_who_is_signed_out_or_in_no_unit_is_told_so(browser: Browser, centre: FieldCentre) -> None:
     async with phone(browser, centre, 5) as unit:
         await unit.context.clear_cookies()
