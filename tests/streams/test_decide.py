@@ -424,26 +424,6 @@ class TestDecisionsAndFacts:
         world.do(case, Triage(severity=Severity.MAJOR))
         assert world.do(case, Confirm(), CITIZEN, time=given).state is State.CONFIRMED
 
-    def test_a_decision_that_arrives_late_without_a_version_is_rejected_too(self) -> None:
-        world = World()
-        case = world.report("crack")
-        given = world.now
-        world.pass_time(hours=3)
-        world.do(case, Assign(agency="roads"))
-        world.pass_time(hours=2)
-        assert refusal(world, case, Assign(agency="power"), time=given) is Refusal.STALE
-        assert world.cases[case].agency == "roads"
-        assert refusal(world, case, Assign(agency="power"), time=world.now) is None
-
-    def test_a_late_word_of_a_citizen_counts(self) -> None:
-        world = World()
-        case = world.report("pothole")
-        world.do(case, Resolve(result="mended", evidence=PROOF))
-        given = world.now
-        world.pass_time(hours=1)
-        world.do(case, Triage(severity=Severity.MAJOR))
-        assert world.do(case, Confirm(), CITIZEN, time=given).state is State.CONFIRMED
-
     def test_a_fact_on_an_older_version_holds(self) -> None:
         world = World()
         case = world.report("pothole")
