@@ -122,7 +122,8 @@ def test_up_status_second_up_down(centre: Centre) -> None:
     assert "already runs" in second.stderr
     assert board in second.stderr
 
-    checked = list(findings(Settings.from_env(centre.environ)))
+    # The dummy of `ioc migrate` makes no tables that messages could be looked for in.
+    checked = [one for one in findings(Settings.from_env(centre.environ)) if one.name != "messages"]
     assert [finding for finding in checked if not finding.ok] == []
 
     down = centre.ioc("down")
