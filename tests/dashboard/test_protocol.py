@@ -18,10 +18,11 @@ from dashboard_api.hub import Batch, Hub
 from dashboard_api.messages import FeedState, StreamsState, series_text, value_text
 from dashboard_api.position import Position, parse_position
 from dashboard_api.reported import Reported
-from dashboard_api.session import LiveSession, ReadRequest, Resumption, Snapshot
+from dashboard_api.session import LiveSession, ReadRequest, Resumption, Rights, Snapshot
 from dashboard_api.subscription import Series, Subscription
 from dashboard_api.touched import Change, Point, Touched, Wanted, touched_points
 from schemas.event import AreaId
+from schemas.identity import actor_without_token
 from schemas.kpi import Value
 from schemas.window import Tier, bucket_start
 from tests.dashboard.centre import site
@@ -29,6 +30,7 @@ from tests.dashboard.centre import site
 NOW = datetime(2026, 3, 29, 12, 30, tzinfo=UTC)
 NOW_S = int(NOW.timestamp())
 SITE = site()
+EVERYBODY = Rights(actor_without_token(SITE))
 ROOT, WARD = AreaId("00"), AreaId("01")
 KPI = "feedback_received"
 EVENTS_MAX = 8
@@ -160,7 +162,8 @@ class World:
                 events=EVENTS_MAX,
                 sources=False,
                 position=position,
-            )
+            ),
+            EVERYBODY,
         )
         self.hub.join(self.session)
 
