@@ -77,10 +77,15 @@ class Confirmation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class CaseRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
-    """The content of `cases.toml`. A signal whose category is not declared gets the one named `other`."""
+    """The content of `cases.toml`.
+
+    `other`   the category of a signal whose own is not declared
+    `unsaid`  that of a citizen's report that names none; `other` when it is left out
+    """
 
     category: Annotated[list[Category], Meta(min_length=1)]
     other: CategoryId
+    unsaid: CategoryId | None = None
     proposals: Proposals = Proposals()
     confirmation: Confirmation = Confirmation()
 
@@ -136,11 +141,10 @@ def parse_case_rules(text: str) -> CaseRules:
         where = f"line {line_of(lines, ('proposals', 'kinds'))}"
         reason = "complaints about officials would be proposed as one with what others see"
         raise SiteError(CASES_FILE, where, reason, "Take 'conduct' out of `kinds`.")
-    if rules.other not in known:
-        where = f"line {line_of(lines, ('other',))}"
-        raise SiteError(
-            CASES_FILE, where, f"category {rules.other!r} is not declared", "Declare it, or name another."
-        )
+    for key, named in (("other", rules.other), ("unsaid", rules.unsaid)):
+        if named is not None and named not in known:
+            where = f"line {line_of(lines, (key,))}"
+            raise SiteError(CASES_FILE, where, f"category {named!r} is not declared", "Declare it, or name another.")
     return rules
 
 

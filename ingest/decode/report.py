@@ -79,7 +79,7 @@ def draft(body: bytes, *, token: bytes, ring: KeyRing, site: Site, received_at: 
     what = hashlib.sha256(len(token).to_bytes(8) + token + body).hexdigest()
     id_ = _text(ring.token("report", what)[:SECRET_BYTES])
     secret = _text(ring.token("secret", what)[:SECRET_BYTES])
-    category = report.category or (OTHER if site.cases is None else site.cases.other)
+    category = report.category or (OTHER if site.cases is None else site.cases.unsaid or site.cases.other)
     event = {
         "specversion": "1.0",
         "type": "ioc.feedback.received.v1",

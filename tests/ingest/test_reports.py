@@ -64,6 +64,16 @@ def test_a_report_is_an_event_that_does_not_tell_the_secret() -> None:
     assert len(made.secret) == 22
 
 
+@pytest.mark.parametrize(("unsaid", "category"), [("", "other"), ('unsaid = "lighting"', "lighting")])
+def test_a_report_without_a_category_gets_the_sites_own(unsaid: str, category: str) -> None:
+    cases = "".join(f'[[category]]\nid = "{id_}"\nnames = {{ en = "{id_}" }}\n' for id_ in ("other", "lighting"))
+    site = parse_site(PACK | {"cases.toml": f'other = "other"\n{unsaid}\n{cases}'})
+    made = draft(json.dumps(report()).encode(), token=b"t", ring=RING, site=site, received_at=RECEIVED_AT)
+    found = decode(made.event)
+    assert isinstance(found, FeedbackReceived)
+    assert found.data.category == category
+
+
 def test_the_same_report_is_one_and_others_are_others() -> None:
     assert drafted(report()) == drafted(report())
     made = [drafted(report()), drafted(report(), b"u"), drafted(report(text="x"))]

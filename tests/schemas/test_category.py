@@ -117,6 +117,7 @@ def test_what_is_right() -> None:
 @pytest.mark.parametrize(
     ("text", "where", "reason"),
     [
+        pytest.param('unsaid = "x"\n' + CASES, "line 1", "'x' is not declared", id="a report without one"),
         pytest.param(CASES + "opens = false\n", "line 11", "would open no case", id="a complaint that opens none"),
         pytest.param(
             'proposals = { kinds = ["conduct"] }\n' + CASES, "line 1", "proposed as one", id="complaints put together"
