@@ -14,11 +14,11 @@ from starlette.requests import HTTPConnection
 
 from dashboard_api import metrics
 from schemas.command import Actor
-from schemas.credential import LIVE_PROTOCOL, Credential, check_same_site, credential_of
+from schemas.credential import LIVE_PROTOCOL, check_same_site, credential_of
 from schemas.errors import AccessReason, AccessRefused
-from schemas.identity import NOBODY, Role, actor_of_subject, actor_without_token
+from schemas.identity import NOBODY, Role, actor_let_in, actor_without_token
 from schemas.site import Site
-from schemas.token import Trust, key_id_of, verify
+from schemas.token import Trust, verified
 
 SIGN_IN = "Sign in at /signin, or send a header `Authorization: Bearer <token>`."
 
@@ -50,18 +50,10 @@ class Guard:
         try:
             if credential.by_cookie:
                 check_same_site(connection.scope.get("method", "GET"), headers)
-            return await self._verified(credential)
+            found = await verified(credential.token, self._trust, self._now)
         except AccessRefused as refused:
             metrics.REFUSED_TOKENS.labels(refused.reason.value).inc()
             raise
-
-    async def _verified(self, credential: Credential) -> SignIn:
-        if self._trust is None:
-            raise AccessRefused(AccessReason.WRONG_ISSUER, "no issuer of tokens is set up", "Set IOC_OIDC_ISSUER.")
-        keys = await self._trust.keys(key_id_of(credential.token))
-        found = verify(
-            credential.token, keys, issuer=self._trust.issuer, audience=self._trust.audience, now=self._now()
-        )
         return SignIn(found.subject, found.expires_at)
 
     def subprotocol(self, connection: HTTPConnection) -> str | None:
@@ -78,14 +70,7 @@ class Guard:
             return actor_without_token(site)
         if sign_in.expires_at is not None and sign_in.expires_at < self._now():
             raise AccessRefused(AccessReason.EXPIRED, "the sign-in has expired", SIGN_IN)
-        actor = actor_of_subject(site, sign_in.subject)
-        if actor is None:
-            raise AccessRefused(
-                AccessReason.UNKNOWN_PERSON,
-                f"people.toml has nobody with the id {sign_in.subject!r}",
-                "Let an administrator add this person.",
-            )
-        return actor
+        return actor_let_in(site, sign_in.subject)
 
 
 def guard_of(connection: HTTPConnection) -> Guard:

@@ -14,7 +14,7 @@ from msgspec import Meta, Struct
 from schemas.agency import AgencyId
 from schemas.area_id import AreaCode, AreaId
 from schemas.command import Actor
-from schemas.errors import SiteError
+from schemas.errors import AccessReason, AccessRefused, SiteError
 from schemas.site_file import convert_file, suggestion
 from schemas.toml_lines import Path, line_of, toml_lines
 
@@ -182,6 +182,18 @@ def actor_of_subject(site: "Site", subject: str) -> Actor | None:
     """Who a verified token's subject is; None for somebody whom the pack does not, or no longer, declare."""
     person = site.people.get(subject)
     return None if person is None else actor_from(site, person)
+
+
+def actor_let_in(site: "Site", subject: str) -> Actor:
+    """Who a verified token's subject is. Raises AccessRefused for somebody whom the pack does not declare."""
+    actor = actor_of_subject(site, subject)
+    if actor is None:
+        raise AccessRefused(
+            AccessReason.UNKNOWN_PERSON,
+            f"people.toml has nobody with the id {subject!r}",
+            "Let an administrator add this person.",
+        )
+    return actor
 
 
 class Seen(Struct, frozen=True, kw_only=True):

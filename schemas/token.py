@@ -6,7 +6,7 @@ the algorithm is the key's, and the key is one that the issuer publishes for sig
 Source: RFC 7515, 7517, 7519 and 8725 (JWT best current practices), OpenID Connect Core 1.0 §3.1.3.7.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, Protocol, cast
 
@@ -141,6 +141,17 @@ def verify(
     if not claims.sub:
         raise _refused(AccessReason.MALFORMED, "it names nobody")
     return Verified(subject=claims.sub, expires_at=expires_at, nonce=claims.nonce)
+
+
+async def verified(token: str, trust: Trust | None, now: Callable[[], datetime]) -> Verified:
+    """What a token says by which somebody is to be let in here. `now` is read when the keys are there.
+
+    Raises AccessRefused, also where nobody is trusted; DependencyUnavailable.
+    """
+    if trust is None:
+        raise AccessRefused(AccessReason.WRONG_ISSUER, "no issuer of tokens is set up", "Set IOC_OIDC_ISSUER.")
+    keys = await trust.keys(key_id_of(token))
+    return verify(token, keys, issuer=trust.issuer, audience=trust.audience, now=now())
 
 
 def keys_of(document: bytes) -> dict[str, PublicKey]:

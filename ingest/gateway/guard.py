@@ -13,9 +13,9 @@ from ingest.gateway import metrics
 from schemas.command import Actor
 from schemas.credential import check_not_foreign, check_same_site, credential_of
 from schemas.errors import AccessReason, AccessRefused
-from schemas.identity import NOBODY, actor_of_subject, actor_without_token
+from schemas.identity import NOBODY, actor_let_in, actor_without_token
 from schemas.site import Site
-from schemas.token import Trust, key_id_of, verify
+from schemas.token import Trust, verified
 
 
 class Guard:
@@ -56,17 +56,5 @@ class Guard:
             return actor_without_token(site)
         if credential.by_cookie:
             check_same_site(scope["method"], scope["headers"])
-        if self._trust is None:
-            raise AccessRefused(AccessReason.WRONG_ISSUER, "no issuer of tokens is set up", "Set IOC_OIDC_ISSUER.")
-        keys = await self._trust.keys(key_id_of(credential.token))
-        found = verify(
-            credential.token, keys, issuer=self._trust.issuer, audience=self._trust.audience, now=self._now()
-        )
-        actor = actor_of_subject(site, found.subject)
-        if actor is None:
-            raise AccessRefused(
-                AccessReason.UNKNOWN_PERSON,
-                f"people.toml has nobody with the id {found.subject!r}",
-                "Let an administrator add this person.",
-            )
-        return actor
+        found = await verified(credential.token, self._trust, self._now)
+        return actor_let_in(site, found.subject)
