@@ -12,8 +12,8 @@ from typing import NamedTuple
 import msgspec
 
 from schemas.area import AreaTree
-from schemas.case import Case, CaseId, Deadline
-from schemas.command import Actor, AnyAction, Command, DeadlinePassed
+from schemas.case import Case, Deadline
+from schemas.command import Actor, Command, DeadlinePassed
 from schemas.event import AnyEvent, AreaCode, AreaId, CaseCommand, CaseStep, CaseStepped
 from schemas.identity import Role
 from schemas.topics import key_of, topic_of
@@ -32,6 +32,11 @@ class Outgoing(NamedTuple):
     topic: str
     key: str
     body: bytes
+
+    @property
+    def target(self) -> str:
+        """Where the outbox says it goes."""
+        return f"{self.topic}/{self.key}"
 
 
 class Cause(NamedTuple):
@@ -77,23 +82,12 @@ def stepped(areas: AreaTree, cause: Cause, steps: Sequence[tuple[Case, datetime,
 
 
 def following(
-    areas: AreaTree, cause: Cause, commands: Sequence[tuple[CaseId, AreaId, AnyAction]], *, exercise: bool
+    areas: AreaTree, cause: Cause, commands: Sequence[Following], *, exercise: bool
 ) -> Iterator[CaseCommand]:
     """The commands that follow from one cause, each for a case in an area."""
-    for number, (case, area, action) in enumerate(commands):
-        code, list_id = _where(areas, area)
-        yield CaseCommand(
-            specversion="1.0",
-            id=f"then:{cause.name}:{number}",
-            source=SYSTEM,
-            subject=case,
-            time=cause.received_at,
-            area=code,
-            area_list=list_id,
-            received_at=cause.received_at,
-            exercise=exercise,
-            data=Command(do=action, actor=SYSTEM_ACTOR),
-        )
+    at = cause.received_at
+    for number, asked in enumerate(commands):
+        yield own_command(areas, f"then:{cause.name}:{number}", asked, at, at, exercise=exercise)
 
 
 def passed(
