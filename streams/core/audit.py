@@ -8,7 +8,7 @@ seen; and a head that was written down elsewhere shows a chain that somebody has
 import hashlib
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -51,11 +51,6 @@ class Record(Struct, frozen=True, kw_only=True):
     cases: tuple[CaseAfter, ...] = ()
     units: tuple[str, ...] = ()
     detail: dict[str, str] = {}
-
-    @property
-    def is_applied(self) -> bool:
-        """Whether it was done."""
-        return self.refusal is None
 
 
 class Head(NamedTuple):
@@ -190,8 +185,3 @@ def parse_head(line: str) -> Head:
     """What `head_line` has written. Raises ValueError."""
     chain, number, hash_ = line.split()
     return Head(int(chain), int(number), bytes.fromhex(hash_))
-
-
-def as_fields(record: Record) -> dict[str, Any]:
-    """A record for programs."""
-    return msgspec.to_builtins(record)

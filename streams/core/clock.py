@@ -22,8 +22,6 @@ from schemas.working_time import (
     worked_s,
     working_days_s,
 )
-from schemas.working_time import forecast as forecast
-from schemas.working_time import remaining_s as remaining_s
 
 _UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 

@@ -12,9 +12,7 @@ from msgspec.structs import replace
 
 from schemas.case import OFFER_OVER, OFFERS_MAX, Case, Deadline, Offer, OfferStep, Refusal
 from schemas.dispatch_plan import AWAITED, Chain, Rung, StepTimes
-from schemas.dispatching import Suggestion as Suggestion
-from schemas.dispatching import check_unit as check_unit
-from schemas.dispatching import suggest as suggest
+from schemas.dispatching import suggest
 from schemas.site import Site
 from schemas.unit import UnitState
 from streams.core.notice import to_agency, to_unit
@@ -95,12 +93,6 @@ def withdraw(case: Case, number: int, at: datetime, reason: str | None = None) -
     if held.step in OFFER_OVER:
         return Refusal.TOO_LATE
     return _with(case, _ended(held, OfferStep.WITHDRAWN, at, reason))
-
-
-def withdraw_all(case: Case, at: datetime, reason: str | None = None) -> Case:
-    """The case with all open offers taken back: it is over, or has gone into another one."""
-    offers = (one if one.step in OFFER_OVER else _ended(one, OfferStep.WITHDRAWN, at, reason) for one in case.offers)
-    return replace(case, offers=tuple(offers))
 
 
 def missed(

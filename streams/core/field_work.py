@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from schemas.case import OFFER_OVER, OFFERS_MAX, Case, Kind, Offer, OfferStep, Refusal
 from schemas.command import Dispatch, OfferStepped, SetAvailability, WithdrawOffer
+from schemas.dispatching import check_unit
 from schemas.identity import Role, may_see_unit
 from schemas.unit import UnitStatus
 from streams.core import dispatch
@@ -34,7 +35,7 @@ def send(draft: Draft, case: Case, action: Dispatch, rule: Rule) -> Refused | No
         return Refused(Refusal.ALREADY, f"unit: {action.unit!r} has been offered it, or is at it")
     if len(case.offers) >= OFFERS_MAX:
         return Refused(Refusal.TOO_MANY, f"a case has at most {OFFERS_MAX} offers")
-    why_not = dispatch.check_unit(draft.site, case, action.unit, draft.unit(action.unit), draft.now)
+    why_not = check_unit(draft.site, case, action.unit, draft.unit(action.unit), draft.now)
     if why_not is not None and (why_not is not Refusal.NOT_CAPABLE or not action.force):
         return _refused(why_not, action.unit)
     if action.force and not action.reason:

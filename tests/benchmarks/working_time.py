@@ -13,8 +13,8 @@ from statistics import median
 from deploy.site import load_site
 from schemas.area_id import AreaId
 from schemas.case import Case, CaseId, Kind, Severity, State
-from schemas.working_time import after_working_s, worked_between_s
-from streams.core.clock import pause, remaining_s, resume, start_clocks
+from schemas.working_time import after_working_s, remaining_s, worked_between_s
+from streams.core.clock import pause, resume, start_clocks
 
 CASES = 10_000
 REPETITIONS = 5

@@ -8,19 +8,17 @@ from hypothesis import strategies as st
 
 from schemas.area_id import AreaId
 from schemas.case import Clock, ClockName, Kind, Severity, State
-from schemas.working_time import worked_between_s
+from schemas.working_time import remaining_s, worked_between_s, worked_s
 from streams.core.clock import (
     clock_deadlines,
     passed,
     pause,
     plan_of,
-    remaining_s,
     replan,
     resume,
     run_on,
     start_clocks,
     stop,
-    worked_s,
 )
 from tests.schemas.case_pack import AT, CLOCKS, case, hanoi, site
 

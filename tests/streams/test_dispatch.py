@@ -19,7 +19,6 @@ from streams.core.dispatch import (
     pass_on,
     step_offer,
     withdraw,
-    withdraw_all,
 )
 from tests.schemas.case_pack import AT, DISPATCH, case, site
 
@@ -170,10 +169,11 @@ def test_declined_on_the_way() -> None:
 
 
 def test_withdrawn() -> None:
-    """What is over cannot be taken back; all that is open can, at once."""
+    """What is over cannot be taken back; what is open can."""
     at = stepped(offer(SITE, POTHOLE, "a", AT, None), (Step.DONE, 5))
     assert withdraw(at, 1, after(9)) is Refusal.TOO_LATE
-    both = withdraw_all(offer(SITE, at, "b", AT, None), after(9), "merged")
+    both = withdraw(offer(SITE, at, "b", AT, None), 2, after(9), "merged")
+    assert isinstance(both, Case)
     assert [one.step for one in both.offers] == [Step.DONE, Step.WITHDRAWN]
     assert (held(both, 2).reason, held(both).reason) == ("merged", None)
     assert waits(both) == []
@@ -215,8 +215,9 @@ def test_nobody_left() -> None:
 
 def test_too_many_offers() -> None:
     """A case that has been offered as often as it may be goes to no further unit."""
-    full = withdraw_all(offer(SITE, POTHOLE, "a", AT, None), AT).offers[0]
-    offers = tuple(replace(full, number=number) for number in range(1, OFFERS_MAX))
+    full = withdraw(offer(SITE, POTHOLE, "a", AT, None), 1, AT)
+    assert isinstance(full, Case)
+    offers = tuple(replace(full.offers[0], number=number) for number in range(1, OFFERS_MAX))
     at = offer(SITE, case(category="pothole", offers=offers), "b", AT, None)
     at, told = missed(SITE, at, OFFERS_MAX, after(60), {})
     assert [one.rung for one in told] == [Rung.SUPERVISOR]
