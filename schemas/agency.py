@@ -3,13 +3,12 @@
 `agencies.toml` in the site pack. Every mistake is a SiteError with the line, the reason and the fix.
 """
 
+from functools import partial
 from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from schemas.errors import SiteError
-from schemas.site_file import convert_file, suggestion
-from schemas.toml_lines import line_of, toml_lines
+from schemas.site_file import convert_file, mistake_at, numbered, suggestion
 
 AGENCIES_FILE = "agencies.toml"
 
@@ -32,18 +31,11 @@ class _File(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 def parse_agencies(text: str) -> dict[str, Agency]:
     """The agencies by id, in the file's order. Raises SiteError."""
     given = convert_file(text, _File, AGENCIES_FILE).agency
-    lines = toml_lines(text)
-    found: dict[str, Agency] = {}
+    found = {agency.id: agency for _, agency in numbered(given, AGENCIES_FILE, text, "agency")}
     for number, agency in enumerate(given):
-        if agency.id in found:
-            where = f"line {line_of(lines, ('agency', number, 'id'))}"
-            raise SiteError(AGENCIES_FILE, where, f"the id {agency.id!r} is used twice", "Give every agency its own.")
-        found[agency.id] = agency
-    for number, agency in enumerate(given):
-        where = f"line {line_of(lines, ('agency', number, 'supervisor'))}"
+        wrong = partial(mistake_at, AGENCIES_FILE, text, ("agency", number, "supervisor"))
         if agency.supervisor == agency.id:
-            raise SiteError(AGENCIES_FILE, where, f"{agency.id!r} supervises itself", "Name another agency.")
+            raise wrong(f"{agency.id!r} supervises itself", "Name another agency.")
         if agency.supervisor is not None and agency.supervisor not in found:
-            reason = f"agency {agency.supervisor!r} is not known"
-            raise SiteError(AGENCIES_FILE, where, reason, suggestion(agency.supervisor, found))
+            raise wrong(f"agency {agency.supervisor!r} is not known", suggestion(agency.supervisor, found))
     return found

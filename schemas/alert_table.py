@@ -1,6 +1,7 @@
 """What does `alerts.toml` say? Every mistake is a SiteError with the line, the reason and the fix."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from graphlib import CycleError, TopologicalSorter
 from math import isfinite
 from string import Formatter
@@ -26,12 +27,11 @@ from schemas.alert import (
 from schemas.area import Area, AreaTree
 from schemas.data_field import ENVELOPE_FIELDS, data_fields
 from schemas.data_field import Kind as FieldKind
-from schemas.errors import SiteError
 from schemas.event import EVENT_TYPES, AreaCode, CaseCommand
 from schemas.filter import fields_of
 from schemas.kpi import Catalogue, Measure
-from schemas.site_file import Mistake, mistake_of, read_toml, suggestion
-from schemas.toml_lines import Path, line_of, toml_lines
+from schemas.site_file import Mistake, mistake_at, mistake_of, read_toml, suggestion
+from schemas.toml_lines import Path
 from schemas.topics import CASES, RECORDS
 
 TITLE_FIELDS = ("rule", "area", "by", "kpi", "unit", "value", "limit")
@@ -63,18 +63,14 @@ def parse_alerts(text: str, around: Surroundings) -> tuple[AlertRule, ...]:
     inhibits. Raises SiteError at the first mistake.
     """
     tables = read_toml(text, ALERTS_FILE)
-    lines = toml_lines(text)
-
-    def mistake(path: Path, reason: str, fix: str) -> SiteError:
-        return SiteError(ALERTS_FILE, f"line {line_of(lines, path)}", reason, fix)
-
+    wrong_at = partial(mistake_at, ALERTS_FILE, text)
     declared: object = tables.get("rule", [])
     for key in tables:
         if key != "rule" or not isinstance(declared, list):
-            raise mistake((key,), f"`{key}` is not an array of tables `rule`", "Begin each rule with [[rule]].")
+            raise wrong_at((key,), f"`{key}` is not an array of tables `rule`", "Begin each rule with [[rule]].")
     given = cast("list[object]", declared)
     if len(given) > RULES_MAX:
-        raise mistake(("rule", RULES_MAX), f"there are {len(given)} rules", f"Declare at most {RULES_MAX}.")
+        raise wrong_at(("rule", RULES_MAX), f"there are {len(given)} rules", f"Declare at most {RULES_MAX}.")
     rules: dict[str, Rule] = {}
     at: dict[str, int] = {}
     for number, table in enumerate(given):
@@ -82,25 +78,25 @@ def parse_alerts(text: str, around: Surroundings) -> tuple[AlertRule, ...]:
             rule = msgspec.convert(table, Rule)
         except msgspec.ValidationError as error:
             wrong = mistake_of(error, Rule)
-            raise mistake(("rule", number, *wrong.path), wrong.reason, wrong.fix) from error
+            raise wrong_at(("rule", number, *wrong.path), wrong.reason, wrong.fix) from error
         if rule.id in rules:
-            raise mistake(("rule", number, "id"), f"the id {rule.id!r} is used twice", "Give every rule its own.")
+            raise wrong_at(("rule", number, "id"), f"the id {rule.id!r} is used twice", "Give every rule its own.")
         wrong = next(_mistakes(rule, around), None)
         if wrong is not None:
-            raise mistake(("rule", number, *wrong.path), f"rule {rule.id!r}: {wrong.reason}", wrong.fix)
+            raise wrong_at(("rule", number, *wrong.path), f"rule {rule.id!r}: {wrong.reason}", wrong.fix)
         rules[rule.id], at[rule.id] = rule, number
     for rule in rules.values():
         for index, other in enumerate(rule.inhibited_by):
             if other not in rules:
                 path = ("rule", at[rule.id], "inhibited_by", index)
-                raise mistake(path, f"rule {rule.id!r}: rule {other!r} is not known", suggestion(other, rules))
+                raise wrong_at(path, f"rule {rule.id!r}: rule {other!r} is not known", suggestion(other, rules))
     try:
         order = [*TopologicalSorter({rule.id: rule.inhibited_by for rule in rules.values()}).static_order()]
     except CycleError as error:
         circle = cast("list[str]", error.args[1])
         path = ("rule", at[circle[0]], "inhibited_by")
         reason = f"rules inhibit each other in a circle: {', '.join(circle)}"
-        raise mistake(path, reason, "Leave one of them out.") from None
+        raise wrong_at(path, reason, "Leave one of them out.") from None
     return tuple(_placed(rules[id_], around.areas) for id_ in order)
 
 

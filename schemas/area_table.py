@@ -7,6 +7,7 @@ import csv
 import io
 from collections.abc import Iterator, Mapping
 from datetime import date
+from functools import partial
 
 from schemas.area import Area, AreaTree, Link, Point, Zone
 from schemas.boundary import BOUNDARIES_FILE, parse_boundaries
@@ -68,7 +69,7 @@ def _parse_areas(text: str, list_id: str, zone_default: Zone) -> tuple[dict[Area
         parent = areas[AreaId(row["parent"])] if row["parent"] else None
         zone = Zone(row.get("zone") or zone_default)
         if row.get("zone"):
-            check_zone(zone, AREAS_FILE, where)
+            check_zone(zone, partial(SiteError, AREAS_FILE, where))
         areas[id_] = Area(
             id=id_,
             code=AreaCode(row["code"]),

@@ -8,17 +8,17 @@ Source: Bộ luật Lao động 45/2019/QH14 Art. 105, 111 and 112 (working time
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Annotated, NamedTuple
 from zoneinfo import ZoneInfo
 
 from holidays import country_holidays, list_supported_countries
 from msgspec import Meta, Struct
+from msgspec.structs import asdict, astuple
 
 from schemas.area import Zone
-from schemas.errors import SiteError
-from schemas.site_file import check_zone, convert_file, suggestion
-from schemas.toml_lines import Path, line_of, toml_lines
+from schemas.site_file import check_zone, convert_file, mistake_at, numbered, suggestion
+from schemas.toml_lines import Path
 
 CALENDAR_FILE = "calendar.toml"
 
@@ -37,6 +37,8 @@ Span = tuple[int, int]
 _MINUTE_S = 60
 _DAY_MIN = 24 * 60
 _S_US = 1_000_000
+
+_wrong = partial(mistake_at, CALENDAR_FILE)
 
 
 class Year(NamedTuple):
@@ -114,11 +116,8 @@ class Calendar(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, di
 
     @cached_property
     def _week(self) -> tuple[tuple[Span, ...], ...]:
-        week = self.week
-        return tuple(
-            tuple(_span(hours) for hours in day)
-            for day in (week.mon, week.tue, week.wed, week.thu, week.fri, week.sat, week.sun)
-        )
+        days: tuple[tuple[Hours, ...], ...] = astuple(self.week)
+        return tuple(tuple(_span(hours) for hours in day) for day in days)
 
     @cached_property
     def _years(self) -> dict[int, Year]:
@@ -181,62 +180,52 @@ class _File(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 def parse_calendars(text: str) -> dict[str, Calendar]:
     """The calendars by id, in the file's order. Raises SiteError."""
     given = convert_file(text, _File, CALENDAR_FILE).calendar
-    lines = toml_lines(text)
-    found: dict[str, Calendar] = {}
-    for number, calendar in enumerate(given):
+    for number, calendar in numbered(given, CALENDAR_FILE, text, "calendar"):
         at: Path = ("calendar", number)
         if calendar.id == ALWAYS:
-            raise _wrong(lines, (*at, "id"), f"{ALWAYS!r} is built in", "Give it another id.")
-        if calendar.id in found:
-            raise _wrong(lines, (*at, "id"), f"the id {calendar.id!r} is used twice", "Give every calendar its own.")
-        check_zone(calendar.zone, CALENDAR_FILE, f"line {line_of(lines, (*at, 'zone'))}")
-        _check_week(lines, (*at, "week"), calendar.week)
+            raise _wrong(text, (*at, "id"), f"{ALWAYS!r} is built in", "Give it another id.")
+        check_zone(calendar.zone, partial(_wrong, text, (*at, "zone")))
+        _check_week(text, (*at, "week"), calendar.week)
         if calendar.holidays is not None and calendar.holidays not in list_supported_countries():
             reason = f"the holidays of {calendar.holidays!r} are not known"
-            raise _wrong(lines, (*at, "holidays"), reason, "Use a country's code of two capital letters, as VN.")
+            raise _wrong(text, (*at, "holidays"), reason, "Use a country's code of two capital letters, as VN.")
         off = set(calendar.days_off)
         for entry, one in enumerate(calendar.make_up):
             if one.day in off:
                 reason = f"{one.day} is a day off, or made up, already"
-                raise _wrong(lines, (*at, "make_up", entry, "day"), reason, "Leave one of them out.")
+                raise _wrong(text, (*at, "make_up", entry, "day"), reason, "Leave one of them out.")
             off.add(one.day)
-            _check_day(lines, (*at, "make_up", entry, "hours"), one.hours)
-        found[calendar.id] = calendar
-    return found
+            _check_day(text, (*at, "make_up", entry, "hours"), one.hours)
+    return {calendar.id: calendar for calendar in given}
 
 
-def check_calendar(
-    calendars: Mapping[str, Calendar], name: str, file: str, lines: Mapping[Path, int], path: Path
-) -> None:
+def check_calendar(calendars: Mapping[str, Calendar], name: str, file: str, text: str, path: Path) -> None:
     """Raises SiteError where another file names a calendar that is not declared."""
     if name != ALWAYS and name not in calendars:
         reason = f"calendar {name!r} is not declared in {CALENDAR_FILE}"
-        raise SiteError(file, f"line {line_of(lines, path)}", reason, suggestion(name, [ALWAYS, *calendars]))
+        raise mistake_at(file, text, path, reason, suggestion(name, [ALWAYS, *calendars]))
 
 
-def _check_week(lines: Mapping[Path, int], path: Path, week: Week) -> None:
-    days = {"mon": week.mon, "tue": week.tue, "wed": week.wed, "thu": week.thu, "fri": week.fri}
-    days |= {"sat": week.sat, "sun": week.sun}
+def _check_week(text: str, path: Path, week: Week) -> None:
+    days: dict[str, tuple[Hours, ...]] = asdict(week)
     for name, day in days.items():
-        _check_day(lines, (*path, name), day)
+        _check_day(text, (*path, name), day)
     if not any(days.values()):
-        raise _wrong(
-            lines, path, "no day has working hours", "Give hours to a weekday, or use the calendar `always`."
-        )
+        raise _wrong(text, path, "no day has working hours", "Give hours to a weekday, or use the calendar `always`.")
 
 
-def _check_day(lines: Mapping[Path, int], path: Path, day: Iterable[str]) -> None:
+def _check_day(text: str, path: Path, day: Iterable[str]) -> None:
     free_from = 0
     for number, hours in enumerate(day):
         hour_parts = hours.replace("-", ":").split(":")
         start, end = _span(hours)
         if int(hour_parts[1]) > 59 or int(hour_parts[3]) > 59 or end > _DAY_MIN:
-            raise _wrong(lines, (*path, number), f"{hours!r} is not on a clock", "Write times from 00:00 to 24:00.")
+            raise _wrong(text, (*path, number), f"{hours!r} is not on a clock", "Write times from 00:00 to 24:00.")
         if start >= end:
             fix = "Let a span end after it begins; write one over midnight as two."
-            raise _wrong(lines, (*path, number), f"{hours!r} has no length", fix)
+            raise _wrong(text, (*path, number), f"{hours!r} has no length", fix)
         if start < free_from:
-            raise _wrong(lines, (*path, number), f"{hours!r} begins before the span before it ends", "Order them.")
+            raise _wrong(text, (*path, number), f"{hours!r} begins before the span before it ends", "Order them.")
         free_from = end
 
 
@@ -248,7 +237,3 @@ def _span(hours: str) -> Span:
 def _minutes(clock: str) -> int:
     hour, minute = clock.split(":")
     return int(hour) * 60 + int(minute)
-
-
-def _wrong(lines: Mapping[Path, int], path: Path, reason: str, fix: str) -> SiteError:
-    return SiteError(CALENDAR_FILE, f"line {line_of(lines, path)}", reason, fix)

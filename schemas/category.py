@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
@@ -12,9 +12,7 @@ from msgspec.structs import replace
 
 from schemas.agency import AGENCIES_FILE, Agency
 from schemas.case import Kind, Severity
-from schemas.errors import SiteError
-from schemas.site_file import convert_file, suggestion
-from schemas.toml_lines import line_of, toml_lines
+from schemas.site_file import convert_file, mistake_at, numbered, suggestion
 
 CASES_FILE = "cases.toml"
 
@@ -117,34 +115,26 @@ class CaseRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, d
 def parse_case_rules(text: str) -> CaseRules:
     """Reads `cases.toml`. Raises SiteError."""
     rules = convert_file(text, CaseRules, CASES_FILE)
-    lines = toml_lines(text)
-    known: set[str] = set()
-    for number, category in enumerate(rules.category):
-        if category.id in known:
-            where = f"line {line_of(lines, ('category', number, 'id'))}"
-            raise SiteError(
-                CASES_FILE, where, f"the id {category.id!r} is used twice", "Give every category its own."
-            )
-        known.add(category.id)
+    wrong = partial(mistake_at, CASES_FILE, text)
+    for number, category in numbered(rules.category, CASES_FILE, text, "category"):
+        path = ("category", number)
         if category.kind is Kind.CONDUCT and not category.opens:
             # Who may see a report follows from its case.
-            where = f"line {line_of(lines, ('category', number, 'opens'))}"
             reason = f"complaints of {category.id!r} would open no case, and be everybody's to read"
-            raise SiteError(CASES_FILE, where, reason, "Take `opens = false` away.")
+            raise wrong((*path, "opens"), reason, "Take `opens = false` away.")
         steps: set[str] = set()
         for place, step in enumerate(category.steps):
             if step.id in steps:
-                where = f"line {line_of(lines, ('category', number, 'steps', place, 'id'))}"
-                raise SiteError(CASES_FILE, where, f"the step {step.id!r} is there twice", "Name each step once.")
+                reason = f"the step {step.id!r} is there twice"
+                raise wrong((*path, "steps", place, "id"), reason, "Name each step once.")
             steps.add(step.id)
     if Kind.CONDUCT in rules.proposals.kinds:
-        where = f"line {line_of(lines, ('proposals', 'kinds'))}"
         reason = "complaints about officials would be proposed as one with what others see"
-        raise SiteError(CASES_FILE, where, reason, "Take 'conduct' out of `kinds`.")
+        raise wrong(("proposals", "kinds"), reason, "Take 'conduct' out of `kinds`.")
+    known = {category.id for category in rules.category}
     for key, named in (("other", rules.other), ("unsaid", rules.unsaid)):
         if named is not None and named not in known:
-            where = f"line {line_of(lines, (key,))}"
-            raise SiteError(CASES_FILE, where, f"category {named!r} is not declared", "Declare it, or name another.")
+            raise wrong((key,), f"category {named!r} is not declared", "Declare it, or name another.")
     return rules
 
 
@@ -175,19 +165,18 @@ def check_categories(text: str, rules: CaseRules, agencies: Mapping[str, Agency]
 
     Raises SiteError.
     """
-    lines = toml_lines(text)
+    wrong = partial(mistake_at, CASES_FILE, text)
     for number, category in enumerate(rules.category):
-        where = f"line {line_of(lines, ('category', number, 'agency'))}"
         if category.agency is not None and category.agency not in agencies:
             reason = f"agency {category.agency!r} is not declared in {AGENCIES_FILE}"
-            raise SiteError(CASES_FILE, where, reason, suggestion(category.agency, agencies))
+            raise wrong(("category", number, "agency"), reason, suggestion(category.agency, agencies))
         if category.kind is not Kind.CONDUCT:
             continue
-        where = f"line {line_of(lines, ('category', number, 'id'))}"
+        path = ("category", number, "id")
         if category.agency is None:
             reason = f"nobody gets complaints of {category.id!r} that do not name an agency"
-            raise SiteError(CASES_FILE, where, reason, f"Add `agency`, one of {AGENCIES_FILE}.")
+            raise wrong(path, reason, f"Add `agency`, one of {AGENCIES_FILE}.")
         for accused in agencies:
             if supervising_agency(rules, agencies, category.id, accused) is None:
                 reason = f"nobody but {accused!r} itself would get complaints of {category.id!r} about it"
-                raise SiteError(CASES_FILE, where, reason, f"Give {accused!r} a supervisor in {AGENCIES_FILE}.")
+                raise wrong(path, reason, f"Give {accused!r} a supervisor in {AGENCIES_FILE}.")

@@ -7,6 +7,7 @@ it names where they are. Every mistake is a SiteError with the line, the reason 
 import re
 from collections.abc import Collection, Mapping, Sequence
 from datetime import time
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -14,11 +15,10 @@ from msgspec import Meta, Struct
 
 from schemas.area_id import AreaCode
 from schemas.case import Kind, Severity
-from schemas.errors import SiteError
 from schemas.notice import Audience, Why
 from schemas.notice_text import PLACEHOLDERS, unknown_placeholders
-from schemas.site_file import convert_file, suggestion
-from schemas.toml_lines import Path, line_of, toml_lines
+from schemas.site_file import convert_file, mistake_at, numbered, suggestion
+from schemas.toml_lines import Path
 
 if TYPE_CHECKING:
     from schemas.site import Site
@@ -46,6 +46,8 @@ SPEECH_CHARS = 4000
 Address = Annotated[str, Meta(min_length=1, max_length=2000)]
 SecretRef = Annotated[str, Meta(max_length=128)]
 CharsMax = Annotated[int, Meta(ge=20, le=100_000)]
+
+_wrong = partial(mistake_at, CHANNELS_FILE)
 
 
 class _Channel(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):
@@ -197,17 +199,14 @@ class Channels(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 def parse_channels(text: str, languages: Sequence[str]) -> Channels:
     """Reads `channels.toml`. Raises SiteError."""
     channels = convert_file(text, Channels, CHANNELS_FILE)
-    known: set[str] = set()
-    for number, channel in enumerate(channels.channel):
+    for number, channel in numbered(channels.channel, CHANNELS_FILE, text, "channel"):
         path: Path = ("channel", number)
-        if channel.id in known:
-            raise _wrong(text, (*path, "id"), f"the id {channel.id!r} is used twice", "Give every channel its own.")
         if channel.id == PUSH:
             raise _wrong(text, (*path, "id"), f"{PUSH!r} is the centre's own live feed", "Take another id.")
-        known.add(channel.id)
         _check_channel(text, path, channel)
     for number, template in enumerate(channels.template):
         _check_template(text, ("template", number), template, channels, languages)
+    known = [channel.id for channel in channels.channel]
     for number, copy in enumerate(channels.copy):
         path = ("copy", number)
         _check_known(text, (*path, "channel"), "channel", copy.channel, known)
@@ -337,10 +336,6 @@ def _check_known(text: str, path: Path, kind: str, word: str, known: Collection[
     if known is not None and word not in known:
         fix = suggestion(word, known) if known else f"Declare it; this pack has no {kind} at all."
         raise _wrong(text, path, f"{kind} {word!r} is not known", fix)
-
-
-def _wrong(text: str, path: Path, reason: str, fix: str) -> SiteError:
-    return SiteError(CHANNELS_FILE, f"line {line_of(toml_lines(text), path)}", reason, fix)
 
 
 def addresses_of(person_address: Mapping[str, str], channels: Channels, wanted: Sequence[str]) -> list[str]:

@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Collection, Iterable, Mapping
+from functools import partial
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
@@ -11,9 +12,7 @@ from msgspec import Meta, Struct
 from schemas.area import AreaTree
 from schemas.calendar import ALWAYS, Calendar, check_calendar
 from schemas.case import ClockName, Kind, Severity
-from schemas.errors import SiteError
-from schemas.site_file import check_declared, convert_file
-from schemas.toml_lines import line_of, toml_lines
+from schemas.site_file import check_declared, convert_file, mistake_at
 
 CLOCKS_FILE = "clocks.toml"
 
@@ -53,15 +52,14 @@ class _File(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 def parse_clocks(text: str) -> tuple[ClockPlan, ...]:
     """The plans, in the file's order. Raises SiteError."""
     plans = convert_file(text, _File, CLOCKS_FILE).clock
-    lines = toml_lines(text)
+    wrong = partial(mistake_at, CLOCKS_FILE, text)
     for number, plan in enumerate(plans):
-        where = f"line {line_of(lines, ('clock', number, 'allowed'))}"
+        path = ("clock", number)
         if plan.allowed.endswith("d") and int(plan.allowed[:-1]) > DAYS_MAX:
-            raise SiteError(CLOCKS_FILE, where, f"{plan.allowed} is too long", f"Allow at most {DAYS_MAX}d.")
+            raise wrong((*path, "allowed"), f"{plan.allowed} is too long", f"Allow at most {DAYS_MAX}d.")
         if plan.starts == "next_day" and plan.calendar == ALWAYS:
-            where = f"line {line_of(lines, ('clock', number, 'starts'))}"
             reason = f"the calendar {ALWAYS!r} has no days that a clock could start with"
-            raise SiteError(CLOCKS_FILE, where, reason, "Name a calendar with working days.")
+            raise wrong((*path, "starts"), reason, "Name a calendar with working days.")
     return tuple(plans)
 
 
@@ -75,11 +73,10 @@ def check_clocks(
     areas: AreaTree,
 ) -> None:
     """Raises SiteError where a plan names what the rest of the pack does not declare."""
-    lines = toml_lines(text)
     codes = {area.code for area in areas if area.list_id == areas.list_id}
     for number, plan in enumerate(plans):
         path = ("clock", number)
-        check_calendar(calendars, plan.calendar, CLOCKS_FILE, lines, (*path, "calendar"))
-        check_declared(plan.categories, categories, "category", CLOCKS_FILE, lines, (*path, "categories"))
-        check_declared(plan.agencies, agencies, "agency", CLOCKS_FILE, lines, (*path, "agencies"))
-        check_declared(plan.areas, codes, "area", CLOCKS_FILE, lines, (*path, "areas"))
+        check_calendar(calendars, plan.calendar, CLOCKS_FILE, text, (*path, "calendar"))
+        check_declared(plan.categories, categories, "category", CLOCKS_FILE, text, (*path, "categories"))
+        check_declared(plan.agencies, agencies, "agency", CLOCKS_FILE, text, (*path, "agencies"))
+        check_declared(plan.areas, codes, "area", CLOCKS_FILE, text, (*path, "areas"))

@@ -5,14 +5,13 @@
 
 from collections.abc import Collection
 from enum import StrEnum
+from functools import partial
 from typing import Annotated
 
 from msgspec import Meta, Struct
 
 from schemas.case import Kind, OfferStep, Severity
-from schemas.errors import SiteError
-from schemas.site_file import check_declared, convert_file
-from schemas.toml_lines import line_of, toml_lines
+from schemas.site_file import check_declared, convert_file, mistake_at
 
 DISPATCH_FILE = "dispatch.toml"
 
@@ -99,17 +98,16 @@ class DispatchPlan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 def parse_dispatch(text: str) -> DispatchPlan:
     """Reads `dispatch.toml`. Raises SiteError."""
     plan = convert_file(text, DispatchPlan, DISPATCH_FILE)
-    lines = toml_lines(text)
     for number, chain in enumerate(plan.escalation):
-        where = f"line {line_of(lines, ('escalation', number, 'steps'))}"
+        wrong = partial(mistake_at, DISPATCH_FILE, text, ("escalation", number, "steps"))
         for step in chain.steps:
             if step not in AWAITED:
                 words = ", ".join(AWAITED)
-                raise SiteError(DISPATCH_FILE, where, f"nobody waits for the step {step!r}", f"Use some of: {words}.")
+                raise wrong(f"nobody waits for the step {step!r}", f"Use some of: {words}.")
         dropped = [step for step in chain.steps if step in (OfferStep.ON_SCENE, OfferStep.DONE)]
         if dropped and Rung.NEXT_UNIT in chain.rungs:
             reason = f"{Rung.NEXT_UNIT.value!r} takes the case from a unit that is on its way ({dropped[0]!r})"
-            raise SiteError(DISPATCH_FILE, where, reason, f"Use {Rung.SUPERVISOR.value!r}, who can send another.")
+            raise wrong(reason, f"Use {Rung.SUPERVISOR.value!r}, who can send another.")
     return plan
 
 
@@ -117,6 +115,5 @@ def check_dispatch(text: str, plan: DispatchPlan, people: Collection[str] | None
     """Raises SiteError where a chain tells a person that the pack does not declare, if it declares any."""
     if people is None:
         return
-    lines = toml_lines(text)
     for number, chain in enumerate(plan.escalation):
-        check_declared(chain.tell, people, "person", DISPATCH_FILE, lines, ("escalation", number, "tell"))
+        check_declared(chain.tell, people, "person", DISPATCH_FILE, text, ("escalation", number, "tell"))

@@ -4,6 +4,7 @@
 """
 
 from datetime import datetime
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Annotated, Literal, cast
 from urllib.parse import urlsplit
@@ -12,11 +13,10 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec import Meta, Struct, field
 
-from schemas.errors import SiteError
 from schemas.kpi import SUPERVISION, Audience, Catalogue
 from schemas.period import Grain, Period, last_ended
-from schemas.site_file import mistake_of, read_toml, suggestion
-from schemas.toml_lines import Path, line_of, toml_lines
+from schemas.site_file import mistake_at, mistake_of, read_toml, suggestion
+from schemas.toml_lines import Path
 
 REPORTS_FILE = "reports.toml"
 
@@ -80,15 +80,13 @@ def last_due(report: Report, schedule: Schedule, now: datetime, zone: ZoneInfo) 
 def parse_reports(text: str, kpis: Catalogue) -> tuple[Report, ...]:
     """Reads `reports.toml`: an array of tables `[[report]]`. Raises SiteError at the first mistake."""
     tables = read_toml(text, REPORTS_FILE)
-    lines = toml_lines(text)
-
-    def mistake(path: Path, reason: str, fix: str) -> SiteError:
-        return SiteError(REPORTS_FILE, f"line {line_of(lines, path)}", reason, fix)
-
+    wrong_at = partial(mistake_at, REPORTS_FILE, text)
     given = tables.get("report", [])
     for key in tables:
         if key != "report" or not isinstance(given, list):
-            raise mistake((key,), f"`{key}` is not an array of tables `report`", "Begin each report with [[report]].")
+            raise wrong_at(
+                (key,), f"`{key}` is not an array of tables `report`", "Begin each report with [[report]]."
+            )
     reports: dict[str, Report] = {}
     for number, table in enumerate(cast("list[object]", given)):
         path: Path = ("report", number)
@@ -96,12 +94,12 @@ def parse_reports(text: str, kpis: Catalogue) -> tuple[Report, ...]:
             report = msgspec.convert(table, Report)
         except msgspec.ValidationError as error:
             wrong = mistake_of(error, Report)
-            raise mistake((*path, *wrong.path), wrong.reason, wrong.fix) from error
+            raise wrong_at((*path, *wrong.path), wrong.reason, wrong.fix) from error
         if report.id in reports:
-            raise mistake((*path, "id"), f"the id {report.id!r} is used twice", "Give every report its own.")
+            raise wrong_at((*path, "id"), f"the id {report.id!r} is used twice", "Give every report its own.")
         if (found := _inconsistent(report, kpis)) is not None:
             where, reason, fix = found
-            raise mistake((*path, *where), f"report {report.id!r}: {reason}", fix)
+            raise wrong_at((*path, *where), f"report {report.id!r}: {reason}", fix)
         reports[report.id] = report
     return tuple(reports.values())
 

@@ -30,8 +30,7 @@ from schemas.kpi import Catalogue
 from schemas.kpi_table import KPIS_FILE, parse_kpis
 from schemas.kpi_table import mistakes as kpi_mistakes
 from schemas.report import REPORTS_FILE, Report, parse_reports
-from schemas.site_file import check_zone, convert_file
-from schemas.toml_lines import line_of, toml_lines
+from schemas.site_file import check_zone, convert_file, mistake_at
 from schemas.unit import UNITS_FILE, Unit, check_units, parse_units
 
 _T = TypeVar("_T")
@@ -140,7 +139,7 @@ Pack = Mapping[str, str]
 def parse_header(text: str) -> Header:
     """Reads `site.toml`. Raises SiteError."""
     header = convert_file(text, Header, SITE_FILE)
-    check_zone(header.zone, SITE_FILE, f"line {line_of(toml_lines(text), ('zone',))}")
+    check_zone(header.zone, partial(mistake_at, SITE_FILE, text, ("zone",)))
     return header
 
 

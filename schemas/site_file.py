@@ -2,9 +2,9 @@
 
 import re
 import tomllib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator
 from difflib import get_close_matches
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, Protocol, TypeVar, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
@@ -38,14 +38,13 @@ class Mistake(NamedTuple):
     fix: str
 
 
-def check_zone(zone: Zone, file: str, where: str) -> None:
-    """Raises SiteError for a time zone that is not known."""
+def check_zone(zone: Zone, wrong: Callable[[str, str], SiteError]) -> None:
+    """Raises what `wrong` makes of the reason and the fix where a time zone is not known."""
     try:
         ZoneInfo(zone)
     # The name becomes a path: it may lead to a folder, or be longer than a path can be.
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        fix = "Use an IANA name, as Asia/Ho_Chi_Minh."
-        raise SiteError(file, where, f"time zone {zone!r} is not known", fix) from None
+        raise wrong(f"time zone {zone!r} is not known", "Use an IANA name, as Asia/Ho_Chi_Minh.") from None
 
 
 def read_toml(text: str, file: str) -> dict[str, Any]:
@@ -95,8 +94,33 @@ def convert_file(text: str, cls: type[_T], file: str) -> _T:
         return msgspec.convert(tables, cls)
     except msgspec.ValidationError as error:
         wrong = mistake_of(error, cls)
-        line = line_of(toml_lines(text), wrong.path)
-        raise SiteError(file, f"line {line}", wrong.reason, wrong.fix) from error
+        raise mistake_at(file, text, *wrong) from error
+
+
+def mistake_at(file: str, text: str, path: Path, reason: str, fix: str) -> SiteError:
+    """What is wrong with what stands at `path` of a TOML text, with its line."""
+    return SiteError(file, f"line {line_of(toml_lines(text), path)}", reason, fix)
+
+
+class _HasId(Protocol):
+    @property
+    def id(self) -> str: ...
+
+
+_Named = TypeVar("_Named", bound=_HasId)
+
+
+def numbered(
+    entries: Iterable[_Named], file: str, text: str, table: str, its: str = "its"
+) -> Iterator[tuple[int, _Named]]:
+    """The entries of the array of tables `table`, each with its place. Raises SiteError at an id that was there."""
+    seen: set[str] = set()
+    for number, entry in enumerate(entries):
+        if entry.id in seen:
+            reason, fix = f"the id {entry.id!r} is used twice", f"Give every {table} {its} own."
+            raise mistake_at(file, text, (table, number, "id"), reason, fix)
+        seen.add(entry.id)
+        yield number, entry
 
 
 def mistake_of(error: msgspec.ValidationError, cls: type) -> Mistake:
@@ -162,14 +186,11 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     return f"Did you mean {near[0]!r}?" if near else f"Use one of: {', '.join(words)}."
 
 
-def check_declared(
-    words: Iterable[str], known: Collection[str], what: str, file: str, lines: Mapping[Path, int], path: Path
-) -> None:
+def check_declared(words: Iterable[str], known: Collection[str], what: str, file: str, text: str, path: Path) -> None:
     """Raises SiteError for the first word of the list at `path` that the rest of the pack does not declare."""
     for number, word in enumerate(words):
         if word not in known:
             near = get_close_matches(word, known, n=1)
             named = near or 0 < len(known) <= _NAMED_MAX
             fix = suggestion(word, known) if named else "Declare it."
-            where = f"line {line_of(lines, (*path, number))}"
-            raise SiteError(file, where, f"{what} {word!r} is not declared in this pack", fix)
+            raise mistake_at(file, text, (*path, number), f"{what} {word!r} is not declared in this pack", fix)

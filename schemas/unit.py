@@ -15,11 +15,11 @@ from schemas.agency import AgencyId
 from schemas.area import AreaTree
 from schemas.calendar import ALWAYS, Calendar, check_calendar
 from schemas.case import CaseId
-from schemas.errors import InvalidEvent, SiteError
+from schemas.errors import InvalidEvent
 from schemas.event import GeoUri
 from schemas.location import parse_geo
-from schemas.site_file import check_declared, convert_file
-from schemas.toml_lines import line_of, toml_lines
+from schemas.site_file import check_declared, convert_file, mistake_at, numbered
+from schemas.toml_lines import Path
 
 UNITS_FILE = "units.toml"
 
@@ -89,19 +89,13 @@ class _File(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 def parse_units(text: str) -> dict[str, Unit]:
     """The units by id, in the file's order. Raises SiteError."""
     given = convert_file(text, _File, UNITS_FILE).unit
-    lines = toml_lines(text)
-    found: dict[str, Unit] = {}
-    for number, unit in enumerate(given):
-        if unit.id in found:
-            where = f"line {line_of(lines, ('unit', number, 'id'))}"
-            raise SiteError(UNITS_FILE, where, f"the id {unit.id!r} is used twice", "Give every unit its own.")
+    for number, unit in numbered(given, UNITS_FILE, text, "unit"):
         try:
             parse_geo(unit.base)
         except InvalidEvent as error:
-            where = f"line {line_of(lines, ('unit', number, 'base'))}"
-            raise SiteError(UNITS_FILE, where, f"`base`: {error.detail}", error.fix) from None
-        found[unit.id] = unit
-    return found
+            path: Path = ("unit", number, "base")
+            raise mistake_at(UNITS_FILE, text, path, f"`base`: {error.detail}", error.fix) from None
+    return {unit.id: unit for unit in given}
 
 
 def check_units(
@@ -119,14 +113,13 @@ def check_units(
     Members are checked where the pack has people, and skills where it has categories that need some: a skill that no
     category asks for is most likely a slip of the hand.
     """
-    lines = toml_lines(text)
     codes = {area.code for area in areas if area.list_id == areas.list_id}
     for number, unit in enumerate(units.values()):
         path = ("unit", number)
-        check_declared([unit.agency], agencies, "agency", UNITS_FILE, lines, (*path, "agency"))
-        check_declared([unit.area], codes, "area", UNITS_FILE, lines, (*path, "area"))
-        check_calendar(calendars, unit.calendar, UNITS_FILE, lines, (*path, "calendar"))
+        check_declared([unit.agency], agencies, "agency", UNITS_FILE, text, (*path, "agency"))
+        check_declared([unit.area], codes, "area", UNITS_FILE, text, (*path, "area"))
+        check_calendar(calendars, unit.calendar, UNITS_FILE, text, (*path, "calendar"))
         if people is not None:
-            check_declared(unit.members, people, "person", UNITS_FILE, lines, (*path, "members"))
+            check_declared(unit.members, people, "person", UNITS_FILE, text, (*path, "members"))
         if skills:
-            check_declared(unit.skills, skills, "skill", UNITS_FILE, lines, (*path, "skills"))
+            check_declared(unit.skills, skills, "skill", UNITS_FILE, text, (*path, "skills"))
