@@ -5,6 +5,7 @@
  * for the ages.
  */
 
+import { inOrder } from "./areas.js";
 import { Connection } from "./connection.js";
 import { formatAge, formatTime } from "./format.js";
 import { EVENTS_SHOWN, Model, POINTS } from "./model.js";
@@ -80,23 +81,6 @@ function radios(root, name, options, chosen, choose) {
     label.append(input, make("span", "", text));
     root.append(label);
   }
-}
-
-/** The tree as a list, children under their parent. @param {{id: string, parent: string | null}[]} areas */
-function inOrder(areas) {
-  /** @type {Map<string | null, any[]>} */
-  const below = new Map();
-  for (const area of areas) below.set(area.parent, [...(below.get(area.parent) ?? []), area]);
-  /** @type {{area: any, depth: number}[]} */
-  const listed = [];
-  const walk = (/** @type {string | null} */ parent, /** @type {number} */ depth) => {
-    for (const area of below.get(parent) ?? []) {
-      listed.push({ area, depth });
-      walk(area.id, depth + 1);
-    }
-  };
-  walk(null, 0);
-  return listed;
 }
 
 async function start() {

@@ -1,5 +1,6 @@
 /** Which cases are published, where are they, and how do they stand? A table, and a map that says the same. */
 
+import { inOrder } from "../board/areas.js";
 import { watchLink } from "../report/pulse.js";
 import { say } from "../report/say.js";
 import { ApiError, get } from "../shared/api.js";
@@ -108,22 +109,11 @@ function drawFilters() {
   const said = texts();
   const categories = (site?.categories ?? []).filter((one) => one.kind !== "conduct" && one.kind !== "violation");
   fill("category", [["", said.all], ...categories.map((one) => pair(one.id, nameOf(one.names, one.id)))], chosen.category);
-  fill("area", [["", said.everywhere], ...inOrder()], chosen.area);
-  fill("state", [["all", said.all], ["open", said.open], ["closed", said.closed]], chosen.state);
-}
-
-/** Areas as the tree has them, each under its parent. @returns {[string, string][]} */
-function inOrder() {
-  /** @type {Map<string | null, Area[]>} */
-  const below = new Map();
-  for (const area of areas) below.set(area.parent, [...(below.get(area.parent) ?? []), area]);
-  const walk = (/** @type {string | null} */ parent, /** @type {number} */ depth) =>
-    /** @type {[string, string][]} */ ((below.get(parent) ?? []).flatMap((area) => [
-      pair(area.id, `${"\u2003".repeat(depth)}${nameOf(area.names, area.id)}`), ...walk(area.id, depth + 1),
-    ]));
   // The root is everywhere.
-  const root = areas.find((area) => area.parent === null);
-  return root === undefined ? [] : walk(root.id, 0);
+  const below = inOrder(areas).filter(({ depth }) => depth > 0);
+  const named = below.map(({ area, depth }) => pair(area.id, `${"\u2003".repeat(depth - 1)}${nameOf(area.names, area.id)}`));
+  fill("area", [["", said.everywhere], ...named], chosen.area);
+  fill("state", [["all", said.all], ["open", said.open], ["closed", said.closed]], chosen.state);
 }
 
 /** @param {string} id @param {[string, string][]} options @param {string} value */

@@ -5,6 +5,7 @@
  * second and once a second for the clocks, and turns keys and clicks into commands.
  */
 
+import { inOrder } from "../board/areas.js";
 import { Connection } from "../board/connection.js";
 import { ApiError, get, signInLink } from "../shared/api.js";
 import { at, make, setText } from "../shared/dom.js";
@@ -416,7 +417,7 @@ function showControls() {
   options("state", [["", t().anyState], ...STATES.map((one) => pair("state", one))], filters.state);
   options("severity", [["", t().any], ...SEVERITIES.map((one) => pair("severity", one))], filters.severity);
   options("agency", [["", t().any], ...site.agencies.map((/** @type {any} */ one) => [one.id, nameOf(one.names, one.id)])], filters.agency);
-  options("area", [["", t().any], ...inOrder().map(({ area, depth }) => /** @type {[string, string]} */ ([area.id, "\u2003".repeat(depth) + nameOf(area.names, area.code)]))], filters.area);
+  options("area", [["", t().any], ...inOrder(areas).map(({ area, depth }) => /** @type {[string, string]} */ ([area.id, "\u2003".repeat(depth) + nameOf(area.names, area.code)]))], filters.area);
   at("mine-label").hidden = session.me.agency === null;
   setText(at("sound"), alarm.isOn ? t().soundOn : t().soundOff);
   at("sound").setAttribute("aria-pressed", String(alarm.isOn));
@@ -429,23 +430,6 @@ const pair = (group, one) => [one, word(group, one)];
 /** @param {string} id @param {[string, string][]} listed @param {string} chosen */
 function options(id, listed, chosen) {
   at(id).replaceChildren(...listed.map(([value, text]) => new Option(text, value, false, value === chosen)));
-}
-
-/** The areas' tree as a list, children under their parent. */
-function inOrder() {
-  /** @type {Map<string | null, any[]>} */
-  const below = new Map();
-  for (const area of areas) below.set(area.parent, [...(below.get(area.parent) ?? []), area]);
-  /** @type {{area: any, depth: number}[]} */
-  const found = [];
-  const walk = (/** @type {string | null} */ parent, /** @type {number} */ depth) => {
-    for (const area of below.get(parent) ?? []) {
-      found.push({ area, depth });
-      walk(area.id, depth + 1);
-    }
-  };
-  walk(null, 0);
-  return found;
 }
 
 const areaName = (/** @type {string} */ id) => { const area = areas.find((one) => one.id === id); return area ? nameOf(area.names, area.code) : id; };
