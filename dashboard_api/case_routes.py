@@ -4,11 +4,10 @@ Every answer is for one reader: what that person may not see is not there. Witho
 who reaches the centre is one; with people, whoever has not signed in gets what is public.
 """
 
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Header, Query
@@ -18,7 +17,6 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from dashboard_api import cases as reading
-from dashboard_api.answers import read_horizon
 from dashboard_api.audit import AuditRow, ChainHead, read_chain, read_heads, read_subject
 from dashboard_api.case_view import (
     CaseDetail,
@@ -44,9 +42,10 @@ from dashboard_api.cases import (
 )
 from dashboard_api.commands import WAIT_MAX_S, Outcome, Waiting, source_of
 from dashboard_api.config import DashboardConfig
-from dashboard_api.database import Database, Reader
+from dashboard_api.database import Database
 from dashboard_api.export import Cell, Column, Format, Kind, Sheet, format_of, reply
 from dashboard_api.guard import SIGN_IN, SignedIn, Viewer, require
+from dashboard_api.moment import Moment, one_moment
 from dashboard_api.position import parse_position
 from dashboard_api.public_alerts import read_alerts
 from dashboard_api.public_cases import PublicCase, PublicFilter, public_sheet, read_public
@@ -288,24 +287,9 @@ ANSWERS: tuple[type[Struct], ...] = (
 """What OpenAPI describes of these routes."""
 
 
-class Moment(NamedTuple):
-    """One moment of the database, and how it is read."""
-
-    reader: Reader
-    position: str
-    as_of: datetime
-
-
 def case_routes(config: DashboardConfig, database: Database, waiting: Waiting) -> APIRouter:
     """The routes under /v1 about cases."""
     router, bounds = APIRouter(prefix="/v1", tags=["cases"]), config.bounds
-
-    @asynccontextmanager
-    async def one_moment(query: str) -> AsyncGenerator[Moment]:
-        async with database.reading(query) as reader, reader.transaction(isolation="repeatable_read", readonly=True):
-            as_of = config.now().astimezone(UTC)
-            # The first statement fixes the moment that all others see.
-            yield Moment(reader, str(await read_horizon(reader)), as_of)
 
     @router.get("/cases", **described(CaseList, 401))
     async def list_cases(actor: SignedIn, query: Annotated[CasesQuery, Query()], accept: Accept = "") -> Response:
@@ -318,7 +302,7 @@ def case_routes(config: DashboardConfig, database: Database, waiting: Waiting) -
             fix = f"Ask for at most {most} and page with `after`."
             raise Refused("limit", RefusalReason.OUT_OF_RANGE, f"`limit` is {limit}", fix)
         wanted, after = filter_of(site, query), parse_cursor(query.after, query.order)
-        async with one_moment("cases") as moment:
+        async with one_moment(config, database, "cases") as moment:
             found = await reading.read_list(moment.reader, actor, wanted, query.order, after, limit + 1)
             total = await reading.count(moment.reader, actor, wanted) if query.count else None
         page = found[:limit]
@@ -343,7 +327,7 @@ def case_routes(config: DashboardConfig, database: Database, waiting: Waiting) -
     async def read_one(id: str, actor: SignedIn, _: Annotated[NoQuery, Query()]) -> Response:  # noqa: A002
         """One case with all that is known of it."""
         site = config.site
-        async with one_moment("case") as moment:
+        async with one_moment(config, database, "case") as moment:
             case = await reading.read_case(moment.reader, actor, _id(id))
             seen = await reading.visible(moment.reader, actor, named_cases(case))
             words = await read_words(moment.reader, config.key_ring, actor, case)
@@ -369,7 +353,7 @@ def case_routes(config: DashboardConfig, database: Database, waiting: Waiting) -
     @router.get("/cases/{id}/timeline", **described(Timeline, 401, 404))
     async def read_lines(id: str, actor: SignedIn, query: Annotated[TimelineQuery, Query()]) -> Response:  # noqa: A002
         """What happened to a case, line by line."""
-        async with one_moment("timeline") as moment:
+        async with one_moment(config, database, "timeline") as moment:
             case = await reading.read_case(moment.reader, actor, _id(id))
             found = await reading.read_timeline(moment.reader, actor, case.id, query.after, query.limit + 1)
             page = found[: query.limit]
@@ -393,7 +377,7 @@ def case_routes(config: DashboardConfig, database: Database, waiting: Waiting) -
         """Which unit should go, and why that one."""
         require(actor, Role.OPERATOR, Role.DISPATCHER)
         site = config.site
-        async with one_moment("suggestions") as moment:
+        async with one_moment(config, database, "suggestions") as moment:
             case = await reading.read_case(moment.reader, actor, _id(id))
             states = await read_states(moment.reader, site.units)
             best = [
@@ -419,7 +403,7 @@ def case_routes(config: DashboardConfig, database: Database, waiting: Waiting) -
     async def read_what_was_masked(id: str, actor: SignedIn, _: Annotated[NoQuery, Query()]) -> Response:  # noqa: A002
         """What is masked, for ten minutes after one's own `reveal` command was applied."""
         require(actor, Role.OPERATOR, Role.DISPATCHER)
-        async with one_moment("revealed") as moment:
+        async with one_moment(config, database, "revealed") as moment:
             case = await reading.read_case(moment.reader, actor, _id(id))
             found = await read_revealed(moment.reader, config.key_ring, actor, case)
         return _json(found)
@@ -436,7 +420,7 @@ def case_routes(config: DashboardConfig, database: Database, waiting: Waiting) -
             and (query.agency is None or unit.agency == query.agency)
             and (query.skill is None or query.skill in unit.skills)
         ]
-        async with one_moment("units") as moment:
+        async with one_moment(config, database, "units") as moment:
             states = await read_states(moment.reader, [unit.id for unit in units])
             seen = await reading.visible(
                 moment.reader, actor, {id_ for state in states.values() for id_ in state.cases}
@@ -454,7 +438,7 @@ def case_routes(config: DashboardConfig, database: Database, waiting: Waiting) -
         """Cases that may be one, with the score and its reasons."""
         require(actor, Role.OPERATOR, Role.DISPATCHER, Role.LEADER)
         before = _proposal_cursor(query.before)
-        async with one_moment("proposals") as moment:
+        async with one_moment(config, database, "proposals") as moment:
             found = await reading.read_proposals(
                 moment.reader, actor, state=query.state, case=query.case, before=before, limit=query.limit + 1
             )
@@ -488,7 +472,7 @@ def case_routes(config: DashboardConfig, database: Database, waiting: Waiting) -
     async def track(_: Annotated[NoQuery, Query()], secret: Secret = None) -> Response:
         """How a report stands, for whoever holds its secret. The secret goes into a header, which no log keeps."""
         site, tracking = config.site, tracking_hash(secret or "")
-        async with one_moment("track") as moment:
+        async with one_moment(config, database, "track") as moment:
             found = await read_track(
                 moment.reader, site, tracking, config.next_actions, moment.position, moment.as_of
             )
@@ -502,7 +486,7 @@ def case_routes(config: DashboardConfig, database: Database, waiting: Waiting) -
         if query.after is not None:
             at_us, id_ = decode_cursor(query.after, tuple[int, str], "after")
             after = (_from_us(at_us, "after"), _id(id_))
-        async with one_moment("public") as moment:
+        async with one_moment(config, database, "public") as moment:
             found = await read_public(moment.reader, site, wanted, after, query.limit + 1)
         page = found[: query.limit]
         following = encode_cursor((_us(page[-1].at), page[-1].case.id)) if len(found) > query.limit else None
@@ -546,7 +530,7 @@ def case_routes(config: DashboardConfig, database: Database, waiting: Waiting) -
         site = config.site
         if (settings := site.channels.cap) is None:
             raise HTTPException(404, "The site pack's channels.toml has no [cap], so there are no alerts.")
-        async with one_moment("public") as moment:
+        async with one_moment(config, database, "public") as moment:
             alerts = await read_alerts(moment.reader, site, settings, moment.as_of)
         address = f"{config.public_url}/v1/public/cap.atom"
         title = site.header.names.get(site.header.languages[0], site.header.id)
@@ -557,7 +541,7 @@ def case_routes(config: DashboardConfig, database: Database, waiting: Waiting) -
     async def read_audit(actor: SignedIn, query: Annotated[AuditQuery, Query()]) -> Response:
         """The record of every decision, for auditors."""
         require(actor, Role.AUDITOR)
-        async with one_moment("audit") as moment:
+        async with one_moment(config, database, "audit") as moment:
             heads = await read_heads(moment.reader)
             if query.subject is None:
                 items = await read_chain(moment.reader, actor, query.chain, query.number, query.limit)

@@ -3,22 +3,19 @@
 Every answer is of one moment of the database, and says of which. The site may change from one request to the next.
 """
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime
-from typing import Annotated, Any, NamedTuple
+from datetime import datetime
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query
 from msgspec import Struct
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from dashboard_api.answers import read_horizon
 from dashboard_api.bucket import bucket_of
-from dashboard_api.closing import Closing, read_closing
+from dashboard_api.closing import read_closing
 from dashboard_api.compare import CompareView, check_counts, compare_sheet, read_compared
 from dashboard_api.config import DashboardConfig
-from dashboard_api.database import Database, Reader
+from dashboard_api.database import Database
 from dashboard_api.drill import (
     SCAN_MAX,
     DrillView,
@@ -33,6 +30,7 @@ from dashboard_api.drill import (
 from dashboard_api.export import MEDIA, Format, format_of, reply
 from dashboard_api.guard import SignedIn, Viewer
 from dashboard_api.latest import LatestView, latest_sheet, read_latest
+from dashboard_api.moment import one_moment
 from dashboard_api.refusal import RefusalReason, Refused
 from dashboard_api.rest import Word, check_kept, check_years, described, known_kpi, spans_between, where_of
 from dashboard_api.scope import seen_kpis
@@ -161,26 +159,9 @@ ANSWERS: tuple[type[Struct], ...] = (TableView, LatestView, CompareView, Attainm
 """What OpenAPI describes of these routes."""
 
 
-class Moment(NamedTuple):
-    """One moment of the database, and how it is read."""
-
-    reader: Reader
-    position: str
-    as_of: datetime
-    closed: Closing
-
-
 def query_routes(config: DashboardConfig, database: Database) -> APIRouter:
     """The routes under /v1 that put figures together."""
     router, bounds = APIRouter(prefix="/v1", tags=["figures"]), config.bounds
-
-    @asynccontextmanager
-    async def one_moment(site: Site, query: str) -> AsyncGenerator[Moment]:
-        async with database.reading(query) as reader, reader.transaction(isolation="repeatable_read", readonly=True):
-            as_of = config.now().astimezone(UTC)
-            # The first statement fixes the moment that all others see.
-            position = str(await read_horizon(reader))
-            yield Moment(reader, position, as_of, await read_closing(reader, site))
 
     def checked(site: Site, when: When, areas: list[AreaId]) -> None:
         for zone in by_zone(site, areas):
@@ -207,10 +188,9 @@ def query_routes(config: DashboardConfig, database: Database) -> APIRouter:
         areas = areas_of(site, query.areas or ("self" if query.by else "children"), of, end)
         check_size(len(areas) * len(own), bounds)
         checked(site, when, [area.id for area in areas])
-        async with one_moment(site, "table") as moment:
-            reads = await read_all(
-                moment.reader, site, kpi, areas, when, by=query.by, where=where, closed=moment.closed
-            )
+        async with one_moment(config, database, "table") as moment:
+            closed = await read_closing(moment.reader, site)
+            reads = await read_all(moment.reader, site, kpi, areas, when, by=query.by, where=where, closed=closed)
         found = await values_of(site, kpi, reads, bounds)
         answer = TableView(
             **_about(kpi),
@@ -247,8 +227,9 @@ def query_routes(config: DashboardConfig, database: Database) -> APIRouter:
         end = datetime.fromtimestamp(own.end_s, home)
         areas = [site.areas[of], *areas_of(site, "children", of, end)]
         checked(site, when, [area.id for area in areas])
-        async with one_moment(site, "attainment") as moment:
-            reads = await read_all(moment.reader, site, kpi, areas, when, by=None, where={}, closed=moment.closed)
+        async with one_moment(config, database, "attainment") as moment:
+            closed = await read_closing(moment.reader, site)
+            reads = await read_all(moment.reader, site, kpi, areas, when, by=None, where={}, closed=closed)
         found = await values_of(site, kpi, reads, bounds)
         # The area itself is there once, wherever its zone has put it.
         [first] = [one for one in found if one.area.id == of]
@@ -280,8 +261,9 @@ def query_routes(config: DashboardConfig, database: Database) -> APIRouter:
         of = _area(site, query.area)
         named = [kpi.id for kpi in seen_kpis(site, viewer)] if query.kpis is None else query.kpis.split(",")
         kpis = [kpi_of(site, viewer, id_, f"kpis.{at}") for at, id_ in enumerate(dict.fromkeys(named))]
-        async with one_moment(site, "latest") as moment:
-            items = await read_latest(moment.reader, site, kpis, of, query.step, moment.as_of, moment.closed)
+        async with one_moment(config, database, "latest") as moment:
+            closed = await read_closing(moment.reader, site)
+            items = await read_latest(moment.reader, site, kpis, of, query.step, moment.as_of, closed)
         area = site.areas[of]
         answer = LatestView(
             area=of,
@@ -315,10 +297,9 @@ def query_routes(config: DashboardConfig, database: Database) -> APIRouter:
         named = [site.areas.root.id] if query.areas is None else list(dict.fromkeys(query.areas.split(",")))
         areas = [area_of(site, text, f"areas.{at}") for at, text in enumerate(named)]
         check_counts(periods, areas)
-        async with one_moment(site, "compare") as moment:
-            compared = await read_compared(
-                moment.reader, site, kpi, areas, periods, where=where, closed=moment.closed
-            )
+        async with one_moment(config, database, "compare") as moment:
+            closed = await read_closing(moment.reader, site)
+            compared = await read_compared(moment.reader, site, kpi, areas, periods, where=where, closed=closed)
         answer = CompareView(
             **_about(kpi),
             direction=kpi.direction,
@@ -354,10 +335,9 @@ def query_routes(config: DashboardConfig, database: Database) -> APIRouter:
         [span] = when.spans(zone)
         checked(site, when, [of])
         roles = roles_of(site, kpi, of, span, query.part)
-        async with one_moment(site, "drill") as moment:
-            figures = await read_figures(
-                moment.reader, site, [kpi.id], [of], [span], where=where, closed=moment.closed
-            )
+        async with one_moment(config, database, "drill") as moment:
+            closed = await read_closing(moment.reader, site)
+            figures = await read_figures(moment.reader, site, [kpi.id], [of], [span], where=where, closed=closed)
             areas = areas_behind(site, of)
             page = await read_page(moment.reader, viewer, site, kpi, roles, areas, where, before, limit)
         value = bucket_of(span, figures.reported(kpi.id, of, None, 0), zone)
