@@ -1,7 +1,7 @@
 """Does a unit hear of its cases, and does the centre hear of its steps, over links as bad as they are out there?"""
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,14 +17,13 @@ from playwright.async_api import (
     Request,
     Route,
     WebSocketRoute,
-    async_playwright,
     expect,
 )
 
 from schemas.credential import SESSION_COOKIE
 from tests.browser.bad_link import BadLink, Quality
+from tests.browser.chromium import CONTRASTS_BELOW_AA
 from tests.browser.field_centre import FieldCentre, field_centre
-from tests.browser.test_board import ARGUMENTS, CONTRASTS_BELOW_AA, chromium_program
 from tests.conftest import Services
 
 SLOW_MS = 60_000
@@ -41,15 +40,6 @@ def centre(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Iter
     """One centre for this file; each test has a unit of its own."""
     with field_centre(services, tmp_path_factory.mktemp("field")) as running:
         yield running
-
-
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    """Chromium without a window."""
-    async with async_playwright() as playwright:
-        chromium = await playwright.chromium.launch(executable_path=chromium_program(), args=ARGUMENTS)
-        yield chromium
-        await chromium.close()
 
 
 class Phone:

@@ -4,28 +4,19 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
-from playwright.async_api import Browser, async_playwright, expect
+from playwright.async_api import Browser, expect
 
 from deploy.migrate import migrate_schema
 from schemas.case import State
 from schemas.site import parse_site
+from tests.browser.chromium import CONTRASTS_BELOW_AA, Watched
 from tests.browser.citizen_centre import PACK
-from tests.browser.test_board import ARGUMENTS, CONTRASTS_BELOW_AA, Watched, chromium_program
 from tests.dashboard.case_centre import Centre, case_centre
 from tests.dashboard.case_rows import OPENED_AT, case, put_cases
 
 SLOW_MS = 40_000
 SITE = parse_site(PACK)
 ATTACK = "<img src=x onerror=\"document.title='owned'\">"
-
-
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    """Chromium without a window."""
-    async with async_playwright() as playwright:
-        chromium = await playwright.chromium.launch(executable_path=chromium_program(), args=ARGUMENTS)
-        yield chromium
-        await chromium.close()
 
 
 @pytest.fixture

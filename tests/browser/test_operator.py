@@ -2,17 +2,16 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Browser, Page, expect
 
 from deploy.migrate import migrate_schema
-from tests.browser.test_board import ARGUMENTS, CONTRASTS_BELOW_AA, chromium_program
+from tests.browser.chromium import CONTRASTS_BELOW_AA
 from tests.dashboard.case_centre import case_centre
 from tests.dashboard.case_rows import case, put_cases
 from tests.dashboard.centre import counting, dashboard, writer
@@ -38,15 +37,6 @@ PACK = pack({"clocks.toml": CLOCKS})
 """Clocks that run at every hour, so that what is due does not depend on when the test runs."""
 
 WALL = [({"width": 360, "height": 740}, "light"), ({"width": 1440, "height": 900}, "dark")]
-
-
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    """Chromium without a window."""
-    async with async_playwright() as playwright:
-        chromium = await playwright.chromium.launch(executable_path=chromium_program(), args=ARGUMENTS)
-        yield chromium
-        await chromium.close()
 
 
 @asynccontextmanager

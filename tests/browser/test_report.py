@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, Page, Route, async_playwright, expect
+from playwright.async_api import Browser, Page, Route, expect
 
 from deploy.migrate import migrate_schema
 from schemas.case import Entry, State
+from tests.browser.chromium import CONTRASTS_BELOW_AA, Watched
 from tests.browser.citizen_centre import CitizenCentre, citizen_centre
-from tests.browser.test_board import ARGUMENTS, CONTRASTS_BELOW_AA, Watched, chromium_program
 from tests.dashboard.case_centre import case_centre
 from tests.dashboard.case_rows import case, put_cases, put_entries
 
@@ -36,15 +36,6 @@ UNNAMED = """() => [...document.querySelectorAll("button, select, textarea, inpu
     .filter((node) => ![...(node.labels ?? [])].some((label) => label.textContent.trim()))
     .map((node) => node.outerHTML.slice(0, 80))"""
 """What nobody who only hears the page could tell apart."""
-
-
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    """Chromium without a window."""
-    async with async_playwright() as playwright:
-        chromium = await playwright.chromium.launch(executable_path=chromium_program(), args=ARGUMENTS)
-        yield chromium
-        await chromium.close()
 
 
 @pytest.fixture

@@ -5,8 +5,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import pytest
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Browser, Page, expect
 
 from dashboard_api.app import SERVER_OPTIONS
 from deploy.identity import Identity, local_client
@@ -14,7 +13,6 @@ from deploy.issuer.app import IssuerConfig, create_issuer
 from deploy.issuer.passwords import Passwords
 from deploy.migrate import migrate_schema
 from deploy.web import web_app
-from tests.browser.test_board import ARGUMENTS, chromium_program
 from tests.dashboard.centre import counting
 from tests.schemas.people import people_site
 from tests.serving import listener, origin_of, serving
@@ -31,15 +29,6 @@ class Clock:
 
     def __call__(self) -> datetime:
         return datetime.now(UTC) + self.ahead
-
-
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    """Chromium without a window."""
-    async with async_playwright() as playwright:
-        chromium = await playwright.chromium.launch(executable_path=chromium_program(), args=ARGUMENTS)
-        yield chromium
-        await chromium.close()
 
 
 @asynccontextmanager
