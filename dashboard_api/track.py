@@ -4,7 +4,6 @@ The secret itself is nowhere: cases keep its hash. It opens the reporter's own c
 into how it stands.
 """
 
-import hashlib
 from datetime import datetime
 from typing import Any
 
@@ -17,8 +16,7 @@ from dashboard_api.plain_words import Stage, stage_of, words_of
 from dashboard_api.refusal import RefusalReason, Refused
 from dashboard_api.statements import load_statements
 from schemas.case import Case, CaseId, ClockName, Entry, State
-from schemas.command import Actor
-from schemas.identity import Role
+from schemas.identity import SECRET_CHARS_MAX, citizen, tracking_of
 from schemas.site import Site
 
 TRACKED_MAX = 20
@@ -29,8 +27,6 @@ FOLLOWED_MAX = 20
 
 LINES_MAX = 200
 """So many lines are shown, the newest."""
-
-SECRET_CHARS_MAX = 128
 
 _SQL = load_statements("track")
 _cases = msgspec.json.Decoder(Case)
@@ -75,12 +71,7 @@ def tracking_hash(secret: str) -> str:
     if not secret or len(secret) > SECRET_CHARS_MAX:
         fix = "Send the secret that you were given with the report in the header `Tracking-Secret`."
         raise Refused("Tracking-Secret", RefusalReason.MISSING, "there is no tracking secret", fix)
-    return hashlib.sha256(secret.encode("latin-1", "replace")).hexdigest()
-
-
-def citizen(tracking: str) -> Actor:
-    """Who holds a secret with this hash."""
-    return Actor(id="citizen", roles=(Role.CITIZEN.value,), tracking=tracking)
+    return tracking_of(secret.encode("latin-1", "replace"))
 
 
 async def read_track(

@@ -4,6 +4,7 @@ A token says who somebody is; `people.toml` in the site pack says what that pers
 seen is `may_see`; the dashboard says the same in SQL, and tests hold the two together.
 """
 
+import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from datetime import time
 from enum import StrEnum
@@ -81,6 +82,9 @@ NOT_STAFF = {
 
 NOBODY = Actor(id="nobody", roles=())
 """Who has not signed in where one has to: sees what is public."""
+
+SECRET_CHARS_MAX = 128
+"""The secret by which a citizen follows a report; a longer one is none."""
 
 
 def parse_people(text: str) -> dict[str, Person]:
@@ -194,6 +198,16 @@ def actor_let_in(site: "Site", subject: str) -> Actor:
             "Let an administrator add this person.",
         )
     return actor
+
+
+def tracking_of(secret: bytes) -> str:
+    """What is kept of a report's secret: enough to know it again, and not to find it out."""
+    return hashlib.sha256(secret).hexdigest()
+
+
+def citizen(tracking: str) -> Actor:
+    """Whoever shows the secret with this hash."""
+    return Actor(id="citizen", roles=(Role.CITIZEN.value,), tracking=tracking)
 
 
 class Seen(Struct, frozen=True, kw_only=True):

@@ -17,6 +17,7 @@ from schemas import codec
 from schemas.case import CaseId, case_id
 from schemas.errors import InvalidBody, InvalidEvent, Reason
 from schemas.event import Attachments, GeoUri, Instant, Label, Text
+from schemas.identity import tracking_of
 from schemas.personal import KeyRing, Reporter
 from schemas.site import Site
 from schemas.site_file import suggestion
@@ -95,7 +96,7 @@ def draft(body: bytes, *, token: bytes, ring: KeyRing, site: Site, received_at: 
             title=report.title,
             text=report.text,
             accused_agency=report.accused_agency,
-            tracking=hashlib.sha256(secret.encode()).hexdigest(),
+            tracking=tracking_of(secret.encode()),
             attachments=report.photos or None,
             reporter=_with_language(report),
         ),

@@ -4,7 +4,6 @@ Who gives it is found out here: by the token, or by the secret of a report. The 
 log, and not what became of it: that is decided in the order of the log, and read at `GET /v1/commands/{id}`.
 """
 
-import hashlib
 from collections.abc import Callable
 from datetime import datetime
 
@@ -22,11 +21,10 @@ from ingest.gateway.producer import Producer
 from ingest.gateway.rate import RateLimit, address_of
 from schemas.command import Actor
 from schemas.errors import InvalidBody, InvalidEvent, Reason
-from schemas.identity import Role
+from schemas.identity import SECRET_CHARS_MAX, citizen, tracking_of
 from schemas.site import Site
 
 SECRET_HEADER = b"tracking-secret"
-SECRET_CHARS_MAX = 128
 
 _encode = msgspec.json.Encoder().encode
 
@@ -86,11 +84,11 @@ class CommandsEndpoint(Endpoint):
 
     async def reply(self, scope: Scope, receive: Receive) -> Answer:
         """See Endpoint."""
-        citizen = citizen_of(scope)
-        if citizen is not None and (wait_s := self._limit.wait_s(address_of(scope))):
+        sender = citizen_of(scope)
+        if sender is not None and (wait_s := self._limit.wait_s(address_of(scope))):
             return answer.for_too_many(wait_s)
         # Asked before the body is read: who may not send anything need not be listened to.
-        actor = citizen or await self._guard.signed_in(scope)
+        actor = sender or await self._guard.signed_in(scope)
         body = await self._bodies.read(scope["headers"], receive)
         try:
             received_at = self._now()
@@ -120,12 +118,7 @@ def citizen_of(scope: Scope) -> Actor | None:
     if len(found) > 1 or not 1 <= len(found[0]) <= SECRET_CHARS_MAX:
         fix = "Send the header `Tracking-Secret` once, with the secret that the report was answered with."
         raise InvalidBody("tracking-secret", Reason.INVALID_FIELD, "this is no secret of a report", fix)
-    return Actor(id="citizen", roles=(Role.CITIZEN.value,), tracking=tracking_of(found[0]))
-
-
-def tracking_of(secret: bytes) -> str:
-    """What is kept of a secret: enough to know it again, and not to find it out."""
-    return hashlib.sha256(secret).hexdigest()
+    return citizen(tracking_of(found[0]))
 
 
 def _answer(ordered: Ordered) -> Answer:
