@@ -5,7 +5,7 @@ A wrong value raises SettingError: the variable's name, what is wrong with it, a
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
@@ -148,32 +148,30 @@ def _database_url(value: str) -> str | None:
 
 
 def _url(value: str) -> str | None:
-    if not value:
-        return None
-    try:
-        parts = urlsplit(value)
-        fits = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        fits = False
-    if not fits:
+    if value and _http_parts(value) is None:
         raise SettingError(
             "IOC_URL", value, "is not the address of a centre", "Set one such as http://127.0.0.1:8080."
         )
-    return value
+    return value or None
 
 
 def _web_address(name: str, value: str, example: str) -> str | None:
     """An http address; that of people without a slash at the end, that of an issuer letter by letter as it is."""
     if not value:
         return None
-    try:
-        parts = urlsplit(value)
-        fits = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        fits, parts = False, urlsplit("")
-    if not fits or parts.query or parts.fragment or (name == "IOC_PUBLIC_URL" and parts.path.strip("/")):
+    parts = _http_parts(value)
+    if parts is None or parts.query or parts.fragment or (name == "IOC_PUBLIC_URL" and parts.path.strip("/")):
         raise SettingError(name, value, "is not such an address", f"Set one such as {example}.")
     return value.rstrip("/") if name == "IOC_PUBLIC_URL" else value
+
+
+def _http_parts(value: str) -> SplitResult | None:
+    """What an http address is made of; None for what is none."""
+    try:
+        parts = urlsplit(value)
+        return parts if parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0 else None
+    except ValueError:
+        return None
 
 
 def _site(value: str) -> Path:
