@@ -134,8 +134,13 @@ def cap_identifier(case: Case, sent: datetime) -> str:
 
 
 def cap_xml(alert: CapAlert) -> str:
-    """The alert as an XML document. Elements are in the order of the standard; what XML cannot hold is left out."""
+    """The alert as an XML document."""
     ElementTree.register_namespace("", NAMESPACE)
+    return _document(_alert(alert))
+
+
+def _alert(alert: CapAlert) -> ElementTree.Element:
+    """Elements are in the order of the standard; what XML cannot hold is left out."""
     root = ElementTree.Element(f"{{{NAMESPACE}}}alert")
     _add(
         root,
@@ -167,7 +172,7 @@ def cap_xml(alert: CapAlert) -> str:
         area = _element(info, "area")
         _add(area, ("areaDesc", said.area))
         _add(_element(area, "geocode"), ("valueName", alert.geocode[0]), ("value", alert.geocode[1]))
-    return _document(root)
+    return root
 
 
 def cap_feed(id_: str, title: str, address: str, alerts: Iterable[CapAlert], updated: datetime) -> str:
@@ -187,7 +192,7 @@ def cap_feed(id_: str, title: str, address: str, alerts: Iterable[CapAlert], upd
         )
         _add_atom(ElementTree.SubElement(entry, f"{{{ATOM}}}author"), ("name", alert.sender))
         content = ElementTree.SubElement(entry, f"{{{ATOM}}}content", {"type": MEDIA_TYPE})
-        content.append(ElementTree.fromstring(cap_xml(alert)))  # noqa: S314 (we have just made it)
+        content.append(_alert(alert))
     return _document(feed)
 
 
