@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Meta, Struct
 
+from schemas.address import HTTP, is_address, is_folder
 from schemas.area_id import AreaCode
 from schemas.case import Kind, Severity
 from schemas.notice import Audience, Why
@@ -32,7 +33,6 @@ ChannelId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")]
 
 _SECRET = re.compile(r"(?:env:IOC_SECRET_[A-Z0-9_]{1,64}|file:[A-Za-z0-9][A-Za-z0-9._-]{0,63})\Z")
 _MAIL = re.compile(r"[^@\s<>,;:\"]{1,64}@[^@\s<>,;:\"]{1,190}\Z")
-_HTTP = ("http", "https")
 _MQTT = ("mqtt", "mqtts")
 _SMTP = ("smtp", "smtps")
 _TOPIC_WILDCARDS = re.compile(r"[+#\x00]")
@@ -263,7 +263,7 @@ def _check_channel(text: str, path: Path, channel: AnyChannel) -> None:
         raise _wrong(text, (*path, "secret"), "`secret` does not say where the secret is", fix)
     match channel:
         case FolderChannel(path=folder):
-            if "\0" in folder or ".." in folder.split("/"):
+            if not is_folder(folder):
                 raise _wrong(text, (*path, "path"), "`path` leads out of its folder", "Name a folder, without `..`.")
         case MailChannel():
             _check_address(text, path, channel.address, _SMTP)
@@ -275,9 +275,9 @@ def _check_channel(text: str, path: Path, channel: AnyChannel) -> None:
             if channel.user is not None and not channel.tls and channel.address.startswith("smtp:"):
                 raise _wrong(text, (*path, "tls"), "the password would be sent readable", "Leave `tls` out.")
         case SmsChannel() | WebhookChannel() | ZaloChannel():
-            _check_address(text, path, channel.address, _HTTP)
+            _check_address(text, path, channel.address, HTTP)
             if isinstance(channel, SmsChannel) and channel.receipts is not None:
-                _check_address(text, path, channel.receipts, _HTTP, "receipts")
+                _check_address(text, path, channel.receipts, HTTP, "receipts")
             if not isinstance(channel, SmsChannel) and channel.secret is None:
                 raise _wrong(text, path, "`secret` is missing", "Say where the secret is.")
         case MqttChannel():
@@ -285,14 +285,14 @@ def _check_channel(text: str, path: Path, channel: AnyChannel) -> None:
             _check_topic(text, path, channel.topic, "topic")
             _check_topic(text, path, channel.receipts, "receipts")
         case LoudspeakerChannel():
-            _check_address(text, path, channel.address, (*_HTTP, *_MQTT))
+            _check_address(text, path, channel.address, (*HTTP, *_MQTT))
             if channel.address.startswith("mqtt"):
                 if channel.topic is None:
                     raise _wrong(text, path, "`topic` is missing", "Name the topic that the loudspeakers listen to.")
                 _check_topic(text, path, channel.topic, "topic")
                 _check_topic(text, path, channel.receipts, "receipts")
             elif channel.receipts is not None:
-                _check_address(text, path, channel.receipts, _HTTP, "receipts")
+                _check_address(text, path, channel.receipts, HTTP, "receipts")
 
 
 def _check_template(text: str, path: Path, template: Template, channels: Channels, languages: Sequence[str]) -> None:
@@ -315,13 +315,7 @@ def _check_template(text: str, path: Path, template: Template, channels: Channel
 
 
 def _check_address(text: str, path: Path, address: str, schemes: Sequence[str], key: str = "address") -> None:
-    try:
-        parts = urlsplit(address)
-        fits = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
-        fits = fits and parts.username is None and parts.password is None
-    except ValueError:
-        fits = False
-    if not fits or not address.isprintable() or " " in address:
+    if not is_address(address, schemes) or urlsplit(address).username is not None:
         # It may hold a key, so it is not shown.
         fix = f"Write {' or '.join(f'{scheme}://' for scheme in schemes)} with a host, and no user or password in it."
         raise _wrong(text, (*path, key), f"`{key}` is not such an address", fix)

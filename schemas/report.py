@@ -5,14 +5,13 @@
 
 from datetime import datetime
 from functools import partial
-from pathlib import PurePosixPath
 from typing import Annotated, Literal, cast
-from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import msgspec
 from msgspec import Meta, Struct, field
 
+from schemas.address import is_address, is_folder
 from schemas.kpi import SUPERVISION, Audience, Catalogue
 from schemas.period import Grain, Period, last_ended
 from schemas.site_file import mistake_at, mistake_of, read_toml, suggestion
@@ -131,22 +130,9 @@ def _inconsistent(report: Report, kpis: Catalogue) -> tuple[Path, str, str] | No
     for at, send in enumerate(report.send):
         if send in report.send[:at]:
             return ("send", at), "`send` names one target twice", "Name it once."
-        if send.channel == "folder" and not _is_folder(send.target):
+        if send.channel == "folder" and not is_folder(send.target):
             return ("send", at), f"{send.target!r} is not a folder that can be used", "Name a folder, without `..`."
-        if send.channel == "webhook" and not _is_address(send.target):
+        if send.channel == "webhook" and not is_address(send.target):
             # The address may hold a key, so it is not shown.
             return ("send", at), "the target is not an address", "Write one such as https://example.org/ioc."
     return None
-
-
-def _is_folder(target: str) -> bool:
-    return bool(target) and "\0" not in target and ".." not in PurePosixPath(target).parts
-
-
-def _is_address(target: str) -> bool:
-    try:
-        parts = urlsplit(target)
-        fits = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
-    return fits and target.isprintable() and " " not in target
