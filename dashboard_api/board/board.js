@@ -11,12 +11,11 @@ import { formatAge, formatTime } from "./format.js";
 import { EVENTS_SHOWN, Model, POINTS } from "./model.js";
 import { LANGUAGE_NAMES, LANGUAGES, nameIn, textsOf } from "./texts.js";
 import { make, setText, showEvents, showSources, showTiles } from "./view.js";
+import { Session } from "../shared/session.js";
 
 const DRAW_EVERY_MS = 200;
 const RETRY_LOAD_MS = 3000;
 const RELOAD_AFTER_MS = 4000;
-const RENEW_BEFORE_MS = 120_000;
-const RENEW_EVERY_MS = 30_000;
 
 /** @template {HTMLElement} [T=HTMLElement] @param {string} id */
 const at = (id) => /** @type {T} */ (/** @type {unknown} */ (document.getElementById(id)));
@@ -88,7 +87,6 @@ async function start() {
   const first = textsOf(choice("language", "vi", Object.keys(LANGUAGES)));
   setText(at("connection-text"), first.connecting);
   const [site, kpis, areas, me] = await load();
-  let who = me;
   const languages = site.languages.filter((/** @type {string} */ one) => one in LANGUAGES);
   const spoken = languages.length > 0 ? languages : ["en"];
   const ids = areas.items.map((/** @type {{id: string}} */ area) => area.id);
@@ -182,6 +180,13 @@ async function start() {
     else if (state === "stale") setText(banner, t.bannerStale(time(heardMs)));
   }
 
+  // Without a sign-in that holds, the board goes on with what is public.
+  const session = new Session(me, showWho);
+
+  function showWho() {
+    session.show(at("who"), at("who-name"), at("who-link"), textsOf(scene.language));
+  }
+
   function showControls() {
     const t = textsOf(scene.language);
     document.documentElement.lang = scene.language;
@@ -217,29 +222,6 @@ async function start() {
     });
   }
 
-  function showWho() {
-    const t = textsOf(scene.language);
-    at("who").hidden = !who.asked;
-    setText(at("who-name"), who.id === null ? "" : who.name ?? who.id);
-    const link = /** @type {HTMLAnchorElement} */ (at("who-link"));
-    setText(link, who.id === null ? t.signIn : t.signOut);
-    link.href = who.id === null ? `signin?${new URLSearchParams({ back: location.pathname + location.search })}` : "signout";
-  }
-
-  /** Gets a new token while the issuer still knows this browser; else the board goes on with what is public. */
-  async function renewSignIn() {
-    if (who.id === null) return;
-    const leftMs = Date.parse(who.expires_at) - Date.now();
-    if (leftMs > RENEW_BEFORE_MS) return;
-    try {
-      who = await ask(`signin?${new URLSearchParams({ back: "/v1/me" })}`);
-    } catch {
-      // An issuer elsewhere answers only a page that goes there, and one without a session with its own page.
-      if (leftMs <= 0) who = await ask("v1/me").catch(() => who);
-    }
-    showWho();
-  }
-
   function changeView() {
     model.loaded = false;
     model.series = new Map();
@@ -261,7 +243,6 @@ async function start() {
   showControls();
   draw();
   setInterval(drawSoon, 1000);
-  setInterval(renewSignIn, RENEW_EVERY_MS);
 }
 
 start();
