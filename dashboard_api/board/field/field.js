@@ -10,9 +10,10 @@ import { DEPTH_MAX, add, items as outboxItems, onChange, reject, remove, sendWai
 import * as position from "./position.js";
 import { forget, keepValue, kept } from "./store.js";
 import { texts } from "./texts.js";
-import { card, detail, itemName, make, show, statePage, titleOf, waitingLine, whyRefused } from "./view.js";
+import { card, detail, itemName, show, statePage, titleOf, waitingLine, whyRefused } from "./view.js";
 import { Connection } from "../board/connection.js";
 import { get, newId, signInLink } from "../shared/api.js";
+import { at, make, setText } from "../shared/dom.js";
 import { choice, keep, languageSwitch, nameOf, onLanguage, themeSwitch, translate, word } from "../shared/texts.js";
 import { STALE_AFTER_MS, absolute } from "../shared/time.js";
 
@@ -36,9 +37,6 @@ const RENEW_FILES_AFTER_MS = 20_000;
 const STATUSES = ["available", "busy", "off"];
 /** Who gives commands where nobody signs in. */
 const ANYONE = "anyone";
-
-/** @template {HTMLElement} [T=HTMLElement] @param {string} id */
-const at = (id) => /** @type {T} */ (/** @type {unknown} */ (document.getElementById(id)));
 
 const startedAtMs = Date.now();
 /** Who works with this phone. @type {{id: string | null, name: string | null, unit: string | null, asked: boolean, expires_at: string | null} | null} */
@@ -292,9 +290,8 @@ async function put(about, action, title, { id = newId(), time = stamp(offsetMs),
     else cannotKeep(error);
     return;
   }
-  queue = await outboxItems();
+  await refresh();
   if (!auto && queue.length < DEPTH_MAX) void navigator.storage?.persist?.();
-  drawSoon();
   sendSoon(0);
 }
 
@@ -418,8 +415,7 @@ async function sendNow() {
     else inTheWay = texts().problem(trouble.detail || `${trouble.status}`);
     const ceiling = Math.min(RETRY_MAX_MS, RETRY_MIN_MS * 2 ** attempts);
     attempts += 1;
-    clearTimeout(sendTimer);
-    sendTimer = setTimeout(() => void sendNow(), ceiling * (0.5 + Math.random() / 2));
+    sendSoon(ceiling * (0.5 + Math.random() / 2));
   } else if (queue.some((item) => item.state === "waiting" && item.person === person)) {
     // Something was taken down after the last look.
     sendSoon(0);
@@ -562,13 +558,11 @@ function drawLink(t, nowMs) {
   const isLive = state === "live";
   document.body.dataset.fresh = isLive || state === "connecting" ? "yes" : "no";
   document.body.dataset.link = state;
-  const words = t[state];
-  if (at("link-text").textContent !== words) at("link-text").textContent = words;
+  setText(at("link-text"), t[state]);
   const banner = at("banner");
   banner.hidden = isLive || state === "connecting" || signedOut || (me !== null && !unit);
   const since = asOfMs === null ? "" : absolute(asOfMs, nowMs, zone);
-  const said = state === "stopped" ? t.bannerStopped : asOfMs === null ? t.bannerNever : t.bannerOffline(since);
-  if (banner.textContent !== said) banner.textContent = said;
+  setText(banner, state === "stopped" ? t.bannerStopped : asOfMs === null ? t.bannerNever : t.bannerOffline(since));
 }
 
 /** @param {ReturnType<typeof texts>} t */
@@ -672,7 +666,7 @@ async function start() {
   addEventListener("online", () => sendSoon(0));
   addEventListener("offline", drawSoon);
   document.addEventListener("visibilitychange", () => { if (!document.hidden) { sendSoon(0); drawSoon(); } });
-  setInterval(() => { drawSoon(); void askForOutcome(); }, TICK_MS);
+  setInterval(() => void askForOutcome(), TICK_MS);
   setInterval(drawSoon, 1000);
   setInterval(() => void renewSignIn(), KEEP_EVERY_MS);
   if ("serviceWorker" in navigator) {

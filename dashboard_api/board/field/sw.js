@@ -11,7 +11,7 @@ const CACHE = "ioc-field";
 const FILES = [
   "../field", "manifest.webmanifest", "icon.svg", "icon-maskable.svg", "field.css", "field.js", "texts.js", "view.js",
   "assigned.js", "outbox.js", "store.js", "position.js",
-  "../shared/palette.css", "../shared/base.css", "../shared/api.js", "../shared/texts.js", "../shared/time.js",
+  "../shared/palette.css", "../shared/base.css", "../shared/api.js", "../shared/dom.js", "../shared/texts.js", "../shared/time.js",
   "../board/format.js", "../board/connection.js",
 ].map((name) => new URL(name, import.meta.url).href);
 

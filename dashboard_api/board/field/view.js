@@ -7,6 +7,7 @@
 
 import { pointOf, progress, underWay } from "./assigned.js";
 import { texts } from "./texts.js";
+import { make } from "../shared/dom.js";
 import { nameOf, word } from "../shared/texts.js";
 import { absolute, duration, relative } from "../shared/time.js";
 
@@ -15,14 +16,6 @@ import { absolute, duration, relative } from "../shared/time.js";
 /** @typedef {{nowMs: number, zone: string, items: Item[], person: string, chosen: string | null}} Scene */
 
 const NOTES_SHOWN = 30;
-
-/** @param {string} tag @param {Record<string, string>} [attributes] @param {...(Node | string | null)} children */
-export function make(tag, attributes = {}, ...children) {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-  node.append(...children.filter((child) => child !== null));
-  return node;
-}
 
 /** Shows these, and touches nothing that is as it was. @param {Element} root @param {Element[]} nodes */
 export function show(root, nodes) {
