@@ -5,7 +5,7 @@ it names where they are. Every mistake is a SiteError with the line, the reason 
 """
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import time
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -18,7 +18,7 @@ from schemas.area_id import AreaCode
 from schemas.case import Kind, Severity
 from schemas.notice import Audience, Why
 from schemas.notice_text import PLACEHOLDERS, unknown_placeholders
-from schemas.site_file import convert_file, mistake_at, numbered, suggestion
+from schemas.site_file import check_known, convert_file, mistake_at, numbered, suggestion
 from schemas.toml_lines import Path
 
 if TYPE_CHECKING:
@@ -209,7 +209,7 @@ def parse_channels(text: str, languages: Sequence[str]) -> Channels:
     known = [channel.id for channel in channels.channel]
     for number, copy in enumerate(channels.copy):
         path = ("copy", number)
-        _check_known(text, (*path, "channel"), "channel", copy.channel, known)
+        check_known(copy.channel, known, "channel", CHANNELS_FILE, text, (*path, "channel"))
         for why in copy.why:
             if channels.template_for(why, Audience.CHANNEL) is None:
                 fix = f'Add a [[template]] with why = ["{why}"] and to = ["channel"].'
@@ -236,13 +236,15 @@ def check_channels(text: str, site: "Site") -> None:
     categories = None if site.cases is None else [category.id for category in site.cases.category]
     for number, copy in enumerate(channels.copy):
         for at, category in enumerate(copy.categories):
-            _check_known(text, ("copy", number, "categories", at), "category", category, categories)
+            path: Path = ("copy", number, "categories", at)
+            check_known(category, categories, "category", CHANNELS_FILE, text, path)
         if copy.area is not None and site.areas.by_code(site.areas.list_id, AreaCode(copy.area)) is None:
             reason, fix = f"area {copy.area!r} is not known", f"Codes are those of the list {site.areas.list_id!r}."
             raise _wrong(text, ("copy", number, "area"), reason, fix)
     if channels.cap is not None:
         for category in channels.cap.categories:
-            _check_known(text, ("cap", "categories", category), "category", category, categories)
+            path = ("cap", "categories", category)
+            check_known(category, categories, "category", CHANNELS_FILE, text, path)
     known = [channel.id for channel in channels.channel]
     for person in site.people.values():
         for channel in person.address:
@@ -308,7 +310,7 @@ def _check_template(text: str, path: Path, template: Template, channels: Channel
                 raise _wrong(text, (*path, key, language), reason, suggestion(name, PLACEHOLDERS))
     known = [one.id for one in channels.channel]
     for at, id_ in enumerate(template.channels):
-        _check_known(text, (*path, "channels", at), "channel", id_, known)
+        check_known(id_, known, "channel", CHANNELS_FILE, text, (*path, "channels", at))
         if isinstance(channels.of(id_), IMPERSONAL):
             reason = f"{id_!r} reaches no person"
             raise _wrong(text, (*path, "channels", at), reason, "Use [[copy]] for it.")
@@ -324,12 +326,6 @@ def _check_address(text: str, path: Path, address: str, schemes: Sequence[str], 
 def _check_topic(text: str, path: Path, topic: str | None, key: str) -> None:
     if topic is not None and _TOPIC_WILDCARDS.search(topic):
         raise _wrong(text, (*path, key), f"`{key}` holds a wildcard", "Name one topic.")
-
-
-def _check_known(text: str, path: Path, kind: str, word: str, known: Collection[str] | None) -> None:
-    if known is not None and word not in known:
-        fix = suggestion(word, known) if known else f"Declare it; this pack has no {kind} at all."
-        raise _wrong(text, path, f"{kind} {word!r} is not known", fix)
 
 
 def addresses_of(person_address: Mapping[str, str], channels: Channels, wanted: Sequence[str]) -> list[str]:

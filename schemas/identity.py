@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from datetime import time
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 from msgspec import Meta, Struct
@@ -15,9 +16,9 @@ from msgspec import Meta, Struct
 from schemas.agency import AgencyId
 from schemas.area_id import AreaCode, AreaId
 from schemas.command import Actor
-from schemas.errors import AccessReason, AccessRefused, SiteError
-from schemas.site_file import convert_file, suggestion
-from schemas.toml_lines import Path, line_of, toml_lines
+from schemas.errors import AccessReason, AccessRefused
+from schemas.site_file import check_known, convert_file, mistake_at, numbered, suggestion
+from schemas.toml_lines import Path
 
 if TYPE_CHECKING:
     from schemas.area import AreaTree
@@ -87,27 +88,27 @@ SECRET_CHARS_MAX = 128
 """The secret by which a citizen follows a report; a longer one is none."""
 
 
+_wrong = partial(mistake_at, PEOPLE_FILE)
+
+
 def parse_people(text: str) -> dict[str, Person]:
     """The people by id, in the file's order. Raises SiteError."""
     given = convert_file(text, _File, PEOPLE_FILE).person
-    found: dict[str, Person] = {}
-    for number, person in enumerate(given):
-        if person.id in found:
-            raise _wrong(text, (number, "id"), f"the id {person.id!r} is used twice", "Give every person their own.")
-        found[person.id] = person
+    for number, person in numbered(given, PEOPLE_FILE, text, "person", "their"):
+        path: Path = ("person", number)
         for at, role in enumerate(person.roles):
             if role in NOT_STAFF:
                 reason = f"nobody is given the role {role.value!r}: {NOT_STAFF[role]}"
                 staff = ", ".join(other for other in Role if other not in NOT_STAFF)
-                raise _wrong(text, (number, "roles", at), reason, f"Use some of: {staff}.")
+                raise _wrong(text, (*path, "roles", at), reason, f"Use some of: {staff}.")
         if (person.unit is None) is (Role.UNIT in person.roles):
             reason = f"{person.id!r} has {'no unit' if person.unit is None else 'a unit'}, "
             reason += "but the role 'unit'" if person.unit is None else "but not the role 'unit'"
-            raise _wrong(text, (number, "roles"), reason, "Give both, or neither.")
+            raise _wrong(text, (*path, "roles"), reason, "Give both, or neither.")
         if (person.quiet_from is None) is not (person.quiet_to is None):
             reason = f"{person.id!r} has only one of `quiet_from` and `quiet_to`"
-            raise _wrong(text, (number,), reason, "Give both, or neither.")
-    return found
+            raise _wrong(text, path, reason, "Give both, or neither.")
+    return {person.id: person for person in given}
 
 
 def check_people(
@@ -121,34 +122,26 @@ def check_people(
 ) -> None:
     """Raises SiteError for an area, agency, unit or language that the rest of the pack does not declare."""
     for number, person in enumerate(people.values()):
-        named: list[tuple[str, str, Path, Collection[str]]] = []
+        path: Path = ("person", number)
         if person.agency is not None:
-            named.append(("agency", person.agency, (number, "agency"), agencies))
+            check_known(person.agency, agencies, "agency", PEOPLE_FILE, text, (*path, "agency"))
         for at, agency in enumerate(person.agencies):
             if agency != EVERY_AGENCY:
-                named.append(("agency", agency, (number, "agencies", at), agencies))
+                check_known(agency, agencies, "agency", PEOPLE_FILE, text, (*path, "agencies", at))
         if person.unit is not None:
-            named.append(("unit", person.unit, (number, "unit"), units))
+            check_known(person.unit, units, "unit", PEOPLE_FILE, text, (*path, "unit"))
         if person.language is not None:
-            named.append(("language", person.language, (number, "language"), languages))
-        for kind, word, path, known in named:
-            if word not in known:
-                fix = suggestion(word, known) if known else f"Declare it; this pack has no {kind} at all."
-                raise _wrong(text, path, f"{kind} {word!r} is not known", fix)
+            check_known(person.language, languages, "language", PEOPLE_FILE, text, (*path, "language"))
         for at, code in enumerate(person.areas):
             if areas.by_code(areas.list_id, AreaCode(code)) is None:
                 known = [area.code for area in areas if area.list_id == areas.list_id]
                 fix = f"{_short(suggestion(code, known))} Codes are those of the list {areas.list_id!r}."
-                raise _wrong(text, (number, "areas", at), f"area {code!r} is not known", fix)
+                raise _wrong(text, (*path, "areas", at), f"area {code!r} is not known", fix)
 
 
 def _short(fix: str) -> str:
     """A list of thousands of codes helps nobody."""
     return fix if len(fix) <= 200 else "See areas.csv."
-
-
-def _wrong(text: str, path: Path, reason: str, fix: str) -> SiteError:
-    return SiteError(PEOPLE_FILE, f"line {line_of(toml_lines(text), ('person', *path))}", reason, fix)
 
 
 def actor_from(site: "Site", person: Person) -> Actor:

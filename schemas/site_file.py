@@ -186,6 +186,13 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     return f"Did you mean {near[0]!r}?" if near else f"Use one of: {', '.join(words)}."
 
 
+def check_known(word: str, known: Collection[str] | None, what: str, file: str, text: str, path: Path) -> None:
+    """Raises SiteError for the word at `path` where it is not known. None: nothing says what is."""
+    if known is not None and word not in known:
+        fix = suggestion(word, known) if known else f"Declare it; this pack has no {what} at all."
+        raise mistake_at(file, text, path, f"{what} {word!r} is not known", fix)
+
+
 def check_declared(words: Iterable[str], known: Collection[str], what: str, file: str, text: str, path: Path) -> None:
     """Raises SiteError for the first word of the list at `path` that the rest of the pack does not declare."""
     for number, word in enumerate(words):
