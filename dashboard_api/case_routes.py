@@ -5,7 +5,7 @@ who reaches the centre is one; with people, whoever has not signed in gets what 
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -35,13 +35,12 @@ from dashboard_api.cases import (
     CaseFilter,
     Order,
     cursor_text,
-    decode_cursor,
-    encode_cursor,
     parse_cursor,
     place_of,
 )
 from dashboard_api.commands import WAIT_MAX_S, Outcome, Waiting, source_of
 from dashboard_api.config import DashboardConfig
+from dashboard_api.cursor import decode_cursor, encode_cursor, from_us, to_us
 from dashboard_api.database import Database
 from dashboard_api.export import Cell, Column, Format, Kind, Sheet, format_of, reply
 from dashboard_api.guard import SIGN_IN, SignedIn, Viewer, require
@@ -446,7 +445,7 @@ def case_routes(config: DashboardConfig, database: Database, waiting: Waiting) -
         following = None
         if len(found) > query.limit:
             last = page[-1]
-            following = encode_cursor((_us(last.made_at), last.case, last.other))
+            following = encode_cursor((to_us(last.made_at), last.case, last.other))
         return _json(ProposalList(position=moment.position, as_of=moment.as_of, items=page, next=following))
 
     @router.get("/commands/{id}", **described(Outcome, 401))
@@ -485,11 +484,11 @@ def case_routes(config: DashboardConfig, database: Database, waiting: Waiting) -
         after = None
         if query.after is not None:
             at_us, id_ = decode_cursor(query.after, tuple[int, str], "after")
-            after = (_from_us(at_us, "after"), _id(id_))
+            after = (from_us(at_us, "after"), _id(id_))
         async with one_moment(config, database, "public") as moment:
             found = await read_public(moment.reader, site, wanted, after, query.limit + 1)
         page = found[: query.limit]
-        following = encode_cursor((_us(page[-1].at), page[-1].case.id)) if len(found) > query.limit else None
+        following = encode_cursor((to_us(page[-1].at), page[-1].case.id)) if len(found) > query.limit else None
         answer = PublicList(
             position=moment.position, as_of=moment.as_of, items=[row.case for row in page], next=following
         )
@@ -672,26 +671,8 @@ def _proposal_cursor(text: str | None) -> tuple[datetime, str, str] | None:
     if text is None:
         return None
     at_us, case, other = decode_cursor(text, tuple[int, str, str], "before")
-    return _from_us(at_us, "before"), _id(case), _id(other)
-
-
-def _us(at: datetime) -> int:
-    return (at - _EPOCH) // timedelta(microseconds=1)
-
-
-def _from_us(at_us: int, field: str) -> datetime:
-    try:
-        at = _EPOCH + timedelta(microseconds=at_us)
-    except OverflowError:
-        at = None
-    if at is None or at.year not in reading.CURSOR_YEARS:
-        fix = "Send `next` of the page before as it came."
-        raise Refused(field, RefusalReason.INVALID, "the cursor cannot be read", fix)
-    return at
+    return from_us(at_us, "before"), _id(case), _id(other)
 
 
 def _json(value: Struct) -> Response:
     return Response(msgspec.json.encode(value), 200, {"Cache-Control": "no-store"}, "application/json")
-
-
-_EPOCH = datetime.fromtimestamp(0, UTC)

@@ -4,17 +4,17 @@ Every question is asked for an actor: what the actor may not see is neither list
 its id is like asking for what is not there.
 """
 
-import base64
 from collections.abc import Collection, Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
 from dashboard_api.case_filter import Box as Box
 from dashboard_api.case_filter import CaseFilter as CaseFilter
 from dashboard_api.case_view import ProposalView
+from dashboard_api.cursor import decode_cursor, encode_cursor, from_us, to_us, unreadable
 from dashboard_api.database import Reader
 from dashboard_api.refusal import RefusalReason, Refused
 from dashboard_api.scope import parameters, scoped_statements, seen_of
@@ -33,8 +33,7 @@ USUAL_AMONG = 2_000
 USUAL_MAX = 100
 """So many finished cases say what is usual."""
 
-CURSOR_YEARS = range(1970, 2200)
-
+_SAME_ORDER = "Send `next` of the page before as it came, with the same `order`."
 _SQL = scoped_statements("cases")
 _cases = msgspec.json.Decoder(Case)
 _entries = msgspec.json.Decoder(Entry)
@@ -170,7 +169,7 @@ def place_of(case: Case, order: Order) -> CaseCursor:
 
 def cursor_text(cursor: CaseCursor) -> str:
     """The cursor as it goes into `after`."""
-    at_us = None if cursor.at is None else (cursor.at - _EPOCH) // timedelta(microseconds=1)
+    at_us = None if cursor.at is None else to_us(cursor.at)
     return encode_cursor((cursor.order.value, at_us, cursor.id, cursor.rank))
 
 
@@ -178,35 +177,11 @@ def parse_cursor(text: str | None, order: Order) -> CaseCursor | None:
     """Reads what `cursor_text` wrote. Raises Refused, also for the cursor of another order."""
     if text is None:
         return None
-    was, at_us, id_, rank = decode_cursor(text, tuple[str, int | None, str, int], "after")
-    try:
-        at = None if at_us is None else _EPOCH + timedelta(microseconds=at_us)
-    except OverflowError:
-        raise _unreadable("after") from None
-    if was != order or "\x00" in id_ or not 1 <= rank <= len(_RANKS) or (at and at.year not in CURSOR_YEARS):
-        raise _unreadable("after")
-    if order is Order.OPENED and at is None:
-        raise _unreadable("after")
+    was, at_us, id_, rank = decode_cursor(text, tuple[str, int | None, str, int], "after", _SAME_ORDER)
+    at = None if at_us is None else from_us(at_us, "after", _SAME_ORDER)
+    if was != order or "\x00" in id_ or not 1 <= rank <= len(_RANKS) or (order is Order.OPENED and at is None):
+        raise unreadable("after", _SAME_ORDER)
     return CaseCursor(order, at, id_, rank)
-
-
-def encode_cursor(value: object) -> str:
-    """A place in a list as one word."""
-    return base64.urlsafe_b64encode(msgspec.json.encode(value)).decode().rstrip("=")
-
-
-def decode_cursor(text: str, form: Any, field: str) -> Any:  # noqa: ANN401  # the form says what comes out
-    """Reads what `encode_cursor` wrote. Raises Refused about the parameter `field`."""
-    try:
-        raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        return msgspec.json.decode(raw, type=form)
-    except (ValueError, RecursionError, msgspec.MsgspecError) as wrong:  # as binascii.Error and UnicodeError are
-        raise _unreadable(field) from wrong
-
-
-def _unreadable(field: str) -> Refused:
-    fix = "Send `next` of the page before as it came, with the same `order`."
-    return Refused(field, RefusalReason.INVALID, "the cursor cannot be read", fix)
 
 
 def _filter_values(wanted: CaseFilter) -> Sequence[object]:
@@ -229,6 +204,3 @@ def _filter_values(wanted: CaseFilter) -> Sequence[object]:
         wanted.changed_after,
         wanted.exercise,
     )
-
-
-_EPOCH = datetime.fromtimestamp(0, UTC)

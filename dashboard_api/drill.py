@@ -4,15 +4,15 @@ The rows of low-rate events are kept for ever, so a leader gets from a red share
 event is asked again here, by the same declaration as in the stream worker: filter, dimensions, and what is measured.
 """
 
-import base64
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Struct
 
 from dashboard_api.bucket import Bucket
+from dashboard_api.cursor import decode_cursor, encode_cursor, from_us, to_us, unreadable
 from dashboard_api.database import Reader
 from dashboard_api.export import Cell, Column, Kind, Sheet
 from dashboard_api.refusal import RefusalReason, Refused
@@ -32,9 +32,6 @@ CHUNK = 1_000
 
 SCAN_MAX = 10_000
 """Events looked at for one page. At it the page ends early, and `next` goes on from there."""
-
-CURSOR_YEARS = range(1970, 2200)
-"""Events lie in these years."""
 
 ENVELOPE = frozenset({"source", "subject"})
 """Fields of a filter that stand in the envelope; all others are of the data."""
@@ -424,29 +421,17 @@ def cursor_text(cursor: Cursor | None) -> str | None:
     """The cursor as it goes into `before`."""
     if cursor is None:
         return None
-    at_us = (cursor.at - _EPOCH) // timedelta(microseconds=1)
-    raw = msgspec.json.encode((at_us, cursor.source, cursor.id))
-    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+    return encode_cursor((to_us(cursor.at), cursor.source, cursor.id))
 
 
 def parse_cursor(text: str | None) -> Cursor | None:
     """Reads what `cursor_text` wrote. Raises Refused."""
     if text is None:
         return None
-    try:
-        raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        at_us, source, id_ = _cursor_decoder.decode(raw)
-        at = _EPOCH + timedelta(microseconds=at_us)
-        if "\x00" in source + id_ or at.year not in CURSOR_YEARS:
-            raise ValueError("no event has such a place")
-    except (ValueError, OverflowError, msgspec.MsgspecError) as wrong:  # as binascii.Error and UnicodeError are
-        fix = "Send `next` of the page before as it came."
-        raise Refused("before", RefusalReason.INVALID, "the cursor cannot be read", fix) from wrong
-    return Cursor(at, source, id_)
-
-
-_EPOCH = datetime.fromtimestamp(0, UTC)
-_cursor_decoder = msgspec.json.Decoder(tuple[int, str, str])
+    at_us, source, id_ = decode_cursor(text, tuple[int, str, str], "before")
+    if "\x00" in source + id_:
+        raise unreadable("before")
+    return Cursor(from_us(at_us, "before"), source, id_)
 
 
 def drill_sheet(name: str, kpi: str, dimensions: Sequence[str], items: Iterable[Behind]) -> Sheet:
