@@ -78,19 +78,26 @@ def guard_of(connection: HTTPConnection) -> Guard:
     return cast("Guard", connection.app.state.guard)
 
 
-async def actor_of(connection: HTTPConnection) -> Actor:
-    """Who asks; NOBODY where no token is shown, which is enough for what is public.
+async def who_asks(connection: HTTPConnection) -> tuple[SignIn, Actor]:
+    """Whose token is shown, and who that is; NOBODY where none is, which is enough for what is public.
 
-    Raises AccessRefused for a token that does not hold. One in a cookie is then as good as none: the browser sends it
-    by itself, and an old one must not keep anybody from what is public.
+    Raises AccessRefused for a token that does not hold, DependencyUnavailable. One in a cookie is then as good as
+    none: the browser sends it by itself, and an old one must not keep anybody from what is public.
     """
     guard = guard_of(connection)
     try:
-        return guard.actor(await guard.sign_in_of(connection))
+        sign_in = await guard.sign_in_of(connection)
+        return sign_in, guard.actor(sign_in)
     except AccessRefused as refused:
-        if refused.reason is not AccessReason.CROSS_SITE and shows_cookie(connection):
-            return NOBODY
+        if refused.reason is not AccessReason.CROSS_SITE and _shows_cookie(connection):
+            return SignIn(), NOBODY
         raise
+
+
+async def actor_of(connection: HTTPConnection) -> Actor:
+    """Who asks, or NOBODY. Raises AccessRefused for a token that does not hold, DependencyUnavailable."""
+    _, actor = await who_asks(connection)
+    return actor
 
 
 async def signed_in(connection: HTTPConnection) -> Actor:
@@ -117,7 +124,7 @@ SignedIn = Annotated[Actor, Depends(signed_in)]
 """Of a route that nobody may use without a sign-in."""
 
 
-def shows_cookie(connection: HTTPConnection) -> bool:
+def _shows_cookie(connection: HTTPConnection) -> bool:
     """Whether the token is one that the browser has added by itself."""
     credential = credential_of(connection.scope["headers"])
     return credential is not None and credential.by_cookie

@@ -17,7 +17,7 @@ from dashboard_api.config import DashboardConfig
 from dashboard_api.conflation import Flush
 from dashboard_api.database import Database
 from dashboard_api.feed import Feed
-from dashboard_api.guard import Guard, SignIn, guard_of, shows_cookie
+from dashboard_api.guard import Guard, SignIn, guard_of, who_asks
 from dashboard_api.hub import Hub
 from dashboard_api.live_cases import seen_units
 from dashboard_api.refusal import RefusalReason, Refused
@@ -31,7 +31,7 @@ from dashboard_api.session import (
     SnapshotReason,
 )
 from dashboard_api.subscription import parse_message, restricted
-from schemas.errors import AccessReason, AccessRefused, DependencyUnavailable
+from schemas.errors import AccessRefused, DependencyUnavailable
 
 TRY_AGAIN_LATER = 1013
 """The close code of RFC 6455's registry for a server that is too busy for this client, now."""
@@ -73,7 +73,7 @@ class LiveFeed:
             return
         guard = guard_of(websocket)
         try:
-            sign_in = await _sign_in_of(guard, websocket)
+            sign_in, _ = await who_asks(websocket)
         except (AccessRefused, DependencyUnavailable):
             metrics.REFUSED_CLIENTS.labels("token").inc()
             await websocket.close()
@@ -105,21 +105,6 @@ class LiveFeed:
         if origin is None or origin in self._config.origins:
             return True
         return urlsplit(origin).netloc == websocket.headers.get("host")
-
-
-async def _sign_in_of(guard: Guard, websocket: WebSocket) -> SignIn:
-    """Who connects. Raises AccessRefused for a token that does not hold, DependencyUnavailable.
-
-    One in a cookie is then as good as none, as in `guard.actor_of`.
-    """
-    try:
-        sign_in = await guard.sign_in_of(websocket)
-        guard.actor(sign_in)
-    except AccessRefused as refused:
-        if refused.reason is not AccessReason.CROSS_SITE and shows_cookie(websocket):
-            return SignIn()
-        raise
-    return sign_in
 
 
 class _Client:

@@ -18,14 +18,14 @@ from typing import Annotated
 from urllib.parse import urlencode, urlsplit
 
 import msgspec
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from msgspec import Struct
-from starlette.requests import HTTPConnection
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from dashboard_api.config import DashboardConfig
-from dashboard_api.guard import Viewer, guard_of
+from dashboard_api.guard import SignIn, who_asks
 from dashboard_api.rest import NoQuery, described
+from schemas.command import Actor
 from schemas.credential import SECURE_SESSION_COOKIE, SESSION_COOKIE, check_same_site, credential_of
 from schemas.errors import AccessReason, AccessRefused, DependencyUnavailable
 from schemas.identity import NOBODY
@@ -100,12 +100,13 @@ def sign_in_routes(config: DashboardConfig) -> APIRouter:
     session_cookie = SECURE_SESSION_COOKIE if secure else SESSION_COOKIE
 
     @router.get("/v1/me", **described(Me))
-    async def read_me(connection: HTTPConnection, actor: Viewer, _: Annotated[NoQuery, Query()]) -> Response:
+    async def read_me(
+        asked: Annotated[tuple[SignIn, Actor], Depends(who_asks)], _: Annotated[NoQuery, Query()]
+    ) -> Response:
         """Who the caller is here, and until when the sign-in counts."""
-        site = config.site
+        site, (sign_in, actor) = config.site, asked
         person = site.people.get(actor.id)
         known = actor is not NOBODY
-        sign_in = await guard_of(connection).sign_in_of(connection) if known else None
         me = Me(
             asked=bool(site.people),
             id=actor.id if known else None,
@@ -114,7 +115,7 @@ def sign_in_routes(config: DashboardConfig) -> APIRouter:
             agency=actor.agency,
             unit=actor.unit,
             areas=actor.areas,
-            expires_at=None if sign_in is None else sign_in.expires_at,
+            expires_at=sign_in.expires_at,
         )
         return Response(msgspec.json.encode(me), media_type="application/json", headers=_NO_STORE)
 
