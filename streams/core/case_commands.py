@@ -109,11 +109,8 @@ def open_case(draft: Draft, event: CaseCommand, action: Open, area: AreaId) -> C
         area,
         kind=category.kind,
         severity=action.severity or category.severity,
-        opened_at=draft.at,
-        title=action.title,
-        agency=None,
-        accused=action.accused_agency,
         member=member,
+        accused=action.accused_agency,
     )
     if not any(one in draft.actor.areas for one in case.areas):
         return Refused(Refusal.FORBIDDEN, "area: it is none of yours")

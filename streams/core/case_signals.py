@@ -4,7 +4,6 @@ A report, a camera's incident or an alert opens a case, once; what comes for it 
 says was done is a fact, whatever state the case is in.
 """
 
-from datetime import datetime
 from typing import TypeAlias
 
 from msgspec.structs import replace
@@ -52,7 +51,7 @@ from streams.core.handling import (
 )
 from streams.core.life_cycle import TABLE, lacking, led_to
 from streams.core.merging import leads_to, signal_ref
-from streams.core.notice import Why
+from streams.core.notice import SUBSCRIBERS, Why
 from streams.core.proposal import confirmed, propose
 
 Signal: TypeAlias = (
@@ -92,7 +91,7 @@ def receive(draft: Draft, event: Signal, area: AreaId) -> CaseId | None:
         case FeedbackAnswered():
             case = draft.put(draft.answered(case, draft.at))
             draft.tell(case, "source_answered", draft.at, public=True)
-            draft.notify(case, ["subscribers"], Why.ANSWERED)
+            draft.notify(case, [SUBSCRIBERS], Why.ANSWERED)
         case FeedbackClosed():
             _source_closed(draft, event, case, origin)
         case FeedbackReopened():
@@ -125,16 +124,14 @@ def build(
     *,
     kind: Kind,
     severity: Severity,
-    opened_at: datetime,
-    title: str,
-    agency: str | None,
-    accused: str | None,
     member: Member,
+    agency: str | None = None,
+    accused: str | None = None,
 ) -> Case:
     """A case as it opens, with whoever gets it without being asked, and with its clocks running."""
     site = draft.site
     if kind is Kind.CONDUCT:
-        accused = accused or (agency if agency in site.agencies else None) or UNSTATED_AGENCY
+        accused = _accused_of(site, agency, accused)
         assert site.cases is not None
         agency = supervising_agency(site.cases, site.agencies, category.id, accused)
     else:
@@ -148,10 +145,10 @@ def build(
         severity=severity,
         area=area,
         areas=areas_of(site, area),
-        opened_at=opened_at,
+        opened_at=draft.at,
         recorded_at=draft.now,
         changed_at=draft.now,
-        title=title,
+        title=member.title or "",
         place=draft.event.place,
         agency=agency,
         accused_agency=accused,
@@ -160,7 +157,7 @@ def build(
         published=category.publish and kind not in (Kind.CONDUCT, Kind.VIOLATION),
         exercise=draft.event.exercise,
     )
-    return replace(found, clocks=clock.start_clocks(site, found, opened_at))
+    return replace(found, clocks=clock.start_clocks(site, found, found.opened_at))
 
 
 def announce(draft: Draft, case: Case) -> None:
@@ -188,56 +185,26 @@ def areas_of(site: Site, area: AreaId) -> tuple[AreaId, ...]:
 
 
 def _open(draft: Draft, rules: CaseRules, event: Signal, area: AreaId, id_: CaseId) -> CaseId | None:
+    agency = accused = plate = None
     if isinstance(event, FeedbackReceived):
-        data, category = event.data, _category_of(rules, event)
-        case = build(
-            draft,
-            id_,
-            category,
-            area,
-            kind=Kind.SERVICE if category.kind is Kind.ALERT else category.kind,
-            severity=category.severity,
-            opened_at=draft.at,
-            title=data.title or "",
-            agency=data.agency,
-            accused=data.accused_agency,
-            member=_member(event, id_),
-        )
+        category = _category_of(rules, event)
+        kind = Kind.SERVICE if category.kind is Kind.ALERT else category.kind
+        severity, agency, accused = category.severity, event.data.agency, event.data.accused_agency
     elif isinstance(event, CameraIncident):
-        data, category = event.data, rules.of(event.data.kind)
-        case = build(
-            draft,
-            id_,
-            category,
-            area,
-            kind=Kind.VIOLATION if category.kind is Kind.VIOLATION else Kind.INCIDENT,
-            severity=Severity(data.severity),
-            opened_at=draft.at,
-            title=data.text or "",
-            agency=None,
-            accused=None,
-            member=_member(event, id_),
-        )
-        case = replace(case, plate=data.plate)
+        category = rules.of(event.data.kind)
+        kind = Kind.VIOLATION if category.kind is Kind.VIOLATION else Kind.INCIDENT
+        severity, plate = Severity(event.data.severity), event.data.plate
     else:
         assert isinstance(event, AlertChanged)
-        data, category = event.data, rules.of(event.data.category)
-        case = build(
-            draft,
-            id_,
-            category,
-            area,
-            kind=Kind.ALERT,
-            severity=Severity(data.severity),
-            opened_at=draft.at,
-            title=data.title,
-            agency=data.agency,
-            accused=None,
-            member=_member(event, id_),
-        )
+        category, kind = rules.of(event.data.category), Kind.ALERT
+        severity, agency = Severity(event.data.severity), event.data.agency
     if not category.opens:
         return None
-    case = replace(case, evidence=_attached(event))
+    member = _member(event, id_)
+    case = build(
+        draft, id_, category, area, kind=kind, severity=severity, member=member, agency=agency, accused=accused
+    )
+    case = replace(case, plate=plate, evidence=_attached(event))
     if case.kind is Kind.CONDUCT and isinstance(event, FeedbackReceived) and event.data.category != case.category:
         # Whatever it was sent as, figures are to know it for a complaint.
         case = correct_all(draft, case)
@@ -255,8 +222,12 @@ def _accused_by(draft: Draft, rules: CaseRules, event: FeedbackReceived) -> str 
     """Whose official a report complains about; None where it is no complaint."""
     if _category_of(rules, event).kind is not Kind.CONDUCT:
         return None
-    data = event.data
-    return data.accused_agency or (data.agency if data.agency in draft.site.agencies else None) or UNSTATED_AGENCY
+    return _accused_of(draft.site, event.data.agency, event.data.accused_agency)
+
+
+def _accused_of(site: Site, agency: str | None, accused: str | None) -> str:
+    """Whose official a complaint is about: who names no accused agency means the one that it was sent to."""
+    return accused or (agency if agency in site.agencies else None) or UNSTATED_AGENCY
 
 
 def _reported(
@@ -364,9 +335,8 @@ def _joined(draft: Draft, rules: CaseRules, event: Signal, area: AreaId, case: C
 
 def _source_closed(draft: Draft, event: FeedbackClosed, case: Case, origin: CaseId) -> None:
     rule = TABLE.get((case.state, "source_closed"))
-    proof = Evidence(ref=_ref(event), kind="event", at=draft.at, by=event.source)
     result = event.data.result or "closed by its source"
-    ended = replace(case, result=case.result or result, evidence=(*case.evidence, proof)[-EVIDENCE_MAX:])
+    ended = _proven(draft, event, replace(case, result=case.result or result))
     # One of several reports that are one case does not end what the others are about.
     others = any(one.case != origin and one.type == "ioc.feedback.received.v1" for one in case.members)
     if rule is None or others or lacking(draft.site.cases, ended, rule.needs) is not None:
@@ -390,12 +360,7 @@ def _alert_changed(draft: Draft, event: AlertChanged, case: Case) -> None:
     if data.state == "resolved":
         rule = TABLE.get((case.state, "over"))
         if rule is not None and case.kind is Kind.ALERT:
-            proof = Evidence(ref=_ref(event), kind="event", at=draft.at, by=event.source)
-            case = replace(
-                case,
-                result="the figure is back where it should be",
-                evidence=(*case.evidence, proof)[-EVIDENCE_MAX:],
-            )
+            case = _proven(draft, event, replace(case, result="the figure is back where it should be"))
             case = draft.put(resolve(draft, case, draft.at))
             draft.tell(case, "resolve", draft.at, case.result or "", public=True)
         draft.tell(case, "alert_resolved", draft.at, data.text or "", value=data.value, limit=data.limit)
@@ -409,8 +374,13 @@ def _alert_changed(draft: Draft, event: AlertChanged, case: Case) -> None:
     draft.tell(case, "alert_firing", draft.at, data.text or "", value=data.value, limit=data.limit)
 
 
+def _proven(draft: Draft, event: Signal, case: Case) -> Case:
+    """The case with what its source says for evidence."""
+    proof = Evidence(ref=_ref(event), kind="event", at=draft.at, by=event.source)
+    return replace(case, evidence=(*case.evidence, proof)[-EVIDENCE_MAX:])
+
+
 def _member(event: Signal, origin: CaseId) -> Member:
-    data = event.data
     found = Member(
         source=event.source, id=event.id, type=type_of(event), at=event.time, case=origin, place=event.place
     )
@@ -425,7 +395,7 @@ def _member(event: Signal, origin: CaseId) -> Member:
         )
     if isinstance(event, CameraIncident):
         return replace(found, channel="camera", category=event.data.kind, title=event.data.text)
-    assert isinstance(event, AlertChanged), data
+    assert isinstance(event, AlertChanged)
     return replace(found, channel="alert", category=event.data.category, title=event.data.title)
 
 
