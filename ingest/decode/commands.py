@@ -96,7 +96,6 @@ class CommandDecoder:
     """Judges requests against one site pack. Immutable; one serves all requests until the site changes."""
 
     def __init__(self, site: Site, commands_max: int = COMMANDS_MAX) -> None:
-        self.site = site
         self._locate = Locator(site.areas)
         self._future_max_s = site.header.future_max_s
         self._commands_max = commands_max

@@ -17,6 +17,7 @@ from ingest.gateway.answer import JSON, PROBLEM, Answer, RejectedResult
 from ingest.gateway.body import BodyReader
 from ingest.gateway.endpoint import Endpoint
 from ingest.gateway.guard import Guard
+from ingest.gateway.present import Present
 from ingest.gateway.producer import Producer
 from ingest.gateway.rate import RateLimit, address_of
 from schemas.command import Actor
@@ -74,8 +75,7 @@ class CommandsEndpoint(Endpoint):
         limit: RateLimit,
     ) -> None:
         """`limit` is for citizens, who need not sign in."""
-        self._current_site = current_site
-        self._decoder = CommandDecoder(current_site())
+        self._decoder = Present(current_site, CommandDecoder)
         self._now = now
         self._producer = producer
         self._bodies = bodies
@@ -92,19 +92,12 @@ class CommandsEndpoint(Endpoint):
         body = await self._bodies.read(scope["headers"], receive)
         try:
             received_at = self._now()
-            ordered = self._present_decoder().decode(body, actor, received_at)
+            ordered = self._decoder().decode(body, actor, received_at)
         finally:
             self._bodies.release(len(body))
         if ordered.lots:
             await self._producer.append(ordered.lots, int(received_at.timestamp() * 1000))
         return _answer(ordered)
-
-    def _present_decoder(self) -> CommandDecoder:
-        """The one for the site pack in force."""
-        site = self._current_site()
-        if self._decoder.site is not site:
-            self._decoder = CommandDecoder(site)
-        return self._decoder
 
 
 def citizen_of(scope: Scope) -> Actor | None:

@@ -6,6 +6,7 @@ parameters would cost more than the events do.
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 
 from starlette.types import Receive, Scope
 
@@ -16,6 +17,7 @@ from ingest.gateway import answer, metrics
 from ingest.gateway.answer import Answer
 from ingest.gateway.body import BodyReader
 from ingest.gateway.endpoint import Endpoint
+from ingest.gateway.present import Present
 from ingest.gateway.producer import Producer
 from schemas.event import EVENT_TYPES
 from schemas.personal import KeyRing
@@ -37,10 +39,7 @@ class EventsEndpoint(Endpoint):
         batch_events_max: int = BATCH_EVENTS_MAX,
         ring: KeyRing | None = None,
     ) -> None:
-        self._current_site = current_site
-        self._batch_events_max = batch_events_max
-        self._ring = ring
-        self._decoder = Decoder(current_site(), batch_events_max, ring)
+        self._decoder = Present(current_site, partial(Decoder, batch_events_max=batch_events_max, ring=ring))
         self._now = now
         self._producer = producer
         self._bodies = bodies
@@ -63,16 +62,9 @@ class EventsEndpoint(Endpoint):
         body = await self._bodies.read(headers, receive)
         try:
             received_at = self._now()
-            return self._present_decoder().decode(mode, headers, body, received_at), received_at
+            return self._decoder().decode(mode, headers, body, received_at), received_at
         finally:
             self._bodies.release(len(body))
-
-    def _present_decoder(self) -> Decoder:
-        """The one for the site pack in force."""
-        site = self._current_site()
-        if self._decoder.site is not site:
-            self._decoder = Decoder(site, self._batch_events_max, self._ring)
-        return self._decoder
 
 
 def _count(judged: Judged) -> None:

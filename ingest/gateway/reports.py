@@ -4,6 +4,7 @@ import hashlib
 import secrets
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 
 import msgspec
 from msgspec import Struct
@@ -16,6 +17,7 @@ from ingest.gateway import answer, metrics
 from ingest.gateway.answer import JSON, Answer
 from ingest.gateway.body import BodyReader
 from ingest.gateway.endpoint import Endpoint
+from ingest.gateway.present import Present
 from ingest.gateway.producer import Producer
 from ingest.gateway.rate import RateLimit, address_of
 from schemas.errors import InvalidBody, Reason
@@ -56,11 +58,9 @@ class ReportsEndpoint(Endpoint):
         limit: RateLimit,
         ring: KeyRing | None,
     ) -> None:
-        self._current_site = current_site
-        self._ring = ring
         # Without keys of the centre a resend is known again by this process alone, and no contact is taken.
         self._makes_secrets = ring or KeyRing({"once": bytes(KEY_BYTES)}, "once", secrets.token_bytes(KEY_BYTES))
-        self._decoder = Decoder(current_site(), ring=ring, is_outside=False)
+        self._decoder = Present(current_site, partial(Decoder, ring=ring, is_outside=False))
         self._now = now
         self._producer = producer
         self._bodies = bodies
@@ -74,7 +74,7 @@ class ReportsEndpoint(Endpoint):
         body = await self._bodies.read(scope["headers"], receive)
         try:
             received_at = self._now()
-            decoder = self._present_decoder()
+            decoder = self._decoder()
             drafted = draft(body, token=token, ring=self._makes_secrets, site=decoder.site, received_at=received_at)
             judged = decoder.decode(Mode.STRUCTURED, (), drafted.event, received_at)
         finally:
@@ -86,13 +86,6 @@ class ReportsEndpoint(Endpoint):
         reported = Reported(drafted.case, drafted.secret, TRACK_PATH)
         # What a cache keeps, others may read.
         return Answer(202, JSON, msgspec.json.encode(reported), ((b"cache-control", b"no-store"),))
-
-    def _present_decoder(self) -> Decoder:
-        """The one for the site pack in force."""
-        site = self._current_site()
-        if self._decoder.site is not site:
-            self._decoder = Decoder(site, ring=self._ring, is_outside=False)
-        return self._decoder
 
 
 def _token(scope: Scope) -> bytes:
