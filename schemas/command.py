@@ -18,6 +18,9 @@ Note = Annotated[str, Meta(max_length=4000)]
 Words = Annotated[str, Meta(min_length=1, max_length=4000)]
 Title = Annotated[str, Meta(max_length=512)]
 
+Attached = Annotated[list[Evidence], Meta(max_length=20)]
+"""What one command brings; one that brings more is refused at the door."""
+
 
 class Actor(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Who asks, as `ingest` found it: never what the sender claims.
@@ -120,7 +123,7 @@ class OfferStepped(Action, tag="offer", frozen=True, kw_only=True, gc=False):
     step: Literal["delivered", "seen", "accepted", "declined", "en_route", "on_scene", "done"]
     reason: Note = ""
     result: Note = ""
-    evidence: Annotated[list[Evidence], Meta(max_length=20)] = []
+    evidence: Attached = []
 
 
 class Wait(Action, tag="wait", frozen=True, kw_only=True, gc=False):
@@ -147,21 +150,21 @@ class AddNote(Action, tag="note", frozen=True, kw_only=True, gc=False):
     """Adds to the timeline, for those who handle it."""
 
     text: Note = ""
-    evidence: Annotated[list[Evidence], Meta(max_length=20)] = []
+    evidence: Attached = []
 
 
 class Resolve(Action, tag="resolve", frozen=True, kw_only=True, gc=False):
     """It is done. The citizen is asked to confirm."""
 
     result: Words
-    evidence: Annotated[list[Evidence], Meta(max_length=20)] = []
+    evidence: Attached = []
 
 
 class Close(Action, tag="close", frozen=True, kw_only=True, gc=False):
     """Ends it. Needs a result and evidence, here or from before."""
 
     result: Note = ""
-    evidence: Annotated[list[Evidence], Meta(max_length=20)] = []
+    evidence: Attached = []
 
 
 class Reject(Action, tag="reject", frozen=True, kw_only=True, gc=False):
@@ -192,7 +195,7 @@ class TakeStep(Action, tag="law_step", frozen=True, kw_only=True, gc=False):
 
     step: Id
     note: Note = ""
-    evidence: Annotated[list[Evidence], Meta(max_length=20)] = []
+    evidence: Attached = []
 
 
 class Reveal(Action, tag="reveal", frozen=True, kw_only=True, gc=False):
@@ -223,7 +226,7 @@ class Reply(Action, tag="reply", frozen=True, kw_only=True, gc=False):
     """The citizen answers what was asked, or adds something."""
 
     text: Words
-    evidence: Annotated[list[Evidence], Meta(max_length=20)] = []
+    evidence: Attached = []
 
 
 class DeadlinePassed(Action, tag="deadline", frozen=True, kw_only=True, gc=False):
