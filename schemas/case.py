@@ -18,8 +18,6 @@ from schemas.area_id import AreaId
 CaseId = NewType("CaseId", str)
 """The centre's own name of a case. Made of what opened it, so that a resend finds the same one."""
 
-ID_CHARS = 16
-
 MEMBERS_MAX = 500
 """Signals of one case. A further one opens a case of its own, which is proposed for merging like any other."""
 
