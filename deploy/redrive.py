@@ -23,8 +23,9 @@ from deploy.replay.clock import SystemClock
 from deploy.replay.sender import REQUEST_TIMEOUT_S, EventSender, batches, poster
 from ingest.decode.cloudevents import Lot
 from schemas import codec
+from schemas.admission import is_own
 from schemas.errors import InvalidEvent, OperatorError
-from schemas.event import INTERNAL, OWN_SOURCES
+from schemas.event import AnyEvent
 from schemas.topics import key_of, topic_of
 from streams.repair.history import Connection, Places, connected, dependencies, log_reader, past
 from streams.repair.letters import REDRIVE, Judge, Letter, note_redriven, read_letters, read_redriven
@@ -103,9 +104,9 @@ async def redrive(places: Places, address: str, options: Options) -> Outcome:
             readable = [one for one, error in judged if error is None]
             if not options.dry_run and readable:
                 # What a file says may have been changed, and what only the centre makes is for nobody to change.
-                own = [one for one in readable if options.file is None and _is_the_centres(one.text)]
+                own, others = ([], readable) if options.file is not None else _parted(readable)
                 await _put_back(connection, places, own)
-                unreadable += await _send(connection, address, [one for one in readable if one not in own])
+                unreadable += await _send(connection, address, others)
             _say_unreadable(unreadable)
             if options.export is not None:
                 _export(options.export, unreadable)
@@ -128,18 +129,25 @@ async def _send(
     return refused
 
 
-async def _put_back(connection: Connection, places: Places, candidates: Sequence[_Candidate]) -> None:
+def _parted(candidates: Sequence[_Candidate]) -> tuple[list[tuple[_Candidate, AnyEvent]], list[_Candidate]]:
+    """What only the centre makes, with its event, and all else."""
+    own: list[tuple[_Candidate, AnyEvent]] = []
+    others: list[_Candidate] = []
+    for one in candidates:
+        event = codec.decode(one.text, codec.SEALED_BYTES_MAX)
+        if is_own(event):
+            own.append((one, event))
+        else:
+            others.append(one)
+    return own, others
+
+
+async def _put_back(connection: Connection, places: Places, own: Sequence[tuple[_Candidate, AnyEvent]]) -> None:
     """Writes commands, and what else the centre made, back to the log as they were: the door takes none of them."""
-    events = [codec.decode(one.text, codec.SEALED_BYTES_MAX) for one in candidates]
-    lots = [Lot(topic_of(event), key_of(event), [one.text]) for event, one in zip(events, candidates, strict=True)]
-    if lots:
+    if own:
+        lots = [Lot(topic_of(event), key_of(event), [one.text]) for one, event in own]
         await write(places.kafka, places.topic_prefix, lots)
-        await note_redriven(connection, [place for one in candidates for place in one.places])
-
-
-def _is_the_centres(text: bytes) -> bool:
-    event = codec.decode(text, codec.SEALED_BYTES_MAX)
-    return isinstance(event, INTERNAL) or event.source.startswith(OWN_SOURCES)
+        await note_redriven(connection, [place for one, _ in own for place in one.places])
 
 
 async def _not_sent(connection: Connection, candidates: Sequence[_Candidate]) -> list[_Candidate]:

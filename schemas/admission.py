@@ -59,6 +59,11 @@ def is_suspect(event: Event, latest: datetime) -> bool:
     )
 
 
+def is_own(event: Event) -> bool:
+    """Whether it is one that only the centre itself makes; `check_sent` says why."""
+    return isinstance(event, INTERNAL) or event.source.startswith(OWN_SOURCES)
+
+
 def check_sent(event: Event) -> None:
     """Raises InvalidEvent for what only the centre itself makes: a sender could claim to be anybody in it."""
     if event.source.startswith(OWN_SOURCES):
