@@ -24,13 +24,12 @@ from schemas.period import Period
 from schemas.report import Report
 from schemas.site import Site
 from streams.outbound.aftermath import Aftermath
-from streams.outbound.announcer import CHANNEL as NOTICES
 from streams.outbound.announcer import LETTERS, SQL, Announcer
 from streams.outbound.channels import Channel, Folder, Webhook
 from streams.outbound.log_channel import LogChannel
 from streams.outbound.post import Post
 from streams.outbound.relay import Relay
-from streams.store.outbox import Connection, Outbox, Unsent
+from streams.store.outbox import NOTICE_CHANNEL, Connection, Outbox, Unsent
 
 REPORTS_FOLDER = "reports"
 """Within the data folder: where folders lie that a report names without saying where."""
@@ -123,7 +122,7 @@ async def _run(settings: Settings, database_url: str, folder: SiteFolder, log: L
     channels: dict[str, Channel] = {
         "folder": Folder(settings.data_dir / REPORTS_FOLDER),
         "webhook": webhook,
-        NOTICES: Announcer(outbox, folder.current, ring),
+        NOTICE_CHANNEL: Announcer(outbox, folder.current, ring),
         LETTERS: post,
     }
     relay = Relay(outbox, channels)

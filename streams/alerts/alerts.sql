@@ -117,7 +117,3 @@ SELECT r.rule, r.outcome, extract(epoch FROM r.looked_until)::float8 AS looked_s
        (SELECT count(*) FROM alert_firing AS f WHERE f.rule = r.rule AND f.ended_at IS NULL) AS firing,
        (SELECT count(*) FROM alert AS a WHERE a.rule = r.rule AND a.ended_at IS NULL) AS open
 FROM alert_rule AS r ORDER BY r.rule
-
--- wake --
--- Whoever writes to the log has something to do when this transaction has committed.
-SELECT pg_notify($1, '')

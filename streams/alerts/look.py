@@ -20,7 +20,6 @@ from schemas.alert_table import inhibitors
 from schemas.area_id import AreaId
 from schemas.event import AlertChanged, AreaCode
 from schemas.site import Site
-from schemas.topics import CASES, key_of
 from streams.alerts import metrics
 from streams.alerts.statements import SQL
 from streams.alerts.values import read_samples, read_settled_s
@@ -39,8 +38,9 @@ from streams.core.alert import (
     readings_at,
 )
 from streams.core.alert_message import event_of, subject_of, withdrawn_event
+from streams.core.consequence import outgoing
 from streams.store.cells import Connection
-from streams.store.outbox import Message, enqueue
+from streams.store.outbox import put_on_log
 
 LEASE_S = 30.0
 """How long a rule belongs to who claimed it. What takes longer is thrown away where somebody else was faster."""
@@ -61,12 +61,6 @@ CATCH_UP_S = 6 * 3600.0
 
 INHIBITION_WAIT_S = 600.0
 """A rule waits so long for one that inhibits it and has not come as far."""
-
-CHANNEL = "kafka"
-WAKE = "ioc_outbox"
-"""Channel and wake-up of what goes from the outbox to the log (`streams.outbound.log_channel`)."""
-
-CONTENT_TYPE = "application/cloudevents+json"
 
 _standing = msgspec.json.Decoder(Standing)
 _alert = msgspec.json.Decoder(OpenAlert)
@@ -165,8 +159,6 @@ async def commit(connection: Connection, site: Site, claimed: Claim, found: Foun
         await _write_firings(connection, rule.id, found)
         for step in found.steps:
             await _tell(connection, rule, step, event_of(site, rule, step))
-        if found.steps:
-            await connection.execute(SQL["wake"], WAKE)
     _count(rule.id, found)
     return True
 
@@ -189,7 +181,6 @@ async def withdraw_one(connection: Connection, site: Site, version: int) -> bool
         await _end_firings(connection, rule, [(one, at_s, Verdict.RESOLVE_WITHDRAWN) for one in fired])
         await _forget_series(connection, rule, [*held.series])
         await connection.execute(SQL["forget_rule"], rule)
-        await connection.execute(SQL["wake"], WAKE)
     return True
 
 
@@ -340,12 +331,7 @@ async def _end(connection: Connection, id_: str, at_s: int, why: Verdict, event:
 
 
 async def _send(connection: Connection, event: AlertChanged) -> None:
-    target = f"{CASES.name}/{key_of(event).decode()}"
-    body = msgspec.json.encode(event)
-    await enqueue(
-        connection,
-        Message(id=f"alert:{event.id}", channel=CHANNEL, target=target, content_type=CONTENT_TYPE, body=body),
-    )
+    await put_on_log(connection, [outgoing(event)._replace(id=f"alert:{event.id}")])
 
 
 # ── What is said of it ─────────────────────────────────────────────────────────────────────────────────────────────

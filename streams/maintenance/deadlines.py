@@ -14,6 +14,7 @@ from schemas.statements import parse_statements
 from streams import metrics
 from streams.core.consequence import outgoing, passed
 from streams.store.cells import Connection
+from streams.store.outbox import put_on_log
 
 ROWS_MAX = 500
 """Deadlines in one transaction. After an outage thousands may be due."""
@@ -44,12 +45,7 @@ async def pass_deadlines(connection: Connection, site: Site, rows_max: int = ROW
             )
             for row in rows
         ]
-        await connection.execute(
-            _SQL["put_commands"],
-            [one.id for one in events],
-            [f"{one.topic}/{one.key}" for one in events],
-            [one.body for one in events],
-        )
+        await put_on_log(connection, events)
     metrics.DEADLINES.inc(len(rows))
     for row in rows:
         metrics.DEADLINE_LATE_S.observe(max(0.0, (row["fired_at"] - row["due_at"]).total_seconds()))

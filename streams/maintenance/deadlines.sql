@@ -25,13 +25,3 @@ RETURNING d.case_id, d.name, d.due_at, d.fired_at;
 -- Where these cases are, at which version, and which of them are drills. A deadline that comes back to a case comes with a
 -- later version, since the row that is taken here has to go first.
 SELECT id, version, area, is_exercise FROM cases WHERE id = ANY ($1::text[]);
-
--- put_commands --
--- Has them written to the log, and wakes who does that.
-WITH put AS (
-    INSERT INTO outbox (id, channel, target, content_type, body)
-    SELECT id, 'kafka', target, 'application/json', body
-    FROM unnest($1::text[], $2::text[], $3::bytea[]) AS o (id, target, body)
-    ON CONFLICT (id) DO NOTHING
-)
-SELECT pg_notify('ioc_outbox', '');

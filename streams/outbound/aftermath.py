@@ -31,7 +31,7 @@ from streams.core.scene import Following
 from streams.outbound import metrics
 from streams.outbound.announcer import SQL
 from streams.outbound.senders import Secret, mqtt_client, refused_credentials
-from streams.store.outbox import Connection, Message, Outbox, enqueue
+from streams.store.outbox import Connection, Outbox, put_on_log
 
 LOOK_S = 5.0
 """Between two looks for what was given up, and for receipts at addresses."""
@@ -325,13 +325,4 @@ async def _put_command(
         return
     case = _decode_case(row["body"])
     asked = Following(case.id, AreaId(case.area), action)
-    event = outgoing(own_command(site.areas, id_, asked, at, now, exercise=case.exercise))
-    message = Message(
-        id=event.id,
-        channel="kafka",
-        target=f"{event.topic}/{event.key}",
-        content_type="application/json",
-        body=event.body,
-    )
-    await enqueue(connection, message)
-    await connection.execute(SQL["wake_log"])
+    await put_on_log(connection, [outgoing(own_command(site.areas, id_, asked, at, now, exercise=case.exercise))])

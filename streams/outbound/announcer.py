@@ -20,9 +20,6 @@ from streams.outbound.channels import Failure
 from streams.store.outbox import Claimed, Connection, Message, Outbox, enqueue
 from streams.store.personal import contact_of
 
-CHANNEL = "notice"
-"""The name in the outbox of what has to be told to somebody."""
-
 LETTERS = "to"
 """Before a channel's id in the outbox, with a colon: letters go there, everything else of that name does not."""
 

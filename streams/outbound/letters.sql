@@ -67,7 +67,3 @@ ON CONFLICT (channel) DO UPDATE SET cursor = excluded.cursor;
 -- read_receipts --
 -- The newest receipts, at most $1.
 SELECT message, kind, channel, at, detail FROM receipt WHERE kind <> 'given_up' ORDER BY recorded_at DESC LIMIT $1;
-
--- wake_log --
--- Wakes who writes to the log.
-SELECT pg_notify('ioc_outbox', '');

@@ -22,9 +22,7 @@ from aiokafka.errors import InvalidMessageError, KafkaError, MessageSizeTooLarge
 from schemas.errors import DependencyUnavailable
 from schemas.statements import parse_statements
 from streams.outbound import metrics
-
-CHANNEL = "kafka"
-"""The channel's name in the outbox. A row's target is the topic, a slash and the record's key."""
+from streams.store.outbox import LOG_CHANNEL
 
 WAKE = "ioc_outbox"
 """Whoever puts something in for the log notifies this."""
@@ -122,12 +120,12 @@ class LogChannel:
                 await connection.execute(_SQL["refuse_written"], list(refused), list(refused.values()))
         except _AWAY as error:
             raise _away("database", error) from error
-        metrics.SENT.labels(CHANNEL).inc(len(written))
+        metrics.SENT.labels(LOG_CHANNEL).inc(len(written))
         for id_, reason in refused.items():
-            metrics.FAILURES.labels(CHANNEL, "given_up").inc()
+            metrics.FAILURES.labels(LOG_CHANNEL, "given_up").inc()
             _log.error("the log does not take %s: %s", id_, reason)
         if len(written) + len(refused) < len(rows):
-            metrics.FAILURES.labels(CHANNEL, "again").inc(len(rows) - len(written) - len(refused))
+            metrics.FAILURES.labels(LOG_CHANNEL, "again").inc(len(rows) - len(written) - len(refused))
             await self._drop_producer()
             failure = next(failure for failure in failures if failure is not None and not _is_final(failure))
             raise _away("kafka", failure)

@@ -41,17 +41,14 @@ from streams.store.audit import SQL as AUDIT_SQL
 from streams.store.audit import added
 from streams.store.cells import Connection
 from streams.store.near import NearCases, Spot
+from streams.store.outbox import LOG_CHANNEL, NOTICE_CHANNEL
+from streams.store.outbox import SQL as OUTBOX_SQL
 from streams.store.personal import erase_persons
 from streams.store.settling import Fresh
 from streams.store.writer import LaneBatch
 
 DISPATCH = 0x10C0_D15A
 """The advisory lock of who decides where units go."""
-
-NOTICE_CHANNEL = "notice"
-"""The outbox's name for what has to be told to somebody. The body is a `streams.core.notice.Notice` as JSON."""
-
-LOG_CHANNEL = "kafka"
 
 UNIT_PREFIX = "unit:"
 """Before a unit's id where it is what a command is about."""
@@ -67,7 +64,7 @@ SQL = parse_statements((files("streams.store") / "cases.sql").read_text())
 _PUT = together(
     [
         *(SQL[name] for name in ("put_cases", "put_entries", "drop_deadlines", "put_deadlines", "put_commands")),
-        *(SQL["put_outgoing"], AUDIT_SQL["put_audit"], AUDIT_SQL["put_heads"], SQL["wake"]),
+        *(OUTBOX_SQL["put"], AUDIT_SQL["put_audit"], AUDIT_SQL["put_heads"], OUTBOX_SQL["wake_log"]),
     ]
 )
 
@@ -398,7 +395,7 @@ class Stage:
             event = fresh.arrival.event
             cause = Cause(event.source, event.id, fresh.arrival.received_at)
             for one in _onto_the_log(fresh, cause, decided):
-                rows[one.id] = one.id, LOG_CHANNEL, f"{one.topic}/{one.key}", one.body
+                rows[one.id] = one.id, LOG_CHANNEL, one.target, one.body
             for number, notice in enumerate(decided.notices):
                 id_ = f"notice:{cause.name}:{number}"
                 rows[id_] = id_, NOTICE_CHANNEL, notice.case, _encode(notice)

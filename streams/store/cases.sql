@@ -136,14 +136,3 @@ WHERE (p.case_id, p.other_id) IN ((a.case_id, a.other_id), (a.other_id, a.case_i
 UPDATE event AS e SET case_id = a.case_id
 FROM unnest($1::text[], $2::text[], $3::text[]) AS a (source, id, case_id)
 WHERE e.source = a.source AND (e.id = a.id OR e.corrects = a.id) AND e.case_id <> a.case_id;
-
--- put_outgoing --
--- What goes out because of this.
-INSERT INTO outbox (id, channel, target, content_type, body)
-SELECT id, channel, target, 'application/json', body
-FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[]) AS o (id, channel, target, body)
-ON CONFLICT (id) DO NOTHING;
-
--- wake --
--- At commit whoever writes to the log is woken, if anything waits for that.
-SELECT pg_notify('ioc_outbox', '') WHERE $1::boolean;

@@ -5,7 +5,7 @@ write in their caller's transaction: what causes a message and the message itsel
 """
 
 import random
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from importlib.resources import files
@@ -16,9 +16,16 @@ from asyncpg.pool import PoolConnectionProxy
 from msgspec import Struct
 
 from schemas.errors import DependencyUnavailable, OperatorError
-from schemas.statements import parse_statements
+from schemas.statements import parse_statements, together
+from streams.core.consequence import Outgoing
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
+
+LOG_CHANNEL = "kafka"
+"""The channel of what goes onto the log. A row's target is the topic, a slash and the record's key."""
+
+NOTICE_CHANNEL = "notice"
+"""The channel of what has to be told to somebody. The body is a `streams.core.notice.Notice` as JSON."""
 
 ATTEMPTS_MAX = 12
 """After so many the row stays as it is, unsent: with the waits between them that is more than a day."""
@@ -45,7 +52,9 @@ CONNECT_TIMEOUT_S = 5.0
 
 _AWAY = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
-_SQL = parse_statements((files("streams.store") / "outbox.sql").read_text())
+SQL = parse_statements((files("streams.store") / "outbox.sql").read_text())
+
+_PUT_ON_LOG = together([SQL["put"], SQL["wake_log"]])
 
 
 class Message(Struct, frozen=True, kw_only=True):
@@ -105,28 +114,41 @@ async def enqueue(connection: Connection, message: Message) -> bool:
             "Split it into several.",
         )
     values = (message.id, message.channel, message.target, message.content_type, message.body, message.due_at)
-    return await connection.fetchval(_SQL["enqueue"], *values) is not None
+    return await connection.fetchval(SQL["enqueue"], *values) is not None
+
+
+async def put_on_log(connection: Connection, events: Sequence[Outgoing]) -> None:
+    """Has events written to the log once the caller's transaction has committed. One that is there already stays."""
+    if events:
+        await connection.execute(
+            _PUT_ON_LOG,
+            [one.id for one in events],
+            [LOG_CHANNEL] * len(events),
+            [one.target for one in events],
+            [one.body for one in events],
+            True,
+        )
 
 
 async def pending_timers(connection: Connection, prefix: str) -> list[Timer]:
     """The timers that have not run and whose name begins so, the earliest first."""
-    rows = await connection.fetch(_SQL["read_pending_timers"], prefix)
+    rows = await connection.fetch(SQL["read_pending_timers"], prefix)
     return [Timer(row["name"], row["due_at"]) for row in rows]
 
 
 async def set_timer(connection: Connection, timer: Timer) -> None:
     """Has a timer run at its time. One of this name that has run stays as it is."""
-    await connection.execute(_SQL["set_timer"], timer.name, timer.due_at)
+    await connection.execute(SQL["set_timer"], timer.name, timer.due_at)
 
 
 async def claim_timer(connection: Connection, name: str) -> bool:
     """Holds a timer until the caller's transaction ends. False: it has run, or somebody else is at it."""
-    return await connection.fetchval(_SQL["claim_timer"], name) is not None
+    return await connection.fetchval(SQL["claim_timer"], name) is not None
 
 
 async def finish_timer(connection: Connection, name: str, outcome: str) -> None:
     """Notes that it has run, and what came of it."""
-    await connection.execute(_SQL["finish_timer"], name, outcome)
+    await connection.execute(SQL["finish_timer"], name, outcome)
 
 
 def backoff_s(attempt: int, spread: float) -> float:
@@ -155,7 +177,7 @@ class Outbox:
     async def claim(self, busy: Collection[str] = ()) -> Claimed | None:
         """Takes a message that is due, for LEASE_S, from any but the busy channels; None when nothing is."""
         async with self.connection() as connection:
-            row = await connection.fetchrow(_SQL["claim"], LEASE_S, ATTEMPTS_MAX, list(busy))
+            row = await connection.fetchrow(SQL["claim"], LEASE_S, ATTEMPTS_MAX, list(busy))
         if row is None:
             return None
         message = Message(
@@ -170,7 +192,7 @@ class Outbox:
     async def mark_sent(self, claimed: Claimed) -> None:
         """Notes that the receiver has it."""
         async with self.connection() as connection:
-            await connection.execute(_SQL["mark_sent"], claimed.message.id)
+            await connection.execute(SQL["mark_sent"], claimed.message.id)
 
     async def mark_failed(self, claimed: Claimed, reason: str, *, for_good: bool, wait_s: float = 0.0) -> bool:
         """Notes that the attempt came to nothing. Returns whether it is tried again, in `wait_s` at the earliest."""
@@ -179,45 +201,45 @@ class Outbox:
         later_s = max(wait_s, backoff_s(claimed.attempt, spread)) if again else None
         async with self.connection() as connection:
             await connection.execute(
-                _SQL["mark_failed"], claimed.message.id, claimed.attempt, reason[:ERROR_CHARS_MAX], later_s
+                SQL["mark_failed"], claimed.message.id, claimed.attempt, reason[:ERROR_CHARS_MAX], later_s
             )
         return again
 
     async def give_up(self) -> int:
         """Gives up rows whose last attempt ended with the process that made it. Returns how many."""
         async with self.connection() as connection:
-            tag = await connection.execute(_SQL["give_up"], ATTEMPTS_MAX)
+            tag = await connection.execute(SQL["give_up"], ATTEMPTS_MAX)
         return int(tag.rsplit(" ", 1)[-1])
 
     async def backlog(self) -> Backlog:
         """What is not sent."""
         async with self.connection() as connection:
-            row = await connection.fetchrow(_SQL["read_backlog"])
+            row = await connection.fetchrow(SQL["read_backlog"])
         assert row is not None
         return Backlog(waiting=row["waiting"], failed=row["failed"], oldest_s=row["oldest_s"])
 
     async def unsent(self, rows_max: int) -> list[Unsent]:
         """What is not sent, oldest first."""
         async with self.connection() as connection:
-            rows = await connection.fetch(_SQL["read_unsent"], rows_max)
+            rows = await connection.fetch(SQL["read_unsent"], rows_max)
         return [Unsent(**dict(row)) for row in rows]
 
     async def retry(self) -> int:
         """Tries again what was given up. Returns how many."""
         async with self.connection() as connection:
-            tag = await connection.execute(_SQL["retry"])
+            tag = await connection.execute(SQL["retry"])
         return int(tag.rsplit(" ", 1)[-1])
 
     async def forget_bodies(self, sent_ago_s: float, rows_max: int, *, about_cases: bool = False) -> int:
         """Empties what was sent so long ago: messages about cases, or all else. The ids stay. Returns how many."""
         async with self.connection() as connection:
-            tag = await connection.execute(_SQL["forget_bodies"], sent_ago_s, rows_max, about_cases)
+            tag = await connection.execute(SQL["forget_bodies"], sent_ago_s, rows_max, about_cases)
         return int(tag.rsplit(" ", 1)[-1])
 
     async def drop_given_up(self, made_ago_s: float, rows_max: int) -> int:
         """Forgets messages about cases that were given up and are so old. Returns how many."""
         async with self.connection() as connection:
-            tag = await connection.execute(_SQL["drop_given_up"], made_ago_s, rows_max)
+            tag = await connection.execute(SQL["drop_given_up"], made_ago_s, rows_max)
         return int(tag.rsplit(" ", 1)[-1])
 
     @asynccontextmanager

@@ -9,6 +9,17 @@ VALUES ($1, $2, $3, $4, $5, coalesce($6::timestamptz, clock_timestamp()))
 ON CONFLICT (id) DO NOTHING
 RETURNING id;
 
+-- put --
+-- Several rows to send at once, all of them JSON. What has one of these ids already is left as it is.
+INSERT INTO outbox (id, channel, target, content_type, body)
+SELECT id, channel, target, 'application/json', body
+FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[]) AS o (id, channel, target, body)
+ON CONFLICT (id) DO NOTHING;
+
+-- wake_log --
+-- At commit whoever writes to the log is woken, if anything waits for that ($1).
+SELECT pg_notify('ioc_outbox', '') WHERE $1::boolean;
+
 -- claim --
 -- Takes the row that has been due for longest, for $1 seconds: nobody else is given it until then. The attempt is
 -- counted before it is made, so that a row which kills whoever sends it is not sent for ever. Channels in $3 are left

@@ -15,11 +15,11 @@ from schemas.personal import KEY_BYTES, KeyRing, Personal, Reporter
 from schemas.site import Site
 from streams.core.letters import Letter
 from streams.core.notice import Notice
-from streams.outbound.announcer import CHANNEL, LETTERS, Announcer
+from streams.outbound.announcer import LETTERS, Announcer
 from streams.outbound.channels import Channel
 from streams.outbound.post import Post
 from streams.outbound.relay import Relay
-from streams.store.outbox import Message, Outbox
+from streams.store.outbox import NOTICE_CHANNEL, Message, Outbox
 from tests.outbound.messages import Connection, put
 from tests.schemas.case_pack import AT, case
 from tests.schemas.channel_pack import CHANNELS, channel_site
@@ -106,7 +106,7 @@ async def put_notice(connection: Connection, *notices: Notice, first: int = 0) -
         *(
             Message(
                 id=f"notice:n:{first + number}",
-                channel=CHANNEL,
+                channel=NOTICE_CHANNEL,
                 target=one.case,
                 content_type="application/json",
                 body=msgspec.json.encode(one),
@@ -131,7 +131,7 @@ def channels(
     """What sends notices and letters."""
     post = Post(outbox, lambda: site, RING, secrets, folder, timeout_s=5.0)
     _OPEN.append(post)
-    return {CHANNEL: Announcer(outbox, lambda: site, RING), LETTERS: post}
+    return {NOTICE_CHANNEL: Announcer(outbox, lambda: site, RING), LETTERS: post}
 
 
 async def close_all() -> None:

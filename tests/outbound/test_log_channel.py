@@ -15,8 +15,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from deploy.migrate import ensure_topics
 from schemas.topics import CASES
-from streams.outbound.log_channel import CHANNEL, ROWS_MAX, WAKE, LogChannel
-from streams.store.outbox import Outbox, enqueue
+from streams.outbound.log_channel import ROWS_MAX, WAKE, LogChannel
+from streams.store.outbox import LOG_CHANNEL, Outbox, enqueue
 from tests.outbound.messages import Connection, message
 
 ROOT = Path(__file__).parent.parent.parent
@@ -36,7 +36,7 @@ async def put(connection: Connection, ids: Sequence[str], body: bytes = b"{}") -
     async with connection.transaction():
         for id_ in ids:
             target = f"{CASES.name}/case-{id_}"
-            await enqueue(connection, message(id_, channel=CHANNEL, target=target, body=body or id_.encode()))
+            await enqueue(connection, message(id_, channel=LOG_CHANNEL, target=target, body=body or id_.encode()))
         await connection.execute(f"NOTIFY {WAKE}")
 
 
