@@ -50,7 +50,7 @@ from tests.acceptance.boston_figures import (
     together,
 )
 from tests.conftest import ROOT, unavailable
-from tests.faults.centre import Centre, until
+from tests.faults.centre import Centre, ready, until
 
 ROWS = 58_251
 LABELLED = 43_664
@@ -242,19 +242,6 @@ async def replay(centre: Centre, address: str, recording: Path, *options: str) -
     done = await asyncio.to_thread(run)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     return done.stdout + done.stderr
-
-
-async def ready(centre: Centre, address: str) -> None:
-    """Waits until the web process takes events and answers."""
-
-    async def is_ready() -> bool:
-        async with httpx.AsyncClient() as client:
-            try:
-                return (await client.get(f"{address}/readyz")).status_code == 200
-            except httpx.TransportError:
-                return False
-
-    await until(is_ready, "the web process is ready", centre)
 
 
 async def every_indicator_as_polars_counts_it(centre: Centre, reports: Reports) -> None:

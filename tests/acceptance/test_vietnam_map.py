@@ -25,8 +25,7 @@ from dashboard_api.values import read_values
 from deploy.site import SHIPPED
 from schemas.event import AreaId
 from schemas.kpi import Value
-from tests.acceptance.test_boston import ready
-from tests.faults.centre import Centre, until
+from tests.faults.centre import Centre, ready, until
 from tests.faults.traffic import HttpSender
 
 PACK = SHIPPED / "vietnam"

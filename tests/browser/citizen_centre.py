@@ -11,7 +11,7 @@ import httpx
 
 from tests.dashboard.case_centre import AGENCIES_TOML, CASES_TOML
 from tests.dashboard.centre import KPIS_TOML, SITE_TOML
-from tests.faults.centre import Centre, until
+from tests.faults.centre import Centre, ready, until
 from tests.faults.site import write_pack
 
 AREAS_CSV = """code,parent,kind,name_vi,name_en,lat,lon
@@ -83,15 +83,7 @@ async def citizen_centre(kafka: str, database_url: str, prefix: str, folder: Pat
         await centre.create()
         with centre.web() as origin:
             centre.start_worker(0)
-
-            async def answers() -> bool:
-                async with httpx.AsyncClient(base_url=origin, trust_env=False) as client:
-                    try:
-                        return (await client.get("/readyz")).status_code == 200
-                    except httpx.TransportError:
-                        return False
-
-            await until(answers, "the web process answers", centre)
+            await ready(centre, origin)
             yield CitizenCentre(centre, origin)
     finally:
         centre.end()

@@ -18,7 +18,7 @@ from deploy.settings import Settings
 from tests.conftest import Services
 from tests.dashboard.case_centre import AGENCIES_TOML, CASES_TOML
 from tests.dashboard.centre import AREAS_CSV, KPIS_TOML, SITE_TOML
-from tests.faults.centre import Centre
+from tests.faults.centre import Centre, ready
 from tests.faults.site import write_pack
 
 UNITS = 8
@@ -162,16 +162,6 @@ def field_centre(services: Services, folder: Path) -> Generator[FieldCentre]:
         await connection.close()
         await centre.create()
 
-    async def ready(origin: str) -> None:
-        async with httpx.AsyncClient(base_url=origin, trust_env=False) as client, asyncio.timeout(WAIT_S):
-            while True:
-                try:
-                    if (await client.get("/readyz")).status_code == 200:
-                        return
-                except httpx.TransportError:
-                    pass
-                await asyncio.sleep(0.1)
-
     async def end() -> None:
         admin = await asyncpg.connect(services.database_url)
         await admin.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
@@ -181,7 +171,7 @@ def field_centre(services: Services, folder: Path) -> Generator[FieldCentre]:
     try:
         centre.start_worker(0)
         with centre.web() as origin:
-            asyncio.run(ready(origin))
+            asyncio.run(ready(centre, origin))
             yield FieldCentre(centre, origin)
     finally:
         centre.end()

@@ -15,7 +15,7 @@ from tests.browser.chromium import CONTRASTS_BELOW_AA
 from tests.dashboard.case_centre import case_centre
 from tests.dashboard.case_rows import case, put_cases
 from tests.dashboard.centre import counting, dashboard, writer
-from tests.faults.centre import Centre
+from tests.faults.centre import Centre, ready
 from tests.faults.site import write_pack
 from tests.schemas.case_pack import pack
 
@@ -97,15 +97,8 @@ async def whole_centre(
     centre.start_worker(0)
     try:
         with centre.web() as origin:
+            await ready(centre, origin)
             async with httpx.AsyncClient(base_url=origin, trust_env=False, timeout=60) as client:
-                until_s = time.monotonic() + WAIT_S
-                while time.monotonic() < until_s:
-                    try:
-                        if (await client.get("/readyz")).status_code == 200:
-                            break
-                    except httpx.TransportError:
-                        pass
-                    await asyncio.sleep(0.2)
                 yield origin, Outside(client)
     finally:
         centre.end()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import asyncpg
+import httpx
 import psutil
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
@@ -286,6 +287,19 @@ async def until(condition: Callable[[], Awaitable[_T]], what: str, centre: Centr
         await asyncio.sleep(POLL_S)
     said = "\n".join(f"{child.name}: {line}" for child in centre.children for line in child.tail()[-8:])
     raise AssertionError(f"Not within {wait_s:.0f} s: {what} (last seen: {last!r}). The processes last said:\n{said}")
+
+
+async def ready(centre: Centre, address: str) -> None:
+    """Waits until the web process takes events and answers."""
+
+    async def is_ready() -> bool:
+        async with httpx.AsyncClient(trust_env=False) as client:
+            try:
+                return (await client.get(f"{address}/readyz")).status_code == 200
+            except httpx.TransportError:
+                return False
+
+    await until(is_ready, "the web process is ready", centre)
 
 
 async def ended(child: Child, centre: Centre, wait_s: float = WAIT_S) -> int:
