@@ -320,16 +320,19 @@ def _copies(site: Site, notice_id: str, notice: Notice, case: Case) -> Iterator[
     template = site.channels.template_for(notice.why, Audience.CHANNEL)
     if template is None:
         return
-    for id_ in dict.fromkeys(copy.channel for copy in site.channels.copy if _wants(site, copy, notice, case)):
+    wanted = dict.fromkeys(copy.channel for copy in site.channels.copy if _wants(site, copy, notice, case))
+    if not wanted:
+        return
+    texts = {language: _words(site, notice, case, language, template, "") for language in site.header.languages}
+    language = site.header.languages[0]
+    title, text = texts[language]
+    cap = None
+    if site.channels.cap is not None:
+        cap = cap_xml(cap_of_case(site, site.channels.cap, case, notice.at, texts))
+    for id_ in wanted:
         channel = site.channels.of(id_)
         if isinstance(channel, LoudspeakerChannel) and notice.exercise and not channel.drills:
             continue
-        texts = {language: _words(site, notice, case, language, template, "") for language in site.header.languages}
-        language = site.header.languages[0]
-        title, text = texts[language]
-        cap = None
-        if site.channels.cap is not None:
-            cap = cap_xml(cap_of_case(site, site.channels.cap, case, notice.at, texts))
         letter = Letter(
             to=CHANNEL + id_,
             why=notice.why,
