@@ -27,7 +27,7 @@ from schemas.alert import (
 from schemas.area import Area, AreaTree
 from schemas.data_field import ENVELOPE_FIELDS, data_fields
 from schemas.data_field import Kind as FieldKind
-from schemas.event import EVENT_TYPES, AreaCode, CaseCommand
+from schemas.event import EVENT_TYPES, CaseCommand
 from schemas.filter import fields_of
 from schemas.kpi import Catalogue, Measure
 from schemas.site_file import Mistake, mistake_at, mistake_of, read_toml, suggestion
@@ -109,7 +109,7 @@ def _placed(rule: Rule, tree: AreaTree) -> AlertRule:
 
 
 def _top(rule: Rule, tree: AreaTree) -> Area | None:
-    return tree.root if rule.area is None else tree.by_code(tree.list_id, AreaCode(rule.area))
+    return tree.root if rule.area is None else tree.present.get(rule.area)
 
 
 def _areas(rule: Rule, tree: AreaTree) -> list[Area]:

@@ -83,6 +83,8 @@ class AreaTree:
         self._paths = {id_: tuple(self._climb(id_)) for id_ in self._areas}
         self._zones = {area.id: ZoneInfo(area.zone) for area in self._areas.values()}
         self._by_code = {(area.list_id, area.code): area for area in self._areas.values()}
+        self.present: Mapping[str, Area] = {a.code: a for a in self._areas.values() if a.list_id == list_id}
+        """The areas of the present list by code."""
         self._children: dict[AreaId | None, list[Area]] = {}
         for area in self._areas.values():
             self._children.setdefault(area.parent, []).append(area)
@@ -104,6 +106,10 @@ class AreaTree:
 
     def __getitem__(self, area: AreaId) -> Area:
         return self._areas[area]
+
+    def or_root(self, area: AreaId) -> Area:
+        """The area, or of one that the map does not have any more the whole site's."""
+        return self._areas.get(area) or self.root
 
     @property
     def ids(self) -> Set[AreaId]:

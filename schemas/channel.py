@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 from msgspec import Meta, Struct
 
 from schemas.address import HTTP, is_address, is_folder
-from schemas.area_id import AreaCode
 from schemas.case import Kind, Severity
 from schemas.notice import Audience, Why
 from schemas.notice_text import PLACEHOLDERS, unknown_placeholders
@@ -238,7 +237,7 @@ def check_channels(text: str, site: "Site") -> None:
         for at, category in enumerate(copy.categories):
             path: Path = ("copy", number, "categories", at)
             check_known(category, categories, "category", CHANNELS_FILE, text, path)
-        if copy.area is not None and site.areas.by_code(site.areas.list_id, AreaCode(copy.area)) is None:
+        if copy.area is not None and copy.area not in site.areas.present:
             reason, fix = f"area {copy.area!r} is not known", f"Codes are those of the list {site.areas.list_id!r}."
             raise _wrong(text, ("copy", number, "area"), reason, fix)
     if channels.cap is not None:

@@ -73,10 +73,9 @@ def check_clocks(
     areas: AreaTree,
 ) -> None:
     """Raises SiteError where a plan names what the rest of the pack does not declare."""
-    codes = {area.code for area in areas if area.list_id == areas.list_id}
     for number, plan in enumerate(plans):
         path = ("clock", number)
         check_calendar(calendars, plan.calendar, CLOCKS_FILE, text, (*path, "calendar"))
         check_declared(plan.categories, categories, "category", CLOCKS_FILE, text, (*path, "categories"))
         check_declared(plan.agencies, agencies, "agency", CLOCKS_FILE, text, (*path, "agencies"))
-        check_declared(plan.areas, codes, "area", CLOCKS_FILE, text, (*path, "areas"))
+        check_declared(plan.areas, areas.present, "area", CLOCKS_FILE, text, (*path, "areas"))

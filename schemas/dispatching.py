@@ -5,7 +5,6 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from schemas.area import Point
-from schemas.area_id import AreaCode
 from schemas.case import OFFER_OVER, Case, OfferStep, Refusal
 from schemas.location import distance_m, parse_geo, place_of
 from schemas.site import Site
@@ -144,7 +143,7 @@ def _lacking(site: Site, case: Case, unit: Unit) -> set[str]:
 def _within(site: Site, case: Case, unit: Unit) -> bool:
     """Whether the case lies in the unit's area, also where the case's area is one of an earlier map."""
     tree = site.areas
-    area = tree.by_code(tree.list_id, AreaCode(unit.area))
+    area = tree.present.get(unit.area)
     if area is None or case.area not in tree:
         return False
     return area.id in tree.touched_by(case.area)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 from msgspec import Meta, Struct
 
 from schemas.agency import AgencyId
-from schemas.area_id import AreaCode, AreaId
+from schemas.area_id import AreaId
 from schemas.command import Actor
 from schemas.errors import AccessReason, AccessRefused
 from schemas.site_file import check_known, convert_file, mistake_at, numbered, suggestion
@@ -133,9 +133,8 @@ def check_people(
         if person.language is not None:
             check_known(person.language, languages, "language", PEOPLE_FILE, text, (*path, "language"))
         for at, code in enumerate(person.areas):
-            if areas.by_code(areas.list_id, AreaCode(code)) is None:
-                known = [area.code for area in areas if area.list_id == areas.list_id]
-                fix = f"{_short(suggestion(code, known))} Codes are those of the list {areas.list_id!r}."
+            if code not in areas.present:
+                fix = f"{_short(suggestion(code, areas.present))} Codes are those of the list {areas.list_id!r}."
                 raise _wrong(text, (*path, "areas", at), f"area {code!r} is not known", fix)
 
 
@@ -150,7 +149,7 @@ def actor_from(site: "Site", person: Person) -> Actor:
     An area of the present list stands for those of earlier lists that lie wholly in it, too. A code that a newer pack
     no longer has gives nothing.
     """
-    found = (site.areas.by_code(site.areas.list_id, AreaCode(code)) for code in person.areas)
+    found = (site.areas.present.get(code) for code in person.areas)
     ids = [whole for area in found if area is not None for whole in site.areas.cover(area.id).whole]
     return Actor(
         id=person.id,
@@ -241,7 +240,7 @@ def may_see_unit(site: "Site", actor: Actor, unit: "Unit") -> bool:
         return True
     if not (actor.sees_all or unit.agency in (actor.agency, *actor.agencies)):
         return False
-    area = site.areas.by_code(site.areas.list_id, AreaCode(unit.area))
+    area = site.areas.present.get(unit.area)
     return area is not None and not set(actor.areas).isdisjoint(site.areas.touched_by(area.id))
 
 

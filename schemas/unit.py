@@ -113,11 +113,10 @@ def check_units(
     Members are checked where the pack has people, and skills where it has categories that need some: a skill that no
     category asks for is most likely a slip of the hand.
     """
-    codes = {area.code for area in areas if area.list_id == areas.list_id}
     for number, unit in enumerate(units.values()):
         path = ("unit", number)
         check_declared([unit.agency], agencies, "agency", UNITS_FILE, text, (*path, "agency"))
-        check_declared([unit.area], codes, "area", UNITS_FILE, text, (*path, "area"))
+        check_declared([unit.area], areas.present, "area", UNITS_FILE, text, (*path, "area"))
         check_calendar(calendars, unit.calendar, UNITS_FILE, text, (*path, "calendar"))
         if people is not None:
             check_declared(unit.members, people, "person", UNITS_FILE, text, (*path, "members"))
