@@ -252,8 +252,7 @@ class World:
 
     def report(self, category: str = "other", subject: str = "r1", **other: Any) -> CaseId:
         """A citizen's report comes in. Returns the case that it belongs to."""
-        names = ("agency", "accused_agency", "tracking", "title", "attachments")
-        data = {name: other.pop(name) for name in names if name in other}
+        data = {name: other.pop(name) for name in REPORTED if name in other}
         event = FeedbackReceived(
             **self._envelope(subject, **other),
             data=Feedback(category=category, channel="web", person="p" * 64, **({"tracking": TRACKING} | data)),
