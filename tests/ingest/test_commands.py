@@ -7,9 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
-import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -22,10 +20,10 @@ from schemas.command import Actor
 from schemas.errors import InvalidBody, InvalidEvent, Reason
 from schemas.event import CaseCommand
 from schemas.site import parse_site
-from schemas.token import Keys, PublicKey
 from schemas.topics import CASES, key_of
 from tests.ingest.gateway import config, serving, until_ready, written
 from tests.ingest.vector import PACK, RECEIVED_AT, SITE, event
+from tests.schemas.signer import KnownKeys, Signer
 
 CASE = "mfrggzdfmztwq2lk"
 ACTOR = Actor(id="hoa", roles=("operator",), agency="a", areas=("00",))
@@ -324,32 +322,20 @@ roles = ["operator"]
 areas = ["01"]
 """
 GUARDED = parse_site(PACK | {"people.toml": PEOPLE})
-KEY = ec.generate_private_key(ec.SECP256R1())
+SIGNER = Signer("ES256")
 
 
-class OneIssuer:
-    """An issuer with one key."""
-
-    issuer = "https://issuer.test"
-    audience = "ioc"
-
-    async def keys(self, key_id: str | None) -> Keys:
-        """See Trust."""
-        del key_id
-        return {"k": PublicKey("k", "ES256", KEY.public_key())}
-
-
-def token(subject: str) -> dict[str, str]:
-    """A header with a genuine token."""
-    claims = {"iss": OneIssuer.issuer, "aud": "ioc", "sub": subject, "exp": RECEIVED_AT + timedelta(minutes=5)}
-    return {"authorization": f"Bearer {jwt.encode(claims, KEY, algorithm='ES256', headers={'kid': 'k'})}"}
+def token(subject: str, signer: Signer = SIGNER) -> dict[str, str]:
+    """A header with a token, a genuine one if nobody else signs it."""
+    expires_s = int((RECEIVED_AT + timedelta(minutes=5)).timestamp())
+    return {"authorization": f"Bearer {signer.token(sub=subject, iat=None, exp=expires_s)}"}
 
 
 @pytest.fixture
 async def client(kafka: str, topic_prefix: str) -> AsyncIterator[httpx.AsyncClient]:
     """A client of a gateway with people, that lets a citizen send three times."""
     await ensure_topics(kafka, topic_prefix)
-    settings = config(kafka, topic_prefix, trust=OneIssuer(), citizen_per_minute=0.001, citizen_burst=3)
+    settings = config(kafka, topic_prefix, trust=KnownKeys(SIGNER), citizen_per_minute=0.001, citizen_burst=3)
     async with serving(replace(settings, current_site=lambda: GUARDED)) as client:
         await until_ready(client)
         yield client
@@ -373,14 +359,11 @@ async def test_a_signed_in_person_gives_commands(client: httpx.AsyncClient, kafk
 
 
 async def test_nobody_else_does(client: httpx.AsyncClient, kafka: str, topic_prefix: str) -> None:
-    forged = jwt.encode(
-        {"sub": "hoa"}, ec.generate_private_key(ec.SECP256R1()), algorithm="ES256", headers={"kid": "k"}
-    )
     cases = {
         401: [
             {},
             {"authorization": "Bearer x"},
-            {"authorization": f"Bearer {forged}"},
+            token("hoa", Signer("ES256")),
             {"authorization": "Basic aG9h"},
         ],
         403: [token("nobody-here")],
