@@ -231,7 +231,16 @@ def _check_across(pack: Pack, site: Site) -> None:
 
 
 def mistakes(pack: Pack) -> list[SiteError]:
-    """All that is wrong with a pack: every mistake of `kpis.toml`, and of each other part the first."""
+    """All that is wrong with a pack: every mistake of `kpis.toml`, and of each other part the first.
+
+    What does not fit together between files is told where each of them is right in itself.
+    """
+    try:
+        parse_site(pack)
+    except SiteError as error:
+        whole = error
+    else:
+        return []
     found = [_missing(file) for file in REQUIRED_FILES if file not in pack]
     header = _tried(found, lambda: parse_header(pack[SITE_FILE])) if SITE_FILE in pack else None
     areas = None
@@ -254,10 +263,7 @@ def mistakes(pack: Pack) -> list[SiteError]:
     ):
         if file in pack:
             _tried(found, partial(parse, pack[file]))
-    if not found:
-        # Whether the files fit together can be asked only where each is right in itself.
-        _tried(found, partial(parse_site, pack))
-    return found
+    return found or [whole]
 
 
 def _missing(file: str) -> SiteError:
