@@ -1,10 +1,9 @@
 /** Which cases are published, where are they, and how do they stand? A table, and a map that says the same. */
 
 import { inOrder } from "../board/areas.js";
-import { watchLink } from "../report/pulse.js";
-import { say } from "../report/say.js";
 import { ApiError, get } from "../shared/api.js";
-import { at, make } from "../shared/dom.js";
+import { at, make, say } from "../shared/dom.js";
+import { watchLink } from "../shared/pulse.js";
 import { languageSwitch, locale, nameOf, onLanguage, themeSwitch, translate } from "../shared/texts.js";
 import { absolute } from "../shared/time.js";
 import { drawMap } from "./map.js";

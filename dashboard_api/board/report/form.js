@@ -1,11 +1,10 @@
 /** How does somebody say what is wrong, in under a minute, and know that it came in? */
 
 import { ApiError } from "../shared/api.js";
-import { at, make } from "../shared/dom.js";
+import { at, make, say } from "../shared/dom.js";
 import { language, nameOf, onLanguage } from "../shared/texts.js";
 import { dropDraft, emptyDraft, loadDraft, saveDraft } from "./draft.js";
 import { Place } from "./place.js";
-import { say } from "./say.js";
 import { sendReport } from "./send.js";
 import { texts } from "./texts.js";
 

@@ -1,9 +1,8 @@
 /** Where is it? By the phone's position, or by choosing down the tree of areas. */
 
 import { get } from "../shared/api.js";
-import { at, make } from "../shared/dom.js";
+import { at, make, say } from "../shared/dom.js";
 import { nameOf, onLanguage } from "../shared/texts.js";
-import { say } from "./say.js";
 import { texts } from "./texts.js";
 
 const POSITION_MAX_MS = 20_000;

@@ -6,14 +6,13 @@
  */
 
 import { get } from "../shared/api.js";
-import { at, make } from "../shared/dom.js";
+import { at, make, say } from "../shared/dom.js";
+import { watchLink } from "../shared/pulse.js";
 import { languageSwitch, nameOf, onLanguage, themeSwitch, translate } from "../shared/texts.js";
 import { absolute } from "../shared/time.js";
 import { forgetReport, keepReport, keptReports } from "./draft.js";
 import { Follow } from "./follow.js";
 import { CONDUCT, Form } from "./form.js";
-import { watchLink } from "./pulse.js";
-import { say } from "./say.js";
 import { texts } from "./texts.js";
 
 const LOAD_AGAIN_MS = 3000;

@@ -27,6 +27,12 @@ export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
+/** Shows a text, or hides its element where there is none. @param {HTMLElement} node @param {string} text */
+export function say(node, text) {
+  node.textContent = text;
+  node.hidden = text === "";
+}
+
 /** Whether an address may be linked to: nothing but the web. @param {string} address */
 export function isWebAddress(address) {
   return /^https?:\/\//i.test(address);

@@ -5,7 +5,7 @@
  * as old before it is five seconds that nobody answered; when the answer is back the page is told to read anew.
  */
 
-import { Freshness } from "../shared/time.js";
+import { Freshness } from "./time.js";
 
 const BEAT_MS = 2000;
 /** Longer than a bad link takes for a few hundred bytes. */
