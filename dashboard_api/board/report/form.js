@@ -14,7 +14,7 @@ export const CONDUCT = "conduct";
 const CONTACTS = ["name", "phone", "email", "zalo"];
 
 /** @typedef {{id: string, names: Record<string, string>, kind: string, opens: boolean, publish: boolean, sensitive: boolean}} Category */
-/** What the site offers to choose from. @typedef {{categories: Category[], agencies: {id: string, names: Record<string, string>}[]}} Choices */
+/** What the site offers to choose from. @typedef {{categories: Category[], agencies: {id: string, names: Record<string, string>}[], area_list: string}} Choices */
 
 /** The form: what was begun comes back, and what is to be sent is sent until it came in. */
 export class Form {
@@ -33,7 +33,7 @@ export class Form {
     this._waits = () => "";
     /** What has to be mended, by where it is said. @type {Map<string, () => string>} */
     this._wrong = new Map();
-    this._place = new Place(() => {
+    this._place = new Place(choices.area_list, () => {
       this._wrong.delete("where-wrong");
       this._changed();
     });

@@ -15,8 +15,9 @@ const DIGITS = 5;
 
 /** The part of the form that says where. `changed` is told of each choice. */
 export class Place {
-  /** @param {() => void} changed */
-  constructor(changed) {
+  /** @param {string} list the present code list of areas @param {() => void} changed */
+  constructor(list, changed) {
+    this._list = list;
     this._changed = changed;
     /** A geo URI. @type {string | null} */
     this.place = null;
@@ -51,8 +52,7 @@ export class Place {
     this.draw();
     if (this._areas === null) {
       try {
-        const site = await get("/v1/site");
-        const found = await get(`/v1/areas?list=${encodeURIComponent(site.area_list)}`);
+        const found = await get(`/v1/areas?list=${encodeURIComponent(this._list)}`);
         this._root = found.root;
         this._areas = found.items;
       } catch {
