@@ -96,7 +96,7 @@ def cap_of_case(
     """
     if case.kind is Kind.CONDUCT:
         raise ValueError("a complaint about an official is never published")
-    area = site.areas[case.area] if case.area in site.areas else site.areas.root  # noqa: SIM401 (a tree is no mapping)
+    area = site.areas.or_root(case.area)
     category = None if site.cases is None else site.cases.of(case.category)
     names = {} if category is None else category.names
     is_over = case.state in _OVER

@@ -39,9 +39,7 @@ def event_of(site: Site, rule: AlertRule, step: AlertStep) -> AlertChanged:
     lines = [*titles, *_members(site, step, language)]
     if step.what == "ended":
         lines.append(_ended(step.verdict, language))
-    area = site.areas.root
-    if step.alert.area in site.areas:
-        area = site.areas[step.alert.area]
+    area = site.areas.or_root(step.alert.area)
     return AlertChanged(
         specversion="1.0",
         id=f"{subject}@{_stamp(step.at_s)}",

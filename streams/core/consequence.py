@@ -125,5 +125,5 @@ def own_command(
 
 def _where(areas: AreaTree, area: AreaId) -> tuple[AreaCode, str]:
     """Code and list of an area; of one that the map does not have any more the whole site's."""
-    found = areas[area] if area in areas else areas.root  # noqa: SIM401 (a tree is no mapping)
+    found = areas.or_root(area)
     return found.code, found.list_id

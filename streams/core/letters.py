@@ -398,7 +398,7 @@ def _words(
 def _values(site: Site, notice: Notice, case: Case, language: str, said: str) -> dict[str, str]:
     category = None if site.cases is None else site.cases.of(case.category)
     agency = None if case.agency is None else site.agencies.get(case.agency)
-    area = site.areas[case.area] if case.area in site.areas else site.areas.root  # noqa: SIM401 (a tree is no mapping)
+    area = site.areas.or_root(case.area)
     unit_id = notice.detail.get("unit")
     unit = None if unit_id is None else site.units.get(str(unit_id))
     due_at = _due_at(case)
