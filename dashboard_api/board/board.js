@@ -6,6 +6,7 @@
  */
 
 import { inOrder } from "./areas.js";
+import { THEMES, applyTheme, choice, keep } from "./choice.js";
 import { Connection } from "./connection.js";
 import { formatAge, formatTime } from "./format.js";
 import { EVENTS_SHOWN, Model, POINTS } from "./model.js";
@@ -19,23 +20,6 @@ const RELOAD_AFTER_MS = 4000;
 
 /** @template {HTMLElement} [T=HTMLElement] @param {string} id */
 const at = (id) => /** @type {T} */ (/** @type {unknown} */ (document.getElementById(id)));
-
-/** A choice of this viewer, kept in the browser where that is allowed; `?name=` in the address wins. @param {string} name @param {string} otherwise @param {string[]} allowed */
-function choice(name, otherwise, allowed) {
-  let kept = null;
-  try {
-    kept = localStorage.getItem(`ioc.${name}`);
-  } catch { /* without storage a choice lasts as long as the page */ }
-  const asked = new URLSearchParams(location.search).get(name);
-  return [asked, kept].find((one) => one !== null && allowed.includes(one)) ?? otherwise;
-}
-
-/** @param {string} name @param {string} value */
-function keep(name, value) {
-  try {
-    localStorage.setItem(`ioc.${name}`, value);
-  } catch { /* see above */ }
-}
 
 /** @param {string} path */
 async function ask(path) {
@@ -60,12 +44,6 @@ async function load() {
   }
 }
 
-/** @param {string} theme */
-function applyTheme(theme) {
-  if (theme === "auto") delete document.documentElement.dataset.theme;
-  else document.documentElement.dataset.theme = theme;
-}
-
 /** Buttons of which one is on. @param {HTMLElement} root @param {string} name @param {[string, string][]} options @param {string} chosen @param {(value: string) => void} choose */
 function radios(root, name, options, chosen, choose) {
   root.querySelectorAll("label").forEach((label) => label.remove());
@@ -83,7 +61,7 @@ function radios(root, name, options, chosen, choose) {
 }
 
 async function start() {
-  applyTheme(choice("theme", "auto", ["auto", "light", "dark"]));
+  applyTheme(choice("theme", "auto", THEMES));
   const first = textsOf(choice("language", "vi", Object.keys(LANGUAGES)));
   setText(at("connection-text"), first.connecting);
   const [site, kpis, areas, me] = await load();
@@ -92,7 +70,7 @@ async function start() {
   const ids = areas.items.map((/** @type {{id: string}} */ area) => area.id);
   const chosen = {
     language: choice("language", spoken[0], spoken),
-    theme: choice("theme", "auto", ["auto", "light", "dark"]),
+    theme: choice("theme", "auto", THEMES),
     area: choice("area", areas.root, ids),
     tier: /** @type {"minute" | "hour" | "day"} */ (choice("tier", "hour", Object.keys(POINTS))),
   };
@@ -205,9 +183,7 @@ async function start() {
       return new Option(indent + nameIn(area.names, scene.language, area.code), area.id, false, area.id === chosen.area);
     }));
     const theme = /** @type {HTMLSelectElement} */ (at("theme"));
-    theme.replaceChildren(...(/** @type {const} */ (["auto", "light", "dark"])).map(
-      (one) => new Option(t[one], one, false, one === chosen.theme),
-    ));
+    theme.replaceChildren(...THEMES.map((one) => new Option(t[one], one, false, one === chosen.theme)));
     const tiers = /** @type {("minute" | "hour" | "day")[]} */ (Object.keys(POINTS));
     radios(at("tier"), "tier", tiers.map((tier) => [tier, t[tier]]), chosen.tier, (tier) => {
       chosen.tier = scene.tier = /** @type {"minute" | "hour" | "day"} */ (tier);

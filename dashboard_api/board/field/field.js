@@ -10,12 +10,13 @@ import { DEPTH_MAX, add, items as outboxItems, onChange, reject, remove, sendWai
 import * as position from "./position.js";
 import { forget, keepValue, kept } from "./store.js";
 import { texts } from "./texts.js";
-import { card, detail, itemName, show, statePage, titleOf, waitingLine, whyRefused } from "./view.js";
-import { Connection } from "../board/connection.js";
+import { card, detail, itemName, show, statePage, waitingLine, whyRefused } from "./view.js";
+import { choice, keep } from "../board/choice.js";
+import { Connection, STALE_AFTER_MS } from "../board/connection.js";
 import { get, newId, signInLink } from "../shared/api.js";
 import { at, make, setText } from "../shared/dom.js";
-import { choice, keep, languageSwitch, nameOf, onLanguage, themeSwitch, translate, word } from "../shared/texts.js";
-import { STALE_AFTER_MS, absolute } from "../shared/time.js";
+import { languageSwitch, nameOf, onLanguage, themeSwitch, titleOf, translate, word } from "../shared/texts.js";
+import { absolute } from "../shared/time.js";
 
 /** @typedef {import("./assigned.js").Assigned} Assigned */
 /** @typedef {import("./outbox.js").Item} Item */

@@ -8,7 +8,7 @@
 import { pointOf, progress, underWay } from "./assigned.js";
 import { texts } from "./texts.js";
 import { make } from "../shared/dom.js";
-import { nameOf, word } from "../shared/texts.js";
+import { nameOf, titleOf, word } from "../shared/texts.js";
 import { absolute, duration, relative } from "../shared/time.js";
 
 /** @typedef {import("./outbox.js").Item} Item */
@@ -28,9 +28,6 @@ export function show(root, nodes) {
   while (root.children.length > nodes.length) root.lastElementChild?.remove();
   if (focused && document.activeElement?.id !== focused) document.getElementById(focused)?.focus({ preventScroll: true });
 }
-
-/** @param {any} item */
-export const titleOf = (item) => item.title || nameOf(item.names, item.category);
 
 /** @param {Assigned} one @param {Scene} scene */
 export function card(one, scene) {

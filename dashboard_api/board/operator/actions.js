@@ -7,7 +7,7 @@
 
 import { ApiError, command, get } from "../shared/api.js";
 import { make, setText } from "../shared/dom.js";
-import { nameOf, word } from "../shared/texts.js";
+import { nameOf, titleOf, word } from "../shared/texts.js";
 import { actionName } from "./case.js";
 import { reasonText, t } from "./texts.js";
 
@@ -25,7 +25,7 @@ const CANNOT = ["has_it", "busy", "full"];
  *   required?: boolean, value?: string, hint?: string, when?: (values: Record<string, any>) => boolean}} Field
  * @typedef {{site: any, areas: any[], cases: () => import("./work.js").Item[], said: (text: string, kind: "good" | "bad" | "warn", stale?: boolean) => void,
  *   reload: (id: string) => Promise<any>, applied: (id: string | null, action: string, outcome: any) => void, unit: (id: string) => string,
- *   agency: (id: string) => string, step: (category: string, id: string) => string, signIn: (error: ApiError) => void}} Host
+ *   agency: (id: string) => string, step: (category: string, id: string) => string, signIn: () => void}} Host
  */
 
 export class Desk {
@@ -72,14 +72,15 @@ export class Desk {
 
   /** @param {any} detail @param {{action: string, choice?: string}} one @returns {Field[]} */
   #fields(detail, one) {
-    const { site, host } = { site: this.host.site, host: this.host };
+    const { host } = this;
+    const { site } = host;
     const evidence = /** @type {Field} */ ({ name: "evidence", label: t().evidenceField, kind: "text" });
     const agencies = /** @type {[string, string][]} */ (site.agencies.map((/** @type {any} */ a) => [a.id, nameOf(a.names, a.id)]));
     const offers = /** @type {[string, string][]} */ ((detail.offers ?? [])
       .filter((/** @type {any} */ offer) => (detail.units ?? []).includes(offer.unit) && !["done", "declined", "missed", "withdrawn"].includes(offer.step))
       .map((/** @type {any} */ offer) => [String(offer.number), `${offer.number}. ${host.unit(offer.unit)}: ${word("step", offer.step)}`]));
     const open = /** @type {[string, string][]} */ (host.cases().filter((item) => item.id !== detail.id)
-      .map((item) => [item.id, `${item.title || nameOf(item.names, item.category)} (${word("state", item.state)})`]));
+      .map((item) => [item.id, `${titleOf(item)} (${word("state", item.state)})`]));
     const proposed = /** @type {string[]} */ ((detail.proposals ?? []).map((/** @type {any} */ p) => (p.case === detail.id ? p.other : p.case)));
     const titled = (/** @type {string} */ id) => /** @type {[string, string]} */ (open.find(([known]) => known === id) ?? [id, id]);
     switch (one.action) {
@@ -328,7 +329,7 @@ export class Desk {
   /** @param {unknown} error */
   #words(error) {
     if (!(error instanceof ApiError)) throw error;
-    if (error.signIn) this.host.signIn(error);
+    if (error.signIn) this.host.signIn();
     const known = error.reason ? word("refusal", error.reason) : "";
     const detail = known && known !== error.reason ? known : [error.field, error.message, error.fix].filter(Boolean).join(": ");
     return t().unsent(detail);

@@ -1,7 +1,7 @@
 /** How does one case look, with all that is known of it? */
 
 import { isWebAddress, make } from "../shared/dom.js";
-import { locale, nameOf, word } from "../shared/texts.js";
+import { locale, nameOf, titleOf, word } from "../shared/texts.js";
 import { absolute, remaining, timeNode } from "../shared/time.js";
 import { reasonText, t } from "./texts.js";
 
@@ -35,7 +35,7 @@ export function showCase(root, opened, scene) {
   root.replaceChildren(
     back,
     make("header", { class: "case-head" },
-      make("h2", { id: "case-title", text: detail.title || nameOf(detail.names, detail.category) }),
+      make("h2", { id: "case-title", text: titleOf(detail) }),
       make("p", { class: "row" },
         make("span", { class: "badge", "data-severity": detail.severity, text: word("severity", detail.severity) }),
         make("strong", { id: "case-state", text: word("state", detail.state) }),

@@ -1,7 +1,7 @@
 /** How does the work list look? Rows are kept while their case is listed, so that the focus stays where it is. */
 
 import { make, setText } from "../shared/dom.js";
-import { nameOf, word } from "../shared/texts.js";
+import { nameOf, titleOf, word } from "../shared/texts.js";
 import { absolute, relative, remaining } from "../shared/time.js";
 import { t } from "./texts.js";
 import { SEVERE } from "./work.js";
@@ -101,7 +101,7 @@ export class List {
     row.button.replaceChildren(
       make("span", { class: "row-title" },
         mark !== "" && make("span", { class: "mark", text: mark === "new" ? t().isNew : t().changed }),
-        make("span", { class: "row-name", text: item.title || nameOf(item.names, item.category) })),
+        make("span", { class: "row-name", text: titleOf(item) })),
       make("span", { class: "row-facts" },
         make("span", { class: "badge", "data-severity": item.severity, text: word("severity", item.severity) }),
         make("span", { class: "row-state", text: word("state", item.state) }),

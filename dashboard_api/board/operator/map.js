@@ -5,8 +5,9 @@
  * are one mark with their number; a click on it goes closer.
  */
 
-import { nameOf } from "../shared/texts.js";
+import { nameOf, titleOf } from "../shared/texts.js";
 import { t } from "./texts.js";
+import { SEVERITIES } from "./work.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const WIDTH = 640, HEIGHT = 400;
@@ -16,7 +17,6 @@ const LINES = 8;
 /** The least that is shown, so that a single place is not shown in centimetres. In degrees. */
 const SPAN_MIN = 0.004;
 const AREAS_NAMED_MAX = 40;
-const WORST = ["critical", "major", "minor", "info"];
 
 /** @typedef {{west: number, east: number, south: number, north: number}} Box */
 /** @typedef {{lat: number, lon: number}} Point */
@@ -75,12 +75,12 @@ export class PlaceMap {
     for (const cell of cells.values()) {
       const points = cell.map((one) => /** @type {Point} */ (one.point));
       const lon = mean(points.map((p) => p.lon)), lat = mean(points.map((p) => p.lat));
-      const worst = WORST.find((severity) => cell.some((one) => one.item.severity === severity)) ?? "info";
+      const worst = SEVERITIES.find((severity) => cell.some((one) => one.item.severity === severity)) ?? "info";
       const one = cell.length === 1 ? cell[0].item : null;
       const key = one?.id ?? cell.map(({ item }) => item.id).sort()[0];
       const mark = svg("g", {
         class: "map-mark", tabindex: 0, role: "button", "data-key": key, "data-severity": worst, "data-open": String(cell.some(({ item }) => item.id === opened)),
-        transform: `translate(${x(lon).toFixed(1)} ${y(lat).toFixed(1)})`, "aria-label": one ? one.title || nameOf(one.names, one.category) : t().cluster(cell.length),
+        transform: `translate(${x(lon).toFixed(1)} ${y(lat).toFixed(1)})`, "aria-label": one ? titleOf(one) : t().cluster(cell.length),
       });
       mark.append(svg("circle", { r: one ? 9 : 15 }));
       if (!one) mark.append(text(0, 5, String(cell.length), "map-count"));

@@ -6,11 +6,12 @@
  */
 
 import { inOrder } from "../board/areas.js";
+import { choice, keep } from "../board/choice.js";
 import { Connection } from "../board/connection.js";
 import { ApiError, get, signInLink } from "../shared/api.js";
 import { at, make, setText } from "../shared/dom.js";
 import { Session } from "../shared/session.js";
-import { choice, keep, language, languageSwitch, nameOf, onLanguage, themeSwitch, translate, word } from "../shared/texts.js";
+import { language, languageSwitch, locale, nameOf, onLanguage, themeSwitch, titleOf, translate, word } from "../shared/texts.js";
 import { absolute, duration, Freshness } from "../shared/time.js";
 import { Desk } from "./actions.js";
 import { Alarm } from "./alarm.js";
@@ -18,7 +19,7 @@ import { KEYS, showCase } from "./case.js";
 import { List } from "./list.js";
 import { PlaceMap } from "./map.js";
 import { t } from "./texts.js";
-import { CASES_MAX, Work } from "./work.js";
+import { CASES_MAX, SEVERITIES, Work } from "./work.js";
 
 const DRAW_EVERY_MS = 200;
 const RETRY_LOAD_MS = 3000;
@@ -36,7 +37,8 @@ const LOOK_EVERY_MS = 10_000;
 const GLANCE_KEY = "glance.operator";
 const ROLES = ["operator", "dispatcher", "leader"];
 const STATES = ["new", "triaged", "assigned", "accepted", "en_route", "on_scene", "waiting_citizen", "waiting_agency", "reopened", "resolved"];
-const SEVERITIES = ["critical", "major", "minor", "info"];
+/** The filters that the centre itself applies. */
+const NARROWING = /** @type {const} */ (["state", "severity", "agency", "area"]);
 
 const work = new Work();
 const alarm = new Alarm();
@@ -91,6 +93,10 @@ function showState(title, why, link) {
     ...(link ? [make("a", { class: "button main", href: link, text: t().signIn })] : []));
 }
 
+function showSignIn() {
+  showState(t().needSignIn, t().needSignInWhy, signInLink());
+}
+
 async function start() {
   languageSwitch(at("language"));
   themeSwitch(at("theme"));
@@ -106,7 +112,7 @@ async function start() {
   map = new PlaceMap(/** @type {any} */ (document.getElementById("map")), (id) => void open(id), drawSoon);
   desk = new Desk(at("form"), {
     site, areas, cases: () => [...work.cases.values()], said, reload: async (id) => { await look(id); return opened.id === id ? opened.detail : null; },
-    applied, unit: unitName, agency: agencyName, step: stepName, signIn: () => showState(t().needSignIn, t().needSignInWhy, signInLink()),
+    applied, unit: unitName, agency: agencyName, step: stepName, signIn: showSignIn,
   });
   at("page").hidden = false;
   /** @type {HTMLDetailsElement} */ (at("narrow")).open = !matchMedia(NARROW).matches;
@@ -129,7 +135,7 @@ function startWithout() {
     showWho();
     setText(at("site-name"), nameOf(site.names, site.id));
     setText(at("connection-text"), "");
-    if (!session.isIn) showState(t().needSignIn, t().needSignInWhy, signInLink());
+    if (!session.isIn) showSignIn();
     else showState(t().noRole, t().noRoleWhy, null);
   };
   onLanguage(draw);
@@ -173,7 +179,7 @@ async function poll() {
     freshness.heard(page.as_of);
     afterNews(first);
   } catch (error) {
-    if (error instanceof ApiError && error.signIn) showState(t().needSignIn, t().needSignInWhy, signInLink());
+    if (error instanceof ApiError && error.signIn) showSignIn();
   }
   drawSoon();
 }
@@ -184,7 +190,7 @@ function afterNews(first) {
   // What comes in late, after a sleep or a lost connection, happened while nobody looked, too.
   if (looked.glance && !document.hidden) compare();
   const fresh = alarm.tell(work.unseen());
-  if (fresh.length > 0 && !first) said(t().severeNew(fresh[0].title || nameOf(fresh[0].names, fresh[0].category)), "warn");
+  if (fresh.length > 0 && !first) said(t().severeNew(titleOf(fresh[0])), "warn");
   if (opened.id === null) return;
   const known = work.cases.get(opened.id);
   if (known && opened.detail && known.version > opened.detail.version) void look(opened.id);
@@ -268,7 +274,7 @@ async function look(id) {
     if (isSame) return;
   } catch (error) {
     if (opened.id !== id || asked !== opened.asked) return;
-    if (error instanceof ApiError && error.signIn) showState(t().needSignIn, t().needSignInWhy, signInLink());
+    if (error instanceof ApiError && error.signIn) showSignIn();
     // What was read stays on the screen while the centre is away; what is gone goes.
     if (error instanceof ApiError && error.status === 404) Object.assign(opened, { detail: null, lines: [], error });
   }
@@ -330,7 +336,7 @@ function draw() {
   showOpened(nowMs);
   showAlarm();
   showSources(nowMs);
-  setText(at("clock"), new Intl.DateTimeFormat(language() === "vi" ? "vi-VN" : "en-GB", { timeZone: site.zone, dateStyle: "short", timeStyle: "medium" }).format(nowMs));
+  setText(at("clock"), new Intl.DateTimeFormat(locale(), { timeZone: site.zone, dateStyle: "short", timeStyle: "medium" }).format(nowMs));
 }
 
 /** Redrawn when something of it is different, and for its clocks each quarter of a minute; never under the fingers. @param {number} nowMs */
@@ -392,7 +398,7 @@ function showAlarm() {
   document.title = `${unseen.length > 0 ? `(${unseen.length}) ` : ""}${t().title} · ${nameOf(site.names, site.id)}`;
   if (root.hidden) return root.replaceChildren();
   const first = unseen[0];
-  root.replaceChildren(make("strong", { text: t().unacknowledged(unseen.length) }), make("span", { class: "alarm-title", text: first.title || nameOf(first.names, first.category) }),
+  root.replaceChildren(make("strong", { text: t().unacknowledged(unseen.length) }), make("span", { class: "alarm-title", text: titleOf(first) }),
     make("button", { type: "button", id: "alarm-show", onclick: () => void open(first.id), text: t().show }),
     make("button", { type: "button", class: "main", id: "alarm-acknowledge", onclick: () => void desk.act(first, { action: "acknowledge" }), text: t().acknowledge }));
 }
@@ -444,7 +450,7 @@ const stepName = (/** @type {string} */ category, /** @type {string} */ id) => {
 
 /** How many filters beside the words are in use. */
 function narrowed() {
-  return ["state", "severity", "agency", "area"].filter((name) => /** @type {any} */ (filters)[name] !== "").length + Number(filters.mine);
+  return NARROWING.filter((name) => filters[name] !== "").length + Number(filters.mine);
 }
 
 /** What was chosen last, where it is still there. */
@@ -459,7 +465,7 @@ function readFilters() {
 
 /** Another wish is another list: what was marked as new does not hold for it. */
 function changeFilters() {
-  for (const name of /** @type {const} */ (["state", "severity", "agency", "area"])) {
+  for (const name of NARROWING) {
     filters[name] = /** @type {HTMLSelectElement} */ (at(name)).value;
     keep(`operator.${name}`, filters[name]);
   }
@@ -472,7 +478,7 @@ function changeFilters() {
 }
 
 function wire() {
-  for (const name of ["state", "severity", "agency", "area"]) at(name).addEventListener("change", changeFilters);
+  for (const name of NARROWING) at(name).addEventListener("change", changeFilters);
   at("words").addEventListener("input", () => { filters.words = /** @type {HTMLInputElement} */ (at("words")).value; drawSoon(); });
   at("mine").addEventListener("change", () => {
     filters.mine = /** @type {HTMLInputElement} */ (at("mine")).checked;
@@ -485,7 +491,7 @@ function wire() {
     filters.mine = false;
     keep("operator.mine", "no");
     setTimeout(() => {
-      for (const name of ["state", "severity", "agency", "area"]) /** @type {HTMLSelectElement} */ (at(name)).value = "";
+      for (const name of NARROWING) /** @type {HTMLSelectElement} */ (at(name)).value = "";
       changeFilters();
     });
   });

@@ -13,6 +13,8 @@
  * @typedef {{atMs: number, versions: Record<string, number>}} Glance what was there when somebody looked away
  */
 
+/** The worst first. */
+export const SEVERITIES = ["critical", "major", "minor", "info"];
 /** What somebody has to have seen before boards fall silent. */
 export const SEVERE = new Set(["major", "critical"]);
 /** How long the centre's list on one connection is. */
@@ -93,13 +95,11 @@ export function folded(text) {
   return text.toLowerCase().normalize("NFD").replace(/\p{M}/gu, "").replaceAll("đ", "d");
 }
 
-const WORST_FIRST = ["critical", "major", "minor", "info"];
-
 /** @param {Item} a @param {Item} b */
 function byDue(a, b) {
   if (a.due_at && b.due_at) return Date.parse(a.due_at) - Date.parse(b.due_at) || a.id.localeCompare(b.id);
   if (a.due_at || b.due_at) return a.due_at ? -1 : 1;
-  return WORST_FIRST.indexOf(a.severity) - WORST_FIRST.indexOf(b.severity)
+  return SEVERITIES.indexOf(a.severity) - SEVERITIES.indexOf(b.severity)
     || Date.parse(a.opened_at) - Date.parse(b.opened_at)
     || a.id.localeCompare(b.id);
 }

@@ -4,10 +4,11 @@
  * Vietnamese first, English second. The choice is remembered, with the theme, in this browser; the board shares both.
  */
 
+import { THEMES, applyTheme, choice, keep } from "../board/choice.js";
+
 /** @typedef {"vi" | "en"} Language */
 
 const NAMES = { vi: "Tiếng Việt", en: "English" };
-const THEMES = ["auto", "light", "dark"];
 
 /** @type {Language} */
 let spoken = /** @type {Language} */ (choice("language", "vi", Object.keys(NAMES)));
@@ -63,6 +64,9 @@ export function nameOf(names, otherwise) {
   return names?.[spoken] ?? names?.vi ?? names?.en ?? Object.values(names ?? {})[0] ?? otherwise;
 }
 
+/** What a case is called. @param {{title?: string, names?: Record<string, string>, category: string}} item */
+export const titleOf = (item) => item.title || nameOf(item.names, item.category);
+
 /** Two buttons, of which one is on. @param {HTMLElement} root */
 export function languageSwitch(root) {
   root.setAttribute("role", "group");
@@ -99,29 +103,6 @@ export function themeSwitch(select) {
     keep("theme", select.value);
     applyTheme(select.value);
   });
-}
-
-/** A choice of this viewer; `?name=` in the address wins. @param {string} name @param {string} otherwise @param {string[]} [allowed] */
-export function choice(name, otherwise, allowed) {
-  let kept = null;
-  try {
-    kept = localStorage.getItem(`ioc.${name}`);
-  } catch { /* without storage a choice lasts as long as the page */ }
-  const asked = new URLSearchParams(location.search).get(name);
-  return [asked, kept].find((one) => one !== null && (allowed === undefined || allowed.includes(one))) ?? otherwise;
-}
-
-/** @param {string} name @param {string} value */
-export function keep(name, value) {
-  try {
-    localStorage.setItem(`ioc.${name}`, value);
-  } catch { /* see above */ }
-}
-
-/** @param {string} theme */
-function applyTheme(theme) {
-  if (theme === "auto") delete document.documentElement.dataset.theme;
-  else document.documentElement.dataset.theme = theme;
 }
 
 /** @type {Record<string, Record<string, [string, string]>>} English, Vietnamese */

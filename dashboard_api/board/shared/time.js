@@ -7,9 +7,6 @@
 import { formatAge, formatTime } from "../board/format.js";
 import { language, locale } from "./texts.js";
 
-/** Data older than this, after the connection was lost, is shown as stale. */
-export const STALE_AFTER_MS = 4000;
-
 /** A moment with its day when it is not today's, in the site's zone. @param {string | number} moment @param {number} nowMs @param {string} zone */
 export function absolute(moment, nowMs, zone) {
   return formatTime(ms(moment), nowMs, locale(), zone);
@@ -76,8 +73,8 @@ export class Freshness {
     return nowMs + this.offsetMs;
   }
 
-  /** @param {number} [afterMs] for a page that polls: its period and the grace @param {number} [nowMs] */
-  isStale(afterMs = STALE_AFTER_MS, nowMs = Date.now()) {
+  /** @param {number} afterMs its period and the grace @param {number} [nowMs] */
+  isStale(afterMs, nowMs = Date.now()) {
     return this.heardAtMs === null || nowMs - this.heardAtMs > afterMs;
   }
 }
