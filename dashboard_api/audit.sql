@@ -2,11 +2,11 @@
 
 -- read_chain --
 -- The rows of a chain ($1) after a number ($2), in order.
-SELECT chain, number, recorded_at, body, hash FROM audit WHERE chain = $1 AND number > $2 ORDER BY number LIMIT $3
+SELECT chain, number, body, hash FROM audit WHERE chain = $1 AND number > $2 ORDER BY number LIMIT $3
 
 -- read_subject --
 -- The rows about one subject ($1), after a place ($2 chain, $3 number).
-SELECT chain, number, recorded_at, body, hash FROM audit
+SELECT chain, number, body, hash FROM audit
 WHERE subject = $1 AND (chain, number) > ($2::integer, $3::bigint)
 ORDER BY chain, number LIMIT $4
 

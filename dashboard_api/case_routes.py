@@ -42,7 +42,7 @@ from dashboard_api.commands import WAIT_MAX_S, Outcome, Waiting, source_of
 from dashboard_api.config import DashboardConfig
 from dashboard_api.cursor import decode_cursor, encode_cursor, from_us, to_us
 from dashboard_api.database import Database
-from dashboard_api.export import Cell, Column, Format, Kind, Sheet, format_of, reply
+from dashboard_api.export import Cell, Column, Format, Kind, Sheet, format_of, name_columns, names_cells, reply
 from dashboard_api.guard import SIGN_IN, SignedIn, Viewer, require
 from dashboard_api.moment import Moment, one_moment
 from dashboard_api.position import parse_position
@@ -598,7 +598,7 @@ def case_sheet(items: Sequence[CaseItem], languages: Sequence[str]) -> Sheet:
     """A row for each case."""
     columns = (
         *(Column("id"), Column("version", Kind.WHOLE), Column("kind"), Column("state"), Column("open", Kind.FLAG)),
-        *(Column("category"), *(Column(f"name_{language}") for language in languages), Column("severity")),
+        *(Column("category"), *name_columns(languages), Column("severity")),
         *(Column("area"), Column("title"), Column("agency"), Column("units"), Column("members", Kind.WHOLE)),
         *(Column("lat", Kind.NUMBER), Column("lon", Kind.NUMBER), Column("opened_at", Kind.INSTANT)),
         *(Column("changed_at", Kind.INSTANT), Column("due_at", Kind.INSTANT), Column("answered_at", Kind.INSTANT)),
@@ -619,7 +619,7 @@ def _cells(item: CaseItem, languages: Sequence[str]) -> tuple[Cell, ...]:
     lon, lat = _point(item.place) or (None, None)
     return (
         *(item.id, item.version, item.kind.value, item.state.value, item.open, item.category),
-        *(item.names.get(language) for language in languages),
+        *names_cells(item.names, languages),
         *(item.severity.value, item.area, item.title, item.agency, " ".join(item.units), item.members),
         *(lat, lon, item.opened_at, item.changed_at, item.due_at, item.answered_at, item.resolved_at),
         *(item.closed_at, item.rating, item.disputes, item.reopened, item.escalations),

@@ -192,8 +192,9 @@ class EntryView(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 def names_of(site: Site, category: str) -> dict[str, str]:
     """A category's names in the site's languages; none where it is not declared."""
-    declared = {} if site.cases is None else {one.id: one.names for one in site.cases.category}
-    return declared.get(category, {})
+    declared = () if site.cases is None else site.cases.category
+    unknown: dict[str, str] = {}
+    return next((one.names for one in declared if one.id == category), unknown)
 
 
 def item_of(site: Site, case: Case) -> CaseItem:

@@ -26,7 +26,7 @@ SELECT count(*) FROM (SELECT FROM cases AS c WHERE {wanted} LIMIT $26) AS counte
 
 -- list_due --
 -- Those due first come first, those without a deadline last; after the cursor ($26 due, $27 id) where there is one.
-SELECT c.id, c.body FROM cases AS c
+SELECT c.body FROM cases AS c
 WHERE {wanted}
   AND ($27::text IS NULL OR (coalesce(c.due_at, 'infinity'), c.id) > (coalesce($26::timestamptz, 'infinity'), $27))
 ORDER BY coalesce(c.due_at, 'infinity'), c.id
@@ -34,7 +34,7 @@ LIMIT $28
 
 -- list_severity --
 -- The worst first, and of those the ones that are due first.
-SELECT c.id, c.body FROM cases AS c
+SELECT c.body FROM cases AS c
 CROSS JOIN LATERAL (SELECT array_position(ARRAY['critical', 'major', 'minor', 'info'], c.severity) AS rank) AS how
 WHERE {wanted}
   AND ($27::text IS NULL OR (how.rank, coalesce(c.due_at, 'infinity'), c.id)
@@ -44,14 +44,14 @@ LIMIT $28
 
 -- list_opened --
 -- Those opened last come first.
-SELECT c.id, c.body FROM cases AS c
+SELECT c.body FROM cases AS c
 WHERE {wanted} AND ($27::text IS NULL OR (c.opened_at, c.id) < ($26::timestamptz, $27))
 ORDER BY c.opened_at DESC, c.id DESC
 LIMIT $28
 
 -- read_case --
 -- One case, if it may be seen.
-SELECT c.id, c.body, c.xid::text::bigint AS xid FROM cases AS c WHERE c.id = $9 AND {may_see}
+SELECT c.body FROM cases AS c WHERE c.id = $9 AND {may_see}
 
 -- visible --
 -- Which of these cases ($9) may be seen.

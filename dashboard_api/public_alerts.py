@@ -20,7 +20,8 @@ ALERTS_MAX = 100
 
 SEVERE = (Severity.MAJOR, Severity.CRITICAL)
 
-_LIST = load_statements("public_cases")["list_alerts"]
+_SQL = load_statements("public_cases")
+_LIST = _SQL["list_alerts"].replace("{is_public}", _SQL["is_public"])
 _case = msgspec.json.Decoder(Case)
 
 
@@ -34,7 +35,7 @@ async def read_alerts(reader: Reader, site: Site, settings: CapSettings, now: da
 def _alert(site: Site, settings: CapSettings, case: Case) -> CapAlert:
     category = None if site.cases is None else site.cases.of(case.category)
     names = {} if category is None else category.names
-    area = site.areas[case.area] if case.area in site.areas else site.areas.root  # noqa: SIM401 (a tree is no mapping)
+    area = site.areas.or_root(case.area)
     texts = {
         language: (names.get(language, case.category), area.names.get(language, area.code))
         for language in site.header.languages

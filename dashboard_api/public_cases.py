@@ -10,7 +10,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from dashboard_api.cases import Box
+from dashboard_api.case_filter import Box
+from dashboard_api.case_view import names_of
 from dashboard_api.database import Reader
 from dashboard_api.export import Column, Kind, Sheet, name_columns, names_cells
 from dashboard_api.plain_words import Stage, stage_of
@@ -20,7 +21,7 @@ from schemas.event import AreaId
 from schemas.site import Site
 
 _SQL = load_statements("public_cases")
-_LIST = _SQL["list_public"].replace("{shown}", _SQL["shown"])
+_LIST = _SQL["list_public"].replace("{shown}", _SQL["shown"]).replace("{is_public}", _SQL["is_public"])
 
 
 class PublicCase(Struct, frozen=True, kw_only=True):
@@ -59,7 +60,6 @@ async def read_public(
 ) -> list[PublicRow]:
     """At most `limit` published cases, those opened last first."""
     rules = site.cases
-    names = {} if rules is None else {one.id: one.names for one in rules.category}
     # What a pack no longer declares is taken for sensitive.
     exact = [] if rules is None else [one.id for one in rules.category if not one.sensitive]
     rows = await reader.fetch(
@@ -75,11 +75,11 @@ async def read_public(
         *(after or (None, None)),
         limit,
     )
-    return [_row(row, names, site) for row in rows]
+    return [_row(row, site) for row in rows]
 
 
 # asyncpg's records have no column types.
-def _row(row: Any, names: dict[str, dict[str, str]], site: Site) -> PublicRow:  # noqa: ANN401
+def _row(row: Any, site: Site) -> PublicRow:  # noqa: ANN401
     zone = site.areas.zone(site.areas.root.id)
 
     def day(at: datetime | None) -> date | None:
@@ -90,7 +90,7 @@ def _row(row: Any, names: dict[str, dict[str, str]], site: Site) -> PublicRow:  
     case = PublicCase(
         id=row["id"],
         category=row["category"],
-        names=names.get(row["category"], {}),
+        names=names_of(site, row["category"]),
         area=row["area"],
         stage=stage_of(State(row["state"])),
         opened_on=opened_on,

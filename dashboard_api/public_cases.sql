@@ -2,6 +2,11 @@
 -- merged into another. Whatever is asked for is asked of what is shown: the day, and the place as it is rounded. A finer
 -- filter would tell what the rounding hides.
 
+-- is_public --
+-- Whether everybody may see the row `c`, as far as that does not depend on how far it has come.
+c.is_published AND NOT c.is_exercise AND c.accused_agency IS NULL AND c.merged_into IS NULL
+    AND c.kind NOT IN ('conduct', 'violation')
+
 -- shown --
 -- $1 are the categories whose place is shown as it is; of all others it is rounded to hundredths of a degree, about 1 km.
 SELECT c.id, c.state, c.is_open, c.category, c.area,
@@ -10,8 +15,7 @@ SELECT c.id, c.state, c.is_open, c.category, c.area,
     CASE WHEN c.category = ANY ($1::text[]) THEN c.lon ELSE round(c.lon::numeric, 2)::double precision END AS lon,
     c.lat IS NOT NULL AND NOT c.category = ANY ($1::text[]) AS is_rounded
 FROM cases AS c
-WHERE c.is_published AND NOT c.is_exercise AND c.accused_agency IS NULL AND c.merged_into IS NULL
-    AND c.kind NOT IN ('conduct', 'violation') AND c.state NOT IN ('merged', 'rejected')
+WHERE {is_public} AND c.state NOT IN ('merged', 'rejected')
 
 -- list_public --
 -- Those of a category ($3) and of these areas ($4), open or not ($5), in a box ($6 south, $7 west, $8 north, $9 east), after
@@ -26,8 +30,7 @@ LIMIT $12
 
 -- list_alerts --
 -- Those of these severities ($1) that are open and were opened after a moment ($2), the newest first.
-SELECT body FROM cases
-WHERE is_published AND NOT is_exercise AND accused_agency IS NULL AND merged_into IS NULL
-    AND kind NOT IN ('conduct', 'violation') AND is_open AND severity = ANY ($1::text[]) AND opened_at > $2
-ORDER BY opened_at DESC, id
+SELECT c.body FROM cases AS c
+WHERE {is_public} AND c.is_open AND c.severity = ANY ($1::text[]) AND c.opened_at > $2
+ORDER BY c.opened_at DESC, c.id
 LIMIT $3

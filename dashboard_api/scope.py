@@ -23,7 +23,6 @@ PARAMETERS = 8
 
 _SQL = load_statements("scope")
 _MAY_SEE_EVENT = re.compile(r"\{may_see_event (\$\d+)\}")
-_STAFF = frozenset({Role.OPERATOR, Role.DISPATCHER, Role.UNIT, Role.LEADER, Role.AUDITOR, Role.ADMINISTRATOR})
 
 
 def scoped_statements(concept: str) -> dict[str, str]:
@@ -68,11 +67,6 @@ def seen_of(row: Any) -> Seen:  # noqa: ANN401
         units=row["units"],
         tracking=row["tracking"],
     )
-
-
-def is_signed_in(actor: Actor) -> bool:
-    """Whether somebody works here: everyone does where the site pack declares no people."""
-    return not _STAFF.isdisjoint(actor.roles)
 
 
 def supervises(site: Site, actor: Actor) -> bool:

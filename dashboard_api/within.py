@@ -10,4 +10,5 @@ def descendants(tree: AreaTree, areas: Collection[AreaId]) -> list[AreaId] | Non
     """These areas and all that lie or may lie in them; None when that is everything, an unknown area's events too."""
     if tree.root.id in areas:
         return None
-    return [area.id for area in tree if not set(areas).isdisjoint(tree.touched_by(area.id))]
+    asked = set(areas)
+    return [area.id for area in tree if not asked.isdisjoint(tree.touched_by(area.id))]
