@@ -20,7 +20,6 @@ from deploy.oidc_client import OidcClient, local_http
 from deploy.settings import Settings
 from deploy.site import SHIPPED, load_site
 from schemas.errors import OperatorError
-from schemas.identity import Person
 from schemas.site import Site
 
 ADDRESS_FILE = "issuer.url"
@@ -86,7 +85,7 @@ def secrets_folder(settings: Settings) -> Path:
 
 def token(settings: Settings, person: str, hours: float, now: datetime) -> str:
     """A token of the local issuer. Raises OperatorError."""
-    _declared(settings, person)
+    _check_declared(settings, person)
     if settings.oidc_issuer is not None:
         raise OperatorError("Tokens come from the issuer that IOC_OIDC_ISSUER names.", "Get one there.")
     if not 0 < hours <= TOKEN_HOURS_MAX:
@@ -107,7 +106,7 @@ def token(settings: Settings, person: str, hours: float, now: datetime) -> str:
 
 def set_password(settings: Settings, person: str, password: str) -> None:
     """Sets a person's password for the local issuer. Raises OperatorError."""
-    _declared(settings, person)
+    _check_declared(settings, person)
     Passwords(secrets_folder(settings)).set(person, password)
 
 
@@ -129,10 +128,8 @@ def sign_in_lines(settings: Settings, origin: str) -> list[str]:
     return [f"Sign in at {origin}/signin as one of these examples:", *rows]
 
 
-def _declared(settings: Settings, person: str) -> Person:
+def _check_declared(settings: Settings, person: str) -> None:
     people = load_site(settings.site).people
-    found = people.get(person)
-    if found is None:
+    if person not in people:
         known = ", ".join(people) if people else "nobody"
         raise OperatorError(f"The site pack {settings.site} has no person {person!r}.", f"It declares {known}.")
-    return found

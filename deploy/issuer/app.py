@@ -88,6 +88,11 @@ class IssuerConfig(Struct, frozen=True, kw_only=True):
         return f"{self.public_url}{PATH}"
 
     @property
+    def session_audience(self) -> str:
+        """For whom the token in the session's cookie is: no board takes it."""
+        return f"{self.issuer}#session"
+
+    @property
     def redirect_uri(self) -> str:
         """The only place that codes are sent to."""
         return f"{self.public_url}/signin/done"
@@ -175,11 +180,8 @@ class _Issuer:
         return self._form(request)
 
     async def sign_in(self, request: Request) -> Response:
-        try:
-            # A form on another site must not sign somebody in here, not even as oneself.
-            check_same_site(request.method, request.scope["headers"])
-        except AccessRefused:
-            raise _BadRequest("The form was not sent from this site's own page.") from None
+        # A form on another site must not sign somebody in here, not even as oneself.
+        _check_own_form(request)
         asked = self._asked(request)
         if isinstance(asked, Response):
             return asked
@@ -205,7 +207,7 @@ class _Issuer:
         SIGN_INS.labels("ok").inc()
         self._throttle.succeeded(person, address)
         answer = self._with_code(asked, person)
-        self._set_session(request, answer, person)
+        self._set_session(answer, person)
         return answer
 
     async def token(self, request: Request) -> Response:
@@ -240,10 +242,7 @@ class _Issuer:
         query = request.query_params
         subject = self._session_of(request)
         if request.method == "POST":
-            try:
-                check_same_site(request.method, request.scope["headers"])
-            except AccessRefused:
-                raise _BadRequest("The form was not sent from this site's own page.") from None
+            _check_own_form(request)
         elif subject is not None and self._hinted(query.get("id_token_hint", "")) != subject:
             # Without the token any page could sign people out.
             return self._page(request, partial(pages.sign_out_page, done=False))
@@ -309,10 +308,9 @@ class _Issuer:
         query = urlencode({**given, "iss": self._config.issuer})
         return RedirectResponse(f"{self._config.redirect_uri}?{query}", 303, _NO_STORE)
 
-    def _set_session(self, request: Request, answer: Response, person: str) -> None:
+    def _set_session(self, answer: Response, person: str) -> None:
         now = self._config.now()
-        audience = f"{self._config.issuer}#session"
-        claims = access_claims(self._config.issuer, audience, person, now, SESSION_LIFETIME)
+        claims = access_claims(self._config.issuer, self._config.session_audience, person, now, SESSION_LIFETIME)
         token = self._ring.key.sign(claims | {"nonce": self._passwords.mark(person)})
         answer.set_cookie(
             SESSION_COOKIE,
@@ -330,7 +328,7 @@ class _Issuer:
         if token is None:
             return None
         try:
-            found = self._verified(token, f"{self._config.issuer}#session")
+            found = self._verified(token, self._config.session_audience)
         except AccessRefused:
             return None
         known = found.subject in self._config.current_site().people
@@ -377,6 +375,14 @@ class _Issuer:
 
 async def _style(_: Request) -> Response:
     return Response(pages.STYLE, media_type="text/css", headers={"X-Content-Type-Options": "nosniff"})
+
+
+def _check_own_form(request: Request) -> None:
+    """Raises _BadRequest for a form that another site's page may have sent."""
+    try:
+        check_same_site(request.method, request.scope["headers"])
+    except AccessRefused:
+        raise _BadRequest("The form was not sent from this site's own page.") from None
 
 
 async def _form_of(request: Request) -> dict[str, str]:
