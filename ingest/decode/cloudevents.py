@@ -110,7 +110,7 @@ class Decoder:
             raise InvalidBody("$", Reason.MALFORMED_JSON, "the body is empty", "Send one event as a JSON object.")
         judged = self._judge([body], received_at)
         if judged.refused and judged.refused[0].field == "$":
-            raise _whole(judged.refused[0])
+            raise whole(judged.refused[0])
         return judged
 
     def _split(self, body: bytes) -> list[bytes]:
@@ -118,7 +118,7 @@ class Decoder:
         try:
             raws = _batch_decoder.decode(body)
         except (msgspec.DecodeError, RecursionError) as error:
-            raise _whole(codec.explain(error)) from error
+            raise whole(codec.explain(error)) from error
         if len(raws) > self._batch_events_max:
             raise InvalidBody(
                 "$",
@@ -174,7 +174,7 @@ class Decoder:
                 apart = self._apart(event, raw)
                 lists.append(self._list_of(event))
             except InvalidEvent as error:
-                ids.append(_readable_id(raw))
+                ids.append(readable_id(raw))
                 refused[index] = _clearer(error, raw)
             else:
                 ids.append(event.id)
@@ -194,7 +194,7 @@ class Decoder:
             return judged
         error = judged.refused[0]
         if error.field == "$":
-            raise _whole(error)
+            raise whole(error)
         where = f"{error.fix} In binary mode this is the header `ce-{error.field}`."
         return Judged(judged.ids, [], {0: InvalidEvent(error.field, error.reason, error.detail, where)}, Counter())
 
@@ -291,12 +291,14 @@ def _clearer(error: InvalidEvent, raw: bytes) -> InvalidEvent:
     return error
 
 
-def _readable_id(raw: bytes) -> str | None:
+def readable_id(raw: bytes) -> str | None:
+    """The id of what cannot be taken, as an answer repeats it; None where none can be read."""
     try:
         return _identity_decoder.decode(raw).id[:ECHO_CHARS_MAX]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 
-def _whole(error: InvalidEvent) -> InvalidBody:
+def whole(error: InvalidEvent) -> InvalidBody:
+    """The refusal of one event as that of the request that it is all of."""
     return InvalidBody(error.field, error.reason, error.detail, error.fix)

@@ -13,7 +13,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
-from ingest.decode.cloudevents import ECHO_CHARS_MAX, Lot
+from ingest.decode.cloudevents import ECHO_CHARS_MAX, Lot, readable_id, whole
 from schemas import codec
 from schemas.admission import check_event
 from schemas.area_id import AreaCode
@@ -82,35 +82,29 @@ class Ordered(Struct, frozen=True):
     lots: list[Lot]
 
 
-class _Identity(Struct):
-    id: str
-
-
 _raw_decoder = msgspec.json.Decoder(msgspec.Raw)
 _list_decoder = msgspec.json.Decoder(list[msgspec.Raw])
 _order_decoder = msgspec.json.Decoder(Order)
-_identity_decoder = msgspec.json.Decoder(_Identity)
 
 
 class CommandDecoder:
     """Judges requests against one site pack. Immutable; one serves all requests until the site changes."""
 
-    def __init__(self, site: Site, commands_max: int = COMMANDS_MAX) -> None:
+    def __init__(self, site: Site) -> None:
         self._locate = Locator(site.areas)
         self._future_max_s = site.header.future_max_s
-        self._commands_max = commands_max
 
     def decode(self, body: bytes, actor: Actor, received_at: datetime) -> Ordered:
         """Judges each command of a request. Raises InvalidBody when all of it is refused."""
         ids: list[str | None] = []
         results: list[Taken | InvalidEvent] = []
         values: dict[bytes, list[bytes]] = {}
-        most = self._commands_max if actor.tracking is None else CITIZEN_COMMANDS_MAX
+        most = COMMANDS_MAX if actor.tracking is None else CITIZEN_COMMANDS_MAX
         for raw in _split(body, most):
             try:
                 event, value = self._event(raw, actor, received_at)
             except InvalidEvent as error:
-                ids.append(_readable_id(raw))
+                ids.append(readable_id(raw))
                 results.append(error)
             else:
                 ids.append(event.id)
@@ -161,8 +155,7 @@ def _split(body: bytes, most: int) -> Sequence[bytes]:
             return [bytes(_raw_decoder.decode(body))]
         raws = _list_decoder.decode(body)
     except (msgspec.DecodeError, RecursionError) as error:
-        why = codec.explain(error)
-        raise InvalidBody(why.field, why.reason, why.detail, why.fix) from error
+        raise whole(codec.explain(error)) from error
     if len(raws) > most:
         detail, fix = f"the list has {len(raws)} commands", f"Send at most {most} a request."
         raise InvalidBody("$", Reason.TOO_LARGE, detail, fix)
@@ -216,10 +209,3 @@ def _check_given_by(do: Action, actor: Actor) -> None:
     if isinstance(do, Open) and actor.tracking is not None:
         detail = "a citizen opens no case by a command"
         raise InvalidEvent("do.action", Reason.NOT_ALLOWED, detail, "Post a report to /v1/reports.")
-
-
-def _readable_id(raw: bytes) -> str | None:
-    try:
-        return _identity_decoder.decode(raw).id[:ECHO_CHARS_MAX]
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None

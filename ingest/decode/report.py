@@ -13,6 +13,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
+from ingest.decode.cloudevents import whole
 from schemas import codec
 from schemas.case import CaseId, case_id
 from schemas.errors import InvalidBody, InvalidEvent, Reason
@@ -70,8 +71,7 @@ def draft(body: bytes, *, token: bytes, ring: KeyRing, site: Site, received_at: 
     try:
         report = _decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        why = codec.explain(error)
-        raise InvalidBody(why.field, why.reason, why.detail, why.fix) from error
+        raise whole(codec.explain(error)) from error
     if report.accused_agency is not None and report.accused_agency not in site.agencies:
         detail = f"agency {report.accused_agency!r} is not known"
         fix = suggestion(report.accused_agency, site.agencies)
