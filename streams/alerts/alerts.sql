@@ -41,9 +41,8 @@ SELECT area, extract(epoch FROM until)::float8 AS until_s FROM alert_silence
 WHERE rule = $1 AND until > to_timestamp($2::float8)
 
 -- read_firings --
--- When these rules ($1) fired, of what was not over at $2, and how far each has been looked at.
-SELECT f.rule, f.area, extract(epoch FROM f.started_at)::bigint AS start_s,
-       extract(epoch FROM f.ended_at)::bigint AS end_s
+-- When these rules ($1) fired, of what was not over at $2.
+SELECT f.area, extract(epoch FROM f.started_at)::bigint AS start_s, extract(epoch FROM f.ended_at)::bigint AS end_s
 FROM alert_firing AS f
 WHERE f.rule = ANY($1::text[]) AND (f.ended_at IS NULL OR f.ended_at > to_timestamp($2::float8))
 

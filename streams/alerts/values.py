@@ -260,9 +260,7 @@ async def _read_rows(
             by_tier.setdefault(piece.tier, []).append((piece, one))
 
     def question(base: Base) -> tuple[str, int, list[int], list[str]]:
-        split = base.dimensions.index(rule.rule.by) + 1 if rule.rule.by in base.dimensions else 0
-        only = {base.dimensions.index(at) + 1: word for at, word in rule.rule.only.items() if at in base.dimensions}
-        return _KEPT_AS.get(base.measure, "read_sums"), split, [*only], [*only.values()]
+        return _KEPT_AS.get(base.measure, "read_sums"), *_words_asked(rule, base)
 
     found: _Rows = {}
     for (statement, split, at, words), same in groupby(sorted(bases, key=question), question):
@@ -288,6 +286,13 @@ async def _read_rows(
                     partials = _partials(statement, measures[row["kpi"]], row)
                     found.setdefault(key, {}).setdefault(stretch, []).extend(partials)
     return found
+
+
+def _words_asked(rule: AlertRule, base: Base) -> tuple[int, list[int], list[str]]:
+    """By which of a base's dimensions (from 1; 0: none) rows are told apart, and which have to hold which words."""
+    split = base.dimensions.index(rule.rule.by) + 1 if rule.rule.by in base.dimensions else 0
+    only = {base.dimensions.index(at) + 1: word for at, word in rule.rule.only.items() if at in base.dimensions}
+    return split, [*only], [*only.values()]
 
 
 def _at_most(some: Sequence[tuple[Piece, _Stretch]], most: int) -> Iterable[Sequence[tuple[Piece, _Stretch]]]:
@@ -327,16 +332,13 @@ async def _expected(
     for base in bases:
         if by is not None and by not in base.dimensions:
             continue
-        only = {base.dimensions.index(at) + 1: word for at, word in rule.rule.only.items() if at in base.dimensions}
         rows = await connection.fetch(
             SQL["read_seen"],
             [base.id],
             list(rule.areas),
             _instant(day_start(back(steps[0], test.lookback_days, zone), zone)),
             _instant(steps[-1]),
-            0 if by is None else base.dimensions.index(by) + 1,
-            [*only],
-            [*only.values()],
+            *_words_asked(rule, base),
         )
         for row in rows:
             days.setdefault(Series(row["area"], row["word"]), set()).add(row["day_s"])
@@ -356,12 +358,13 @@ async def _read_events(
     connection: Connection, site: Site, rule: AlertRule, steps: Sequence[int], series: Iterable[Series]
 ) -> Read:
     """How many kept events there were. Of a series that nothing is known of there were none."""
-    lookback: list[_Stretch] = []
     test = rule.rule.test
-    if isinstance(test, Absence):
-        lookback = [_Stretch(back(steps[0], test.lookback_days, rule.grid.zone), steps[-1])]
+    lookback_days = test.lookback_days if isinstance(test, Absence) else None
     units = {step_s: units_of(rule, step_s) for step_s in steps}
-    stretches = lookback or _joined(_Stretch(*one) for some in units.values() for one in some)
+    if lookback_days is None:
+        stretches = _joined(_Stretch(*one) for some in units.values() for one in some)
+    else:
+        stretches = [_Stretch(back(steps[0], lookback_days, rule.grid.zone), steps[-1])]
     rows = await connection.fetch(
         SQL["read_events"],
         rule.rule.event,
@@ -392,8 +395,10 @@ async def _read_events(
         times.sort()
         for step_s in steps:
             start_s = units[step_s][-1][0]
-            if lookback and not _between(times, back(step_s, _days(test), rule.grid.zone), step_s):
-                continue
+            if lookback_days is not None:
+                from_s = back(step_s, lookback_days, rule.grid.zone)
+                if not _between(times, from_s, step_s):
+                    continue
             n = _between(times, start_s, step_s)
             found.setdefault(one, {})[step_s] = Sample(float(n), n, n > 0)
     return Read(found)
@@ -406,10 +411,6 @@ def _is_about_conduct(site: Site, event: AnyEvent) -> bool:
     if isinstance(event, FeedbackReceived) and event.data.accused_agency is not None:
         return True
     return site.cases is not None and getattr(event.data, "category", None) in site.cases.conduct
-
-
-def _days(test: object) -> int:
-    return test.lookback_days if isinstance(test, Absence) else 0
 
 
 def _between(times: Sequence[float], start_s: float, end_s: float) -> int:

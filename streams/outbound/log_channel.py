@@ -22,7 +22,7 @@ from aiokafka.errors import InvalidMessageError, KafkaError, MessageSizeTooLarge
 from schemas.errors import DependencyUnavailable
 from schemas.statements import parse_statements
 from streams.outbound import metrics
-from streams.store.outbox import LOG_CHANNEL
+from streams.store.outbox import AWAY, LOG_CHANNEL
 
 WAKE = "ioc_outbox"
 """Whoever puts something in for the log notifies this."""
@@ -48,8 +48,6 @@ SESSION_IDLE_S = 60
 
 RETRY_FIRST_S = 0.2
 RETRY_MAX_S = 5.0
-
-_AWAY = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 _SQL = parse_statements((files("streams.outbound") / "log_channel.sql").read_text())
 
@@ -106,7 +104,7 @@ class LogChannel:
         """
         try:
             rows = [_Row(**dict(row)) for row in await connection.fetch(_SQL["read_for_log"], ROWS_MAX)]
-        except _AWAY as error:
+        except AWAY as error:
             raise _away("database", error) from error
         if not rows:
             return 0
@@ -118,7 +116,7 @@ class LogChannel:
                 await connection.execute(_SQL["forget_written"], written)
             if refused:
                 await connection.execute(_SQL["refuse_written"], list(refused), list(refused.values()))
-        except _AWAY as error:
+        except AWAY as error:
             raise _away("database", error) from error
         metrics.SENT.labels(LOG_CHANNEL).inc(len(written))
         for id_, reason in refused.items():
@@ -183,7 +181,7 @@ class LogChannel:
         """Whether this session is the one that writes."""
         try:
             return bool(await connection.fetchval(_SQL["try_lead"], LEADER))
-        except _AWAY as error:
+        except AWAY as error:
             raise _away("database", error) from error
 
     @asynccontextmanager
@@ -205,13 +203,13 @@ class LogChannel:
                     "idle_session_timeout": f"{SESSION_IDLE_S}s",
                 },
             )
-        except _AWAY as error:
+        except AWAY as error:
             raise _away("database", error) from error
         stopping = asyncio.create_task(_pass_on(stop, woken))
         try:
             try:
                 await connection.add_listener(WAKE, wake)
-            except _AWAY as error:
+            except AWAY as error:
                 raise _away("database", error) from error
             yield connection, woken
         finally:

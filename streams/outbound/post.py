@@ -15,10 +15,9 @@ from schemas.errors import DependencyUnavailable, OperatorError
 from schemas.personal import KeyRing
 from schemas.site import Site
 from streams.core.letters import CHANNEL, CITIZEN, PERSON, Letter, citizen_address, digest_letter
-from streams.core.notice import to_unit
 from streams.outbound.announcer import LETTERS, SQL
 from streams.outbound.channels import SEND_TIMEOUT_S, Failure, Folder
-from streams.outbound.senders import Parcel, Secret, Sender, fitted, sender_of
+from streams.outbound.senders import Parcel, Secret, fitted, sender_of
 from streams.store.outbox import Claimed, Message, Outbox
 from streams.store.personal import contact_of
 
@@ -79,14 +78,11 @@ class Post:
             return Failure(reason=str(error))
         if address is None:
             return Failure(reason=f"{letter.to} has no address for {id_!r}", for_good=True)
-        sender = self._sender(channel)
+        sender = sender_of(channel, self._client, self._context, self._timeout_s)
         if sender is None:
             assert isinstance(channel, FolderChannel)
             return await self._folder(Claimed(_file(message, channel, address, letter), claimed.attempt))
         return await sender(Parcel(id=message.id, address=address, letter=letter, secret=secret))
-
-    def _sender(self, channel: AnyChannel) -> Sender | None:
-        return sender_of(channel, self._client, self._context, self._timeout_s)
 
     async def _whole(self, letter: Letter) -> Letter:
         """The letter with all that goes into it: a digest is put together when it is sent."""
@@ -104,7 +100,7 @@ class Post:
         if to.startswith(PERSON):
             person = site.people.get(to.removeprefix(PERSON))
             return None if person is None else person.address.get(channel.id)
-        if to.startswith(to_unit("")) or not to.startswith(CITIZEN) or self._ring is None:
+        if not to.startswith(CITIZEN) or self._ring is None:
             return None
         pseudonym = to.removeprefix(CITIZEN)
         async with self._outbox.connection() as connection:

@@ -50,7 +50,8 @@ COMMAND_TIMEOUT_S = 60.0
 
 CONNECT_TIMEOUT_S = 5.0
 
-_AWAY = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+AWAY = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""What says that the database does not answer."""
 
 SQL = parse_statements((files("streams.store") / "outbox.sql").read_text())
 
@@ -207,9 +208,7 @@ class Outbox:
 
     async def give_up(self) -> int:
         """Gives up rows whose last attempt ended with the process that made it. Returns how many."""
-        async with self.connection() as connection:
-            tag = await connection.execute(SQL["give_up"], ATTEMPTS_MAX)
-        return int(tag.rsplit(" ", 1)[-1])
+        return await self._change("give_up", ATTEMPTS_MAX)
 
     async def backlog(self) -> Backlog:
         """What is not sent."""
@@ -226,20 +225,20 @@ class Outbox:
 
     async def retry(self) -> int:
         """Tries again what was given up. Returns how many."""
-        async with self.connection() as connection:
-            tag = await connection.execute(SQL["retry"])
-        return int(tag.rsplit(" ", 1)[-1])
+        return await self._change("retry")
 
     async def forget_bodies(self, sent_ago_s: float, rows_max: int, *, about_cases: bool = False) -> int:
         """Empties what was sent so long ago: messages about cases, or all else. The ids stay. Returns how many."""
-        async with self.connection() as connection:
-            tag = await connection.execute(SQL["forget_bodies"], sent_ago_s, rows_max, about_cases)
-        return int(tag.rsplit(" ", 1)[-1])
+        return await self._change("forget_bodies", sent_ago_s, rows_max, about_cases)
 
     async def drop_given_up(self, made_ago_s: float, rows_max: int) -> int:
         """Forgets messages about cases that were given up and are so old. Returns how many."""
+        return await self._change("drop_given_up", made_ago_s, rows_max)
+
+    async def _change(self, statement: str, *values: object) -> int:
+        """Runs a statement. Returns how many rows it changed."""
         async with self.connection() as connection:
-            tag = await connection.execute(SQL["drop_given_up"], made_ago_s, rows_max)
+            tag = await connection.execute(SQL[statement], *values)
         return int(tag.rsplit(" ", 1)[-1])
 
     @asynccontextmanager
@@ -266,5 +265,5 @@ class Outbox:
             pool = await self._pool
             async with pool.acquire(timeout=COMMAND_TIMEOUT_S) as connection:
                 yield connection
-        except _AWAY as error:
+        except AWAY as error:
             raise DependencyUnavailable("database", f"{type(error).__name__}: {error}") from error

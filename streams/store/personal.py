@@ -199,7 +199,7 @@ async def _keep(connection: Connection, parts: Sequence[_Part], ring: KeyRing | 
     rows: list[tuple[object, ...]] = []
     for part in parts:
         sealed, as_it_came = None, part.sealed
-        if part.person is not None and part.person in erased and part.received_at <= erased[part.person]:
+        if _is_erased(part, erased):
             as_it_came = None
         elif part.personal is not None and ring is not None:
             plain, about = encode_personal(part.personal), event_identity(part.source, part.id)
@@ -215,15 +215,15 @@ async def _keys(
 ) -> tuple[dict[str, bytes], dict[str, datetime]]:
     """The keys of persons, made where they are wanted and missing, and when persons were erased."""
     found = await _read_keys(connection, persons)
-    if ring is None:
-        return {}, _erased(found)
     erased = _erased(found)
+    if ring is None:
+        return {}, erased
     wanted: dict[str, datetime] = {}
     for part in parts:
         if part.person is None or part.personal is None:
             continue
         has_key = part.person in found and found[part.person]["wrapped"] is not None
-        if not has_key and (part.person not in erased or part.received_at > erased[part.person]):
+        if not has_key and not _is_erased(part, erased):
             wanted[part.person] = max(part.received_at, wanted.get(part.person, part.received_at))
     if wanted:
         made = {person: ring.wrap(secrets.token_bytes(KEY_BYTES), person) for person in sorted(wanted)}
@@ -244,6 +244,11 @@ async def _keys(
 
 def _erased(found: Mapping[str, asyncpg.Record]) -> dict[str, datetime]:
     return {person: row["erased_at"] for person, row in found.items() if row["erased_at"] is not None}
+
+
+def _is_erased(part: _Part, erased: Mapping[str, datetime]) -> bool:
+    """Whether a part came before its person was erased. What comes later is kept, under another key."""
+    return part.person is not None and part.person in erased and part.received_at <= erased[part.person]
 
 
 async def _read_keys(connection: Connection, persons: Sequence[str]) -> Mapping[str, asyncpg.Record]:
