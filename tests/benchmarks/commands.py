@@ -31,12 +31,13 @@ from aiokafka import AIOKafkaProducer
 from deploy.local.ports import free_port
 from deploy.migrate import ensure_topics, migrate_schema
 from schemas.case import case_id
-from schemas.command import Actor, AddNote, Command, Open, Triage
+from schemas.command import Actor, AddNote, Open, Triage
 from schemas.event import CaseCommand
 from schemas.topics import CASES, key_of
 from tests.benchmarks.services import Services
 from tests.faults.site import write_pack
 from tests.schemas.case_pack import pack, site
+from tests.streams.case_store import command
 
 COMMANDS_S = 200
 SECONDS, SECONDS_QUICK = 30, 10
@@ -284,18 +285,7 @@ async def _write(kafka: str, prefix: str, notes: int) -> None:
 
 
 def _event(id_: str, case: str, action: Any, at: datetime, place: str | None = None) -> CaseCommand:
-    return CaseCommand(
-        specversion="1.0",
-        id=id_,
-        source=f"person:{ACTOR.id}",
-        subject=case,
-        time=at,
-        received_at=at,
-        area="01",  # type: ignore[arg-type]
-        area_list="vn-test",
-        place=place,
-        data=Command(do=action, actor=ACTOR),
-    )
+    return command(id_, case, action, ACTOR, time=at, received_at=at, place=place)
 
 
 async def _decided_s(connection: Any, count: int) -> float:

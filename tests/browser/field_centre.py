@@ -16,8 +16,7 @@ from msgspec import Struct
 from deploy import identity
 from deploy.settings import Settings
 from tests.conftest import Services
-from tests.dashboard.case_centre import AGENCIES_TOML, CASES_TOML
-from tests.dashboard.centre import AREAS_CSV, KPIS_TOML, SITE_TOML
+from tests.dashboard.case_centre import PACK as CASE_PACK
 from tests.faults.centre import Centre, ready
 from tests.faults.site import write_pack
 
@@ -55,11 +54,7 @@ agency = "city"
 agencies = ["*"]
 """
 PACK = {
-    "site.toml": SITE_TOML,
-    "areas.csv": AREAS_CSV,
-    "kpis.toml": KPIS_TOML,
-    "agencies.toml": AGENCIES_TOML,
-    "cases.toml": CASES_TOML,
+    **CASE_PACK,
     # A unit for each test, so that none finds the cases of another.
     "units.toml": "".join(_UNIT.format(n=n) for n in range(UNITS)),
     "people.toml": _DISPATCHER + "".join(_MEMBER.format(n=n) for n in range(UNITS)),

@@ -7,16 +7,14 @@ from typing import Any
 
 import asyncpg
 import httpx
-import jwt
 import msgspec
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 
 from deploy.case_actions import next_actions
 from schemas.command import Actor
 from schemas.identity import Person, Role, actor_from
 from schemas.site import Site, parse_site
-from schemas.token import Keys, PublicKey
 from tests.dashboard.centre import AREAS_CSV, KPIS_TOML, SITE_TOML, Running, dashboard, utc_now
+from tests.schemas.signer import KnownKeys, Signer
 
 AGENCIES_TOML = """
 [[agency]]
@@ -188,25 +186,18 @@ def with_a_leader(site: Site) -> Site:
     return msgspec.structs.replace(site, people={LEADER: person})
 
 
-class Issuer:
+class Issuer(KnownKeys):
     """Signs tokens, and is trusted."""
-
-    issuer = "https://issuer.test"
-    audience = "ioc"
 
     def __init__(self, now: Callable[[], datetime] = utc_now) -> None:
         self._now = now
-        self._key = generate_private_key(SECP256R1())
-
-    async def keys(self, key_id: str | None) -> Keys:
-        """Its only key."""
-        return {"k1": PublicKey("k1", "ES256", self._key.public_key())}
+        self._signer = Signer("ES256")
+        super().__init__(self._signer)
 
     def token(self, person: str, lasts: timedelta = timedelta(hours=1)) -> str:
         """A token for somebody."""
         now = self._now()
-        claims = {"iss": self.issuer, "aud": self.audience, "sub": person, "iat": now, "exp": now + lasts}
-        return jwt.encode(claims, self._key, "ES256", {"kid": "k1"})
+        return self._signer.token(sub=person, iat=int(now.timestamp()), exp=int((now + lasts).timestamp()))
 
     def header(self, person: str) -> dict[str, str]:
         """What somebody's requests carry."""

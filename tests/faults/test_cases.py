@@ -18,13 +18,14 @@ import msgspec
 import pytest
 
 from schemas.case import OFFER_OVER, Case, CaseId, case_id
-from schemas.command import Actor, AddNote, Assign, Command, DeadlinePassed, Dispatch, Merge, OfferStepped, Open
+from schemas.command import Actor, AddNote, Assign, DeadlinePassed, Dispatch, Merge, OfferStepped, Open
 from schemas.event import AnyEvent, CaseCommand, CaseStepped
 from schemas.topics import key_of, topic_of
 from streams.store.audit import verify_chains
 from tests.faults.centre import HurtCentre, until
 from tests.faults.site import write_pack
 from tests.schemas.case_pack import pack, site
+from tests.streams.case_store import command
 
 UNITS = 6
 CAPACITY = 60
@@ -107,18 +108,7 @@ class Desk:
         self, id_: str, case: CaseId, action: Any, actor: Actor = DISPATCHER, place: str | None = None
     ) -> CaseCommand:
         now = datetime.now(UTC)
-        return CaseCommand(
-            specversion="1.0",
-            id=id_,
-            source=f"person:{actor.id}",
-            subject=case,
-            time=now,
-            received_at=now,
-            area="01",  # type: ignore[arg-type]
-            area_list="vn-test",
-            place=place,
-            data=Command(do=action, actor=actor),
-        )
+        return command(id_, case, action, actor, time=now, received_at=now, place=place)
 
 
 async def is_over(centre: HurtCentre) -> bool:

@@ -2,7 +2,6 @@
 
 import ssl
 import subprocess
-import threading
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 
 from deploy.local.ports import free_port
+from tests.outbound.running import answering
 
 USER, PASSWORD = "ioc", "of the relay"
 SLOW_S = 1.0
@@ -107,15 +107,8 @@ class _Handler(BaseHTTPRequestHandler):
 @contextmanager
 def gateway() -> Generator[Gateway]:
     """A server, as long as the context lasts."""
-    server = Gateway()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
+    with answering(Gateway()) as server:
         yield server
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 class Relay:

@@ -1,11 +1,12 @@
 """Who receives what goes out, in tests? A real HTTP server that answers as its path says."""
 
-import threading
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
+
+from tests.outbound.running import answering
 
 SLOW_S = 1.0
 
@@ -69,12 +70,5 @@ class _Handler(BaseHTTPRequestHandler):
 @contextmanager
 def receiving() -> Generator[Receiver]:
     """A server, as long as the context lasts."""
-    server = Receiver()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
+    with answering(Receiver()) as server:
         yield server
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

@@ -5,8 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from schemas.topics import CASES
 from streams.outbound.log_channel import ROWS_MAX, WAKE, LogChannel
 from streams.store.outbox import LOG_CHANNEL, Outbox, enqueue
 from tests.outbound.messages import Connection, message
+from tests.outbound.running import running
 
 ROOT = Path(__file__).parent.parent.parent
 WAIT_S = 60.0
@@ -38,19 +38,6 @@ async def put(connection: Connection, ids: Sequence[str], body: bytes = b"{}") -
             target = f"{CASES.name}/case-{id_}"
             await enqueue(connection, message(id_, channel=LOG_CHANNEL, target=target, body=body or id_.encode()))
         await connection.execute(f"NOTIFY {WAKE}")
-
-
-@asynccontextmanager
-async def writing(*channels: LogChannel) -> AsyncGenerator[None]:
-    """Channels that write, as long as the context lasts."""
-    stop = asyncio.Event()
-    tasks = [asyncio.create_task(channel.run(stop)) for channel in channels]
-    try:
-        yield
-        assert not any(task.done() for task in tasks)
-    finally:
-        stop.set()
-        await asyncio.gather(*tasks)
 
 
 async def until_left(connection: Connection, left: int) -> None:
@@ -84,7 +71,7 @@ async def test_what_waits_is_written_once_by_its_key_and_forgotten(
     ids = [f"e{number}" for number in range(2 * ROWS_MAX + 3)]
     await put(connection, ids, b"")
     first, second = (LogChannel(url, kafka, topic_prefix, idle_s=0.05) for _ in range(2))
-    async with writing(first, second):
+    async with running(first, second):
         await until_left(connection, 0)
     found = await logged(kafka, topic)
     assert sorted(found) == sorted((f"case-{id_}".encode(), id_.encode()) for id_ in ids)
@@ -94,7 +81,7 @@ async def test_what_waits_is_written_once_by_its_key_and_forgotten(
 async def test_who_puts_something_in_wakes_it(
     connection: Connection, url: str, kafka: str, topic_prefix: str, topic: str
 ) -> None:
-    async with writing(LogChannel(url, kafka, topic_prefix, idle_s=SLOW_LOOK_S)):
+    async with running(LogChannel(url, kafka, topic_prefix, idle_s=SLOW_LOOK_S)):
         await put(connection, ["first"])
         await until_left(connection, 0)
         await put(connection, ["second"])
@@ -116,7 +103,7 @@ async def test_another_one_goes_on_when_the_writing_process_is_killed(
             process.kill()
     assert process.returncode == -signal.SIGKILL
     assert await connection.fetchval("SELECT count(*) FROM outbox") == 1
-    async with writing(LogChannel(url, kafka, topic_prefix, idle_s=0.05)):
+    async with running(LogChannel(url, kafka, topic_prefix, idle_s=0.05)):
         await until_left(connection, 0)
     assert [key for key, _ in await logged(kafka, topic)] == [b"case-before"] * 2
 
@@ -126,7 +113,7 @@ async def test_what_the_log_will_never_take_is_given_up_and_holds_nothing_up(
 ) -> None:
     await put(connection, ["large"], b"x" * (3 * 1024 * 1024))
     await put(connection, ["small"])
-    async with writing(LogChannel(url, kafka, topic_prefix, idle_s=0.05)):
+    async with running(LogChannel(url, kafka, topic_prefix, idle_s=0.05)):
         await until_left(connection, 1)
     assert [key for key, _ in await logged(kafka, topic)] == [b"case-small"]
     (left,) = await outbox.unsent(10)
@@ -139,7 +126,7 @@ async def test_a_broker_that_is_away_loses_nothing_and_does_not_keep_it_from_sto
 ) -> None:
     await put(connection, ["kept"])
     started_s = time.monotonic()
-    async with writing(LogChannel(url, "127.0.0.1:1", "t.", idle_s=0.05)):
+    async with running(LogChannel(url, "127.0.0.1:1", "t.", idle_s=0.05)):
         await asyncio.sleep(0.5)
     assert time.monotonic() - started_s < WAIT_S
     assert await connection.fetchval("SELECT count(*) FROM outbox WHERE sent_at IS NULL") == 1

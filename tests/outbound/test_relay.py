@@ -5,8 +5,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,22 +15,10 @@ from streams.outbound.relay import Relay
 from streams.store.outbox import Claimed, Outbox
 from tests.outbound.messages import Connection, make_due, message, put, row
 from tests.outbound.receiver import Receiver
+from tests.outbound.running import running
 
 ROOT = Path(__file__).parent.parent.parent
 WAIT_S = 30.0
-
-
-@asynccontextmanager
-async def running(*relays: Relay) -> AsyncGenerator[None]:
-    """Relays that send, as long as the context lasts."""
-    stop = asyncio.Event()
-    tasks = [asyncio.create_task(relay.run(stop)) for relay in relays]
-    try:
-        yield
-        assert not any(task.done() for task in tasks)
-    finally:
-        stop.set()
-        await asyncio.gather(*tasks)
 
 
 async def until(true: Callable[[], bool]) -> None:
