@@ -1,8 +1,9 @@
 """How do the pages reach a browser?
 
-From the files in `board/`, read once at the start. They load nothing from elsewhere, and the policy forbids it. The
-folder itself is the board at `/`; a folder in it with an `index.html` is a page under the folder's name, and what
-several pages share lies in `shared`.
+From the files in `board/`, read once at the start. They load nothing from elsewhere, and the policy forbids it. Each
+folder with an `index.html` is a page under the folder's name, and one of them is the page at `/`; what several pages
+share lies in `shared`, what others have written in `vendor`. A file's path is its address, so that whatever reads the
+folder, an editor or a type checker, finds what a page imports.
 """
 
 import gzip
@@ -32,8 +33,8 @@ INDEX = "index.html"
 SERVICE_WORKER = "sw.js"
 
 
-ROOT = "board"
-"""The folder's own files lie under this name; what is beside it in an address is a folder in it."""
+FRONT = "kpi"
+"""The folder of the page at `/`."""
 
 GZIP_BYTES_MIN = 512
 """A smaller file costs more to take apart than to send."""
@@ -49,15 +50,13 @@ class Page(Struct, frozen=True):
 
 
 def load_pages() -> dict[str, Page]:
-    """All files by their address without the slash before it, as `board/board.js` or `operator/index.html`."""
-    folder = files("dashboard_api") / ROOT
-    pages: dict[str, Page] = {}
-    for entry in folder.iterdir():
-        if entry.is_file():
-            pages[f"{ROOT}/{entry.name}"] = _page(entry.name, entry.read_bytes())
-        else:
-            pages |= {f"{entry.name}/{file.name}": _page(file.name, file.read_bytes()) for file in entry.iterdir()}
-    return pages
+    """All files by their address without the slash before it, as `kpi/board.js`."""
+    return {
+        f"{folder.name}/{file.name}": _page(file.name, file.read_bytes())
+        for folder in (files("dashboard_api") / "board").iterdir()
+        if folder.is_dir()
+        for file in folder.iterdir()
+    }
 
 
 def page_routes(pages: dict[str, Page]) -> APIRouter:
@@ -66,7 +65,7 @@ def page_routes(pages: dict[str, Page]) -> APIRouter:
 
     @router.api_route("/", methods=["GET", "HEAD"])
     async def index(request: Request) -> Response:
-        return _serve(pages[f"{ROOT}/{INDEX}"], request)
+        return _serve(pages[f"{FRONT}/{INDEX}"], request)
 
     def add(folder: str) -> None:
         async def page(request: Request) -> Response:
@@ -81,7 +80,7 @@ def page_routes(pages: dict[str, Page]) -> APIRouter:
                 answer.headers["Service-Worker-Allowed"] = f"/{folder}"
             return answer
 
-        if folder != ROOT and f"{folder}/{INDEX}" in pages:
+        if f"{folder}/{INDEX}" in pages:
             router.add_api_route(f"/{folder}", page, methods=["GET", "HEAD"], response_model=None)
         router.add_api_route(f"/{folder}/{{name}}", part, methods=["GET", "HEAD"], response_model=None)
 

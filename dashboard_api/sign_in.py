@@ -299,7 +299,7 @@ def _page(
 <html lang="{language}">
 <head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{escape(title)} – {escape(names.get(language) or next(iter(names.values())))}</title>
-<link rel="icon" href="data:,"><link rel="stylesheet" href="/board/board.css"></head>
+<link rel="icon" href="data:,"><link rel="stylesheet" href="/kpi/board.css"></head>
 <body><main><h1>{escape(title)}</h1>
 {body}
 </main></body>

@@ -300,9 +300,9 @@ async def test_the_board_is_served_with_its_policy_and_cached() -> None:
         async with httpx.AsyncClient(base_url=running.http, trust_env=False) as client:
             again = await client.get("/", headers={"if-none-match": page.headers["etag"]})
             assert (again.status_code, again.content) == (304, b"")
-            script = await client.get("/board/board.js")
+            script = await client.get("/kpi/board.js")
             assert script.headers["content-type"].startswith("text/javascript")
-            assert (await client.get("/board/..%2Fapp.py")).status_code == 404
+            assert (await client.get("/kpi/..%2Fapp.py")).status_code == 404
 
 
 async def test_without_a_database_the_answer_is_503_in_time() -> None:

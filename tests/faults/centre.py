@@ -124,6 +124,12 @@ class Centre:
         """The processes that have not ended."""
         return [child for child in self.children if child.exit_code() is None]
 
+    def check_runs(self, processes: int) -> None:
+        """Raises AssertionError, with the last words of those that ended, unless so many run."""
+        ended = [child for child in self.children if child.exit_code() is not None]
+        said = "\n".join("\n".join([f"{child.name} ended with {child.exit_code()}:", *child.tail()]) for child in ended)
+        assert len(self.running()) == processes, said
+
     async def counted(self, *, connection: "asyncpg.Connection[asyncpg.Record] | None" = None) -> int:
         """How many records all positions together have passed."""
         async with self.connected(connection) as at:

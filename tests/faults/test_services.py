@@ -40,7 +40,7 @@ async def away(centre: HurtCentre, seconds: float) -> None:
         assert all(positions[tuple(at)] >= offset for at, offset in acknowledged.items())
     await centre.settle()
     # They went on by themselves.
-    assert len(centre.running()) == 3
+    centre.check_runs(3)
 
 
 async def test_the_database_is_away_for_12_s(centre: HurtCentre) -> None:
@@ -66,7 +66,7 @@ async def kill_postgres(centre: HurtCentre, kills: int) -> None:
             await start(centre.postgres)
             await centre.truth.check_first(centre.database_url)
     await centre.settle()
-    assert len(centre.running()) == 2
+    centre.check_runs(2)
 
 
 async def test_the_database_is_killed(centre: HurtCentre) -> None:
@@ -93,7 +93,7 @@ async def kill_kafka(centre: HurtCentre, kills: int) -> None:
             await more_is_counted(centre, counted)
         # A refused request may have reached the log in part, and counts once with its resend.
         await centre.settle()
-        assert len(centre.running()) == 3
+        centre.check_runs(3)
 
 
 async def test_kafka_is_killed(centre: HurtCentre) -> None:
@@ -121,7 +121,7 @@ async def test_everything_is_killed_at_once(centre: HurtCentre) -> None:
             await asyncio.gather(start(centre.kafka), start(centre.postgres))
             await more_is_counted(centre, counted)
         await centre.settle()
-        assert len(centre.running()) == 3
+        centre.check_runs(3)
 
 
 @pytest.mark.soak

@@ -46,6 +46,11 @@ export function progress(offer, under) {
   };
 }
 
+/** What the centre shows as done already, though it has not said so yet. @param {Offer} offer @param {Item[]} under */
+export function arrived(offer, under) {
+  return under.filter(({ do: { step }, time }) => step && offer.at[step] && Date.parse(offer.at[step]) === Date.parse(time));
+}
+
 /** The offer with a step that the centre has applied. @param {Offer} offer @param {string} step @param {string} time @returns {Offer} */
 export function stepped(offer, step, time) {
   const further = STEPS.indexOf(step) > STEPS.indexOf(offer.step) || !STEPS.includes(step);

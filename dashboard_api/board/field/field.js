@@ -5,14 +5,14 @@
  * outbox first. What the phone does by itself (an offer has arrived, was opened) goes the same way.
  */
 
-import { offerTo, progress, stamp, stepped, underWay } from "./assigned.js";
+import { arrived, offerTo, progress, stamp, stepped, underWay } from "./assigned.js";
 import { DEPTH_MAX, add, items as outboxItems, onChange, reject, remove, sendWaiting } from "./outbox.js";
 import * as position from "./position.js";
 import { forget, keepValue, kept } from "./store.js";
 import { texts } from "./texts.js";
 import { card, detail, itemName, show, statePage, waitingLine, whyRefused } from "./view.js";
-import { choice, keep } from "../board/choice.js";
-import { Connection, STALE_AFTER_MS } from "../board/connection.js";
+import { choice, keep } from "../shared/choice.js";
+import { Connection, STALE_AFTER_MS } from "../shared/connection.js";
 import { get, newId, signInLink } from "../shared/api.js";
 import { at, make, setText } from "../shared/dom.js";
 import { languageSwitch, nameOf, onLanguage, themeSwitch, titleOf, translate, word } from "../shared/texts.js";
@@ -249,6 +249,8 @@ async function look(id) {
     const { offers: _, clocks: __, actions: ___, proposals: ____, ...item } = read;
     const offer = offerTo(read, unit ?? "");
     cases.set(id, { ...one, item, offer, detailVersion: read.version });
+    if (offer) for (const done of arrived(offer, underWay(queue, id, offer.number))) await remove(done);
+    queue = await outboxItems();
     if (offer && !one.offer) {
       // An offer that is known by now was announced before.
       if (!offer.at.seen) announce(texts().offered(titleOf(item)));

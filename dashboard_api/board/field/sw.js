@@ -12,7 +12,7 @@ const FILES = [
   "../field", "manifest.webmanifest", "icon.svg", "icon-maskable.svg", "field.css", "field.js", "texts.js", "view.js",
   "assigned.js", "outbox.js", "store.js", "position.js",
   "../shared/palette.css", "../shared/base.css", "../shared/api.js", "../shared/dom.js", "../shared/texts.js", "../shared/time.js",
-  "../board/choice.js", "../board/connection.js", "../board/format.js",
+  "../shared/choice.js", "../shared/connection.js", "../shared/format.js",
 ].map((name) => new URL(name, import.meta.url).href);
 
 const worker = /** @type {ServiceWorkerGlobalScope} */ (/** @type {unknown} */ (self));

@@ -1,6 +1,6 @@
 /** Which cases are published, where are they, and how do they stand? A table, and a map that says the same. */
 
-import { inOrder } from "../board/areas.js";
+import { inOrder } from "../shared/areas.js";
 import { ApiError, get } from "../shared/api.js";
 import { at, make, say } from "../shared/dom.js";
 import { watchLink } from "../shared/pulse.js";

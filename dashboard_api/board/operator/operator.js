@@ -5,9 +5,9 @@
  * second and once a second for the clocks, and turns keys and clicks into commands.
  */
 
-import { inOrder } from "../board/areas.js";
-import { choice, keep } from "../board/choice.js";
-import { Connection } from "../board/connection.js";
+import { inOrder } from "../shared/areas.js";
+import { choice, keep } from "../shared/choice.js";
+import { Connection } from "../shared/connection.js";
 import { ApiError, get, signInLink } from "../shared/api.js";
 import { at, make, setText } from "../shared/dom.js";
 import { Session } from "../shared/session.js";

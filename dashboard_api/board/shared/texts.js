@@ -4,7 +4,7 @@
  * Vietnamese first, English second. The choice is remembered, with the theme, in this browser; the board shares both.
  */
 
-import { THEMES, applyTheme, choice, keep } from "../board/choice.js";
+import { THEMES, applyTheme, choice, keep } from "./choice.js";
 
 /** @typedef {"vi" | "en"} Language */
 

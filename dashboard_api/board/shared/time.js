@@ -4,7 +4,7 @@
  * Pure functions of a value, a language and "now", and one small watch.
  */
 
-import { formatAge, formatTime } from "../board/format.js";
+import { formatAge, formatTime } from "./format.js";
 import { language, locale } from "./texts.js";
 
 /** A moment with its day when it is not today's, in the site's zone. @param {string | number} moment @param {number} nowMs @param {string} zone */

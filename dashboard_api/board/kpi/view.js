@@ -4,13 +4,13 @@
  * Everything that came from outside is set as text, never as markup.
  */
 
-import { formatAge, formatBucket, formatCount, formatTime, formatUnit, formatValue } from "./format.js";
+import { formatAge, formatBucket, formatCount, formatTime, formatUnit, formatValue } from "../shared/format.js";
 import { addsUp, headline } from "./model.js";
 import { sparkline } from "./sparkline.js";
 import { nameIn, textsOf } from "./texts.js";
 
 /**
- * @typedef {{language: string, zone: string, tier: "minute" | "hour" | "day", kpis: import("./format.js").Kpi[],
+ * @typedef {{language: string, zone: string, tier: "minute" | "hour" | "day", kpis: import("../shared/format.js").Kpi[],
  *   areas: Map<string, {names: Record<string, string>}>, notLive: string}} Scene  `areas` are by list and code;
  *   `notLive` says since when, or is empty
  */
@@ -56,7 +56,7 @@ function newTile(id) {
   return tile;
 }
 
-/** @param {HTMLElement} tile @param {import("./format.js").Kpi} kpi @param {import("./model.js").Model} model @param {Scene} scene @param {number} nowMs */
+/** @param {HTMLElement} tile @param {import("../shared/format.js").Kpi} kpi @param {import("./model.js").Model} model @param {Scene} scene @param {number} nowMs */
 function showTile(tile, kpi, model, scene, nowMs) {
   const t = textsOf(scene.language);
   const part = (/** @type {string} */ name) => /** @type {HTMLElement} */ (tile.querySelector(`.${name}`));
@@ -110,7 +110,7 @@ function flash(tile) {
   tile.classList.add("changed");
 }
 
-/** @param {import("./format.js").Kpi} kpi @param {import("./model.js").Point} point @param {ReturnType<typeof textsOf>} t */
+/** @param {import("../shared/format.js").Kpi} kpi @param {import("./model.js").Point} point @param {ReturnType<typeof textsOf>} t */
 function detailText(kpi, point, t) {
   if (kpi.measure === "in_time" || kpi.measure === "within" || kpi.measure === "ratio") {
     return t.share(formatCount(point.numerator ?? 0, t.locale), formatCount(point.denominator ?? point.n, t.locale));
@@ -121,7 +121,7 @@ function detailText(kpi, point, t) {
   return "";
 }
 
-/** Between what the truth lies, where a redrawn map leaves it open. @param {import("./format.js").Kpi} kpi @param {import("./model.js").Point} point @param {ReturnType<typeof textsOf>} t */
+/** Between what the truth lies, where a redrawn map leaves it open. @param {import("../shared/format.js").Kpi} kpi @param {import("./model.js").Point} point @param {ReturnType<typeof textsOf>} t */
 function boundsText(kpi, point, t) {
   if (point.exact ?? true) return "";
   const [lower, upper] = [point.lower, point.upper].map((bound) => (bound == null ? null : formatValue(bound, kpi, t.locale)));
@@ -129,14 +129,14 @@ function boundsText(kpi, point, t) {
   return lower == null ? t.atMost(/** @type {string} */ (upper)) : upper == null ? t.atLeast(lower) : t.between(lower, upper);
 }
 
-/** What was first reported, where it was something else. @param {import("./format.js").Kpi} kpi @param {import("./model.js").Point} point @param {ReturnType<typeof textsOf>} t */
+/** What was first reported, where it was something else. @param {import("../shared/format.js").Kpi} kpi @param {import("./model.js").Point} point @param {ReturnType<typeof textsOf>} t */
 function firstText(kpi, point, t) {
   if (!point.first) return "";
   const [first, now] = [point.first.value, point.value].map((value) => (value === null ? "–" : formatValue(value, kpi, t.locale)));
   return first === now ? "" : t.first(first);
 }
 
-/** @param {number | null} lastMinuteS @param {number} serverNowMs @param {import("./format.js").Kpi} kpi @param {ReturnType<typeof textsOf>} t */
+/** @param {number | null} lastMinuteS @param {number} serverNowMs @param {import("../shared/format.js").Kpi} kpi @param {ReturnType<typeof textsOf>} t */
 function newsText(lastMinuteS, serverNowMs, kpi, t) {
   if (lastMinuteS === null) return { text: "", old: true };
   // Only the minute is known, so the age counts from its end.

@@ -5,10 +5,10 @@
  * for the ages.
  */
 
-import { inOrder } from "./areas.js";
-import { THEMES, applyTheme, choice, keep } from "./choice.js";
-import { Connection } from "./connection.js";
-import { formatAge, formatTime } from "./format.js";
+import { inOrder } from "../shared/areas.js";
+import { THEMES, applyTheme, choice, keep } from "../shared/choice.js";
+import { Connection } from "../shared/connection.js";
+import { formatAge, formatTime } from "../shared/format.js";
 import { EVENTS_SHOWN, Model, POINTS } from "./model.js";
 import { LANGUAGE_NAMES, LANGUAGES, nameIn, textsOf } from "./texts.js";
 import { make, setText, showEvents, showSources, showTiles } from "./view.js";

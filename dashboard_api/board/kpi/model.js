@@ -74,7 +74,7 @@ export class Model {
   /**
    * The last points up to now, oldest first. What has grown too old is forgotten; a minute or hour that nobody spoke
    * of is empty, and a balance is what it was before.
-   * @param {string} kpi @param {"minute" | "hour" | "day"} tier @param {number} nowMs @param {import("./format.js").Measure} measure
+   * @param {string} kpi @param {"minute" | "hour" | "day"} tier @param {number} nowMs @param {import("../shared/format.js").Measure} measure
    * @returns {Point[]}
    */
   points(kpi, tier, nowMs, measure) {
@@ -102,7 +102,7 @@ export class Model {
   }
 }
 
-/** Whether nothing is 0: then a line's points are bars. @param {import("./format.js").Measure} measure */
+/** Whether nothing is 0: then a line's points are bars. @param {import("../shared/format.js").Measure} measure */
 export function addsUp(measure) {
   return measure === "count" || measure === "sum" || measure === "distinct";
 }
