@@ -20,6 +20,7 @@ from dashboard_api.config import Bounds
 from dashboard_api.conflation import Flush, NewEvent, Pending
 from dashboard_api.live_cases import LiveCase
 from dashboard_api.messages import DatabaseState, FeedState, StreamsState
+from dashboard_api.outgoing import Message
 from dashboard_api.position import Position
 from dashboard_api.refusal import Refused
 from dashboard_api.subscription import Subscription
@@ -114,8 +115,13 @@ class Resumption(Struct, frozen=True, kw_only=True):
 class Outgoing(Struct, frozen=True):
     """Messages to send, in order. `flush` is what the last of them carries, for the metrics."""
 
-    texts: list[str]
+    messages: list[Message]
     flush: Flush | None = None
+
+    @property
+    def texts(self) -> list[str]:
+        """Their JSON."""
+        return [message.text for message in self.messages]
 
 
 class LiveSession:
@@ -276,7 +282,7 @@ class LiveSession:
         """All that can be said now. `feed` is how far the feed has come; everything up to it has been offered."""
         texts, self._notices = self._notices, []
         if self.phase is not Phase.LIVE or self.position is None:
-            return Outgoing(texts)
+            return Outgoing([Message(text) for text in texts])
         if self._answer is not None:
             texts.append(_answer_text(self._answer, now))
             self._answer = None
@@ -285,7 +291,7 @@ class LiveSession:
             self.position = feed
         replaced = self._pending.replaced
         if not self._pending:
-            return Outgoing(texts)
+            return Outgoing([Message(text) for text in texts])
         if self._waited_s:
             texts.append(messages.lagging_text(self._waited_s, replaced))
             self._waited_s = 0.0
@@ -307,7 +313,7 @@ class LiveSession:
                 ),
             )
         )
-        return Outgoing(texts, flush)
+        return Outgoing([Message(text) for text in texts], flush)
 
     def wake(self) -> None:
         """Something outside the subscription may have to be said."""
