@@ -12,7 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from schemas.area import AreaTree
-from schemas.case import Case, Deadline
+from schemas.case import Case, Deadline, pair_of
 from schemas.command import Actor, Command, DeadlinePassed
 from schemas.event import AnyEvent, AreaCode, AreaId, CaseCommand, CaseStep, CaseStepped
 from schemas.identity import Role
@@ -49,7 +49,7 @@ class Cause(NamedTuple):
     @property
     def name(self) -> str:
         """The same for the same cause, and short."""
-        return hashlib.blake2b(f"{self.source}\x1f{self.id}".encode(), digest_size=12).hexdigest()
+        return hashlib.blake2b(pair_of(self.source, self.id).encode(), digest_size=12).hexdigest()
 
 
 def outgoing(event: AnyEvent) -> Outgoing:

@@ -5,14 +5,18 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from schemas import codec, topics
-from schemas.case import case_id
+from schemas.case import case_id, pair_of
 from schemas.event import EVENT_TYPES, AnyEvent, Event
 from schemas.topics import ALL, CASES, DEAD, DETECTIONS, INPUTS, METRICS, RECORDS, UNITS, Dedupe, Topic
 from tests.schemas.test_codec import GOOD, raw
 
 CASE = case_id("s", "case-7").encode()
+
+NAMES = st.text(alphabet="a1\x1e\x1f", max_size=4)
 
 
 def event(type_: str, **given: Any) -> AnyEvent:
@@ -49,6 +53,20 @@ def test_topic_and_key(type_: str, topic: Topic, key: bytes) -> None:
 
 def test_a_case_without_reference_is_its_own() -> None:
     assert topics.key_of(event("ioc.feedback.received.v1", id="r-1")) == case_id("s", "r-1").encode()
+
+
+@given(st.tuples(NAMES, NAMES), st.tuples(NAMES, NAMES))
+@example(("a", "b\x1fc"), ("a\x1fb", "c"))
+@example(("a\x1e", "1b"), ("a", "\x1e1b"))
+@example(("a\x1f", "b"), ("a\x1e1", "b"))
+def test_no_two_names_make_the_pair_of_two_others(one: tuple[str, str], other: tuple[str, str]) -> None:
+    assert (pair_of(*one) == pair_of(*other)) is (one == other)
+    assert (case_id(*one) == case_id(*other)) is (one == other)
+
+
+def test_a_case_is_named_as_before_where_no_name_holds_the_separator() -> None:
+    # 80 bits of BLAKE2b over both names with U+001F between them: cases in tables have such names.
+    assert case_id("cityworks", "101004113298") == "bi622kmuuoyrepe5"
 
 
 def test_a_correction_without_a_case_goes_where_its_original_went() -> None:
