@@ -23,7 +23,7 @@ _TOPIC_BY_TYPE: Mapping[str, str] = {
 }
 
 
-class Closing(Struct, frozen=True):
+class ClosedUntil(Struct, frozen=True):
     """How far each topic has closed: by its name without the prefix, in epoch seconds, the grace taken off."""
 
     closed_s: Mapping[str, float]
@@ -37,16 +37,16 @@ class Closing(Struct, frozen=True):
         return end_s <= self.until_s(bases)
 
 
-NOTHING_CLOSED = Closing({})
+NOTHING_CLOSED = ClosedUntil({})
 """Before any partition was counted."""
 
 
-async def read_closing(reader: Reader, site: Site) -> Closing:
+async def read_closing(reader: Reader, site: Site) -> ClosedUntil:
     """How far the topics have closed now."""
     closing = site.header.closing
     rows = await reader.fetch(_SQL["read_closing"], float(closing.idle_s))
     # The prefix before a topic's name is the deployment's; names never end in one another.
-    return Closing(
+    return ClosedUntil(
         {
             topic.name: row["watermark_s"] - closing.grace_s
             for row in rows

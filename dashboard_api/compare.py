@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from dashboard_api.bucket import Bucket, bucket_of
-from dashboard_api.closing import Closing
+from dashboard_api.closing import ClosedUntil
 from dashboard_api.database import Reader
 from dashboard_api.export import BUCKET_COLUMNS, Cell, Column, Kind, Sheet, bucket_cells, name_columns, names_cells
 from dashboard_api.refusal import RefusalReason, Refused
@@ -93,7 +93,7 @@ async def read_compared(
     periods: Sequence[Period],
     *,
     where: Mapping[str, str],
-    closed: Closing,
+    closed: ClosedUntil,
 ) -> list[ComparedArea]:
     """Every area over every period, each by its own clock."""
     buckets: dict[tuple[AreaId, int], Bucket] = {}

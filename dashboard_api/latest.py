@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 import msgspec
 from msgspec import Struct
 
-from dashboard_api.closing import Closing
+from dashboard_api.closing import ClosedUntil
 from dashboard_api.database import Reader
 from dashboard_api.export import BUCKET_COLUMNS, Cell, Column, Kind, Sheet, bucket_cells, name_columns, names_cells
 from dashboard_api.reported import Reported
@@ -104,7 +104,7 @@ def _is_told(catalogue: Catalogue, kpi_id: str) -> bool:
 
 
 async def read_latest(
-    reader: Reader, site: Site, kpis: Sequence[Kpi], area: AreaId, step: Step, now: datetime, closed: Closing
+    reader: Reader, site: Site, kpis: Sequence[Kpi], area: AreaId, step: Step, now: datetime, closed: ClosedUntil
 ) -> list[Latest]:
     """Each of these KPIs as it stands now."""
     zone, now_s = site.areas.zone(area), now.timestamp()
@@ -146,7 +146,7 @@ async def read_latest(
 
 
 async def _read_told(
-    reader: Reader, site: Site, kpis: Sequence[Kpi], area: AreaId, days: Mapping[str, Span], closed: Closing
+    reader: Reader, site: Site, kpis: Sequence[Kpi], area: AreaId, days: Mapping[str, Span], closed: ClosedUntil
 ) -> dict[str, Reported]:
     """What each place reported last, as far as it is looked back from the newest day that any KPI has a report on."""
     zone, end_s = site.areas.zone(area), max((days[kpi.id].end_s for kpi in kpis), default=0)
@@ -175,7 +175,7 @@ def _lookback_s(kpi: Kpi) -> int:
 
 
 async def _figures(
-    reader: Reader, site: Site, kpis: Collection[str], area: AreaId, over: Sequence[Span], closed: Closing
+    reader: Reader, site: Site, kpis: Collection[str], area: AreaId, over: Sequence[Span], closed: ClosedUntil
 ) -> Figures:
     return await read_figures(reader, site, kpis, [area], over if kpis else [], closed=closed)
 

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from dashboard_api.bucket import Bucket, bucket_of
-from dashboard_api.closing import Closing
+from dashboard_api.closing import ClosedUntil
 from dashboard_api.config import Bounds
 from dashboard_api.database import Reader
 from dashboard_api.export import BUCKET_COLUMNS, Cell, Column, Kind, Sheet, bucket_cells, name_columns, names_cells
@@ -211,7 +211,7 @@ async def read_all(
     *,
     by: str | None,
     where: Mapping[str, str],
-    closed: Closing,
+    closed: ClosedUntil,
 ) -> list[Read]:
     """All that is stored for a table of these areas."""
     found: list[Read] = []

@@ -15,7 +15,7 @@ from itertools import groupby, pairwise
 from typing import Any, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
-from dashboard_api.closing import Closing
+from dashboard_api.closing import ClosedUntil
 from dashboard_api.database import Reader
 from dashboard_api.reported import Reported
 from dashboard_api.spans import BEGINNING_S, Span, back, pieces
@@ -82,7 +82,7 @@ async def read_values(
     *,
     by: str | None = None,
     where: Mapping[str, str] = {},
-    closed: Closing,
+    closed: ClosedUntil,
 ) -> dict[tuple[str, AreaId, str | None, int], Reported]:
     """The values by KPI, area, dimension value and index of the span; the spans may overlap, in any order.
 
@@ -160,7 +160,7 @@ class Figures:
         spans: Sequence[Span],
         by: str | None,
         cells: Mapping[Part, Cells],
-        closed: Closing,
+        closed: ClosedUntil,
     ) -> None:
         self._catalogue = site.kpis
         self._areas = site.areas
@@ -404,7 +404,7 @@ async def read_figures(
     *,
     by: str | None = None,
     where: Mapping[str, str] = {},
-    closed: Closing,
+    closed: ClosedUntil,
 ) -> Figures:
     """All that is stored for these KPIs, areas and spans, in a few queries. See `read_values`."""
     parts = {part for kpi in kpis for part in parts_of(site.kpis, kpi)}

@@ -14,7 +14,7 @@ import msgspec
 
 from schemas.site import Pack, Site, parse_site
 from streams.core.batch import Reader
-from streams.core.fold import Closing, Fold
+from streams.core.fold import BucketRules, Fold
 
 KEPT_MAX = 8
 """Versions held in memory: the newest, and those that were asked for last. Others are read and compiled again."""
@@ -39,12 +39,12 @@ class RegisteredPack(NamedTuple):
 def compiled(number: int, site: Site) -> Version:
     """The version ready to count."""
     header = site.header
-    closing = Closing(
+    rules = BucketRules(
         grace_s=header.closing.grace_s,
         minute_days=header.retention.minute_days,
         hour_days=header.retention.hour_days,
     )
-    return Version(number, site, Fold(site.kpis.bases, site.areas, closing), Reader(site))
+    return Version(number, site, Fold(site.kpis.bases, site.areas, rules), Reader(site))
 
 
 def encoded(pack: Pack) -> bytes:

@@ -141,7 +141,7 @@ class Folded(Struct, frozen=True, kw_only=True):
         return self.cells, self.late, self.reported
 
 
-class Closing(Struct, frozen=True, kw_only=True):
+class BucketRules(Struct, frozen=True, kw_only=True):
     """When a bucket is closed, and which buckets are not kept any more, as far as a fold needs to know."""
 
     grace_s: int
@@ -152,17 +152,17 @@ class Closing(Struct, frozen=True, kw_only=True):
 _DAYS_ONLY = {Tier.MINUTE: float("inf"), Tier.HOUR: float("inf"), Tier.DAY: float("-inf")}
 """An observation is about a day or more: there is nothing to say of its minutes."""
 
-NEVER = Closing(grace_s=10**9, minute_days=10**6, hour_days=10**6)
+NEVER = BucketRules(grace_s=10**9, minute_days=10**6, hour_days=10**6)
 """For folds over history: no bucket is closed, and all tiers are kept."""
 
 
 class Fold:
     """Some bases compiled for one map. Stateless: the same arrivals give the same result."""
 
-    def __init__(self, bases: Iterable[Base], areas: AreaTree, closing: Closing = NEVER) -> None:
+    def __init__(self, bases: Iterable[Base], areas: AreaTree, rules: BucketRules = NEVER) -> None:
         """Compiles every base once."""
         self._areas = areas
-        self._closing = closing
+        self._rules = rules
         by_type: dict[type[Event], list[Base]] = {cls: [] for cls in EVENT_TYPES.values()}
         for base in bases:
             by_type[EVENT_TYPES[base.event]].append(base)
@@ -171,7 +171,7 @@ class Fold:
 
     def of(self, bases: Iterable[Base]) -> "Fold":
         """The fold of other bases for the same map, with the same closing."""
-        return Fold(bases, self._areas, self._closing)
+        return Fold(bases, self._areas, self._rules)
 
     def __call__(self, arrivals: Sequence[Arrival]) -> Folded:
         """Adds the arrivals up. They are in log order; those that do not count as events are not among them."""
@@ -218,7 +218,7 @@ class Fold:
 
     def _split(self, arrivals: Sequence[Arrival]) -> tuple[Sequence[Arrival], dict[float, list[Arrival]]]:
         """Those whose minute was open when they came, and the others by the moment up to which buckets had closed."""
-        grace_s = self._closing.grace_s
+        grace_s = self._rules.grace_s
         # Watermarks do not go back, so one comparison settles a batch in which nothing is late.
         if min(arrival.time_s for arrival in arrivals) + grace_s > arrivals[-1].watermark_s:
             return arrivals, {}
@@ -237,8 +237,8 @@ class Fold:
     def _floors(self, now_s: float) -> Mapping[Tier, float]:
         """Buckets that start before these are not kept any more."""
         return {
-            Tier.MINUTE: now_s - self._closing.minute_days * DAY_S,
-            Tier.HOUR: now_s - self._closing.hour_days * DAY_S,
+            Tier.MINUTE: now_s - self._rules.minute_days * DAY_S,
+            Tier.HOUR: now_s - self._rules.hour_days * DAY_S,
             Tier.DAY: float("-inf"),
         }
 

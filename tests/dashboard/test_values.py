@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from dashboard_api import values
-from dashboard_api.closing import NOTHING_CLOSED, Closing, read_closing
+from dashboard_api.closing import NOTHING_CLOSED, ClosedUntil, read_closing
 from dashboard_api.reported import Reported
 from dashboard_api.spans import Span, Step, last_spans, spans
 from dashboard_api.values import own, read_values
@@ -276,8 +276,8 @@ async def test_a_bucket_closes_when_the_slowest_partition_has_passed_it(stream: 
 
 def test_a_kpi_of_several_topics_waits_for_the_slowest() -> None:
     two = SITE.kpis.bases_of("feedback_received") + SITE.kpis.bases_of("response_ms")
-    assert Closing({"cases.v1": 100.0, "metrics.v1": 60.0}).until_s(two) == 60
-    assert not Closing({"cases.v1": 100.0}).is_closed(two, 10)
+    assert ClosedUntil({"cases.v1": 100.0, "metrics.v1": 60.0}).until_s(two) == 60
+    assert not ClosedUntil({"cases.v1": 100.0}).is_closed(two, 10)
     assert not NOTHING_CLOSED.is_closed(two, 0)
 
 

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import asyncpg
 import pytest
 
-from dashboard_api.closing import Closing
+from dashboard_api.closing import ClosedUntil
 from dashboard_api.reported import Reported
 from dashboard_api.spans import Span, Step, spans
 from dashboard_api.values import read_values
@@ -29,7 +29,7 @@ RATED, OBSERVED, METRIC = "ioc.feedback.rated.v1", "ioc.indicator.observed.v1", 
 KPIS = [base.id for base in SITE.kpis.bases if base.measure is Measure.LATEST]
 AREAS = [area.id for area in SITE.areas]
 ROOT = AreaId("00")
-ALL_CLOSED = Closing({topic.name: inf for topic in INPUTS})
+ALL_CLOSED = ClosedUntil({topic.name: inf for topic in INPUTS})
 HOME = ZoneInfo("Asia/Ho_Chi_Minh")
 BEGIN = datetime(2025, 2, 10, tzinfo=UTC)
 BEGINS = [BEGIN + timedelta(days=days) for days in (0, 2, 60, 61, 110)]
