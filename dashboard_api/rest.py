@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
 import msgspec
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter, Header, Query, Request
 from msgspec import Struct
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from starlette.responses import Response
@@ -23,6 +23,7 @@ from dashboard_api.config import DashboardConfig
 from dashboard_api.database import Database
 from dashboard_api.export import BUCKET_COLUMNS, Column, Format, Sheet, bucket_cells, format_of, reply
 from dashboard_api.guard import SignedIn, Viewer
+from dashboard_api.kept import KeptFor, serve
 from dashboard_api.messages import EventItem
 from dashboard_api.position import Position, parse_position
 from dashboard_api.problem import CONTENT_TYPE, Problem
@@ -37,6 +38,7 @@ from schemas.area import Area, Point
 from schemas.case import Kind as CaseKind
 from schemas.command import Actor
 from schemas.kpi import Across, Catalogue, Kpi, Measure, Target, Thresholds
+from schemas.map_tiles import MapTiles
 from schemas.site import Retention, Site
 from schemas.window import Tier
 
@@ -116,6 +118,7 @@ class KpiView(Struct, frozen=True, kw_only=True):
     events: list[str]
     parts: tuple[str, ...]
     pillar: str | None
+    group: str | None
     owner: str | None
     document: str | None
     direction: Literal["higher", "lower"] | None
@@ -229,7 +232,10 @@ class CategoryView(Struct, frozen=True):
 
 
 class SiteView(Struct, frozen=True):
-    """The site as a whole, and what its pages offer to choose from. The first of `languages` is its own."""
+    """The site as a whole, and what its pages offer to choose from. The first of `languages` is its own.
+
+    `map` is where maps take a picture under them; null: nowhere.
+    """
 
     id: str
     names: dict[str, str]
@@ -238,6 +244,7 @@ class SiteView(Struct, frozen=True):
     languages: list[str]
     categories: list[CategoryView]
     agencies: list[NamedView]
+    map: MapTiles | None
 
 
 ANSWERS: tuple[type[Struct], ...] = (
@@ -253,9 +260,14 @@ ANSWERS: tuple[type[Struct], ...] = (
 """What OpenAPI describes of these routes."""
 
 
+AREA_LISTS_MAX = 16
+"""How many lists of areas are kept packed."""
+
+
 def routes(config: DashboardConfig, database: Database) -> APIRouter:
     """The routes under /v1, over one database. The site may change from one request to the next."""
     router, bounds = APIRouter(prefix="/v1", tags=["dashboard"]), config.bounds
+    kept_areas = KeptFor("application/json", AREA_LISTS_MAX)
 
     @router.get("/site", **described(SiteView))
     async def read_site(_: Annotated[NoQuery, Query()]) -> Response:
@@ -282,18 +294,23 @@ def routes(config: DashboardConfig, database: Database) -> APIRouter:
                     for c in categories
                 ],
                 [NamedView(agency.id, agency.names) for agency in site.agencies.values()],
+                header.map,
             )
         )
 
     @router.get("/areas", **described(AreaList))
-    async def read_areas(query: Annotated[AreasQuery, Query()]) -> Response:
+    async def read_areas(request: Request, query: Annotated[AreasQuery, Query()]) -> Response:
         """The administrative trees: of the present code list, and of earlier ones."""
         areas = config.site.areas
         if query.list is not None and query.list not in areas.lists:
             fix = f"Use one of: {', '.join(areas.lists)}."
             raise Refused("list", RefusalReason.INVALID, "this site has no such code list", fix)
-        items = [_area_view(area) for area in areas if query.list in (None, area.list_id)]
-        return _json(AreaList(areas.list_id, areas.root.id, list(areas.lists), items))
+
+        def listed() -> bytes:
+            items = [_area_view(area) for area in areas if query.list in (None, area.list_id)]
+            return msgspec.json.encode(AreaList(areas.list_id, areas.root.id, list(areas.lists), items))
+
+        return serve(await kept_areas.get(areas, query.list, listed), request, {"Cache-Control": "no-cache"})
 
     @router.get("/kpis", **described(KpiList))
     async def read_kpis(viewer: Viewer, _: Annotated[NoQuery, Query()]) -> Response:
@@ -533,6 +550,7 @@ def _kpi_view(catalogue: Catalogue, kpi: Kpi) -> KpiView:
         events=list(dict.fromkeys(base.event for base in catalogue.bases_of(kpi.id))),
         parts=() if parts == (kpi.id,) else parts,
         pillar=kpi.pillar,
+        group=kpi.group,
         owner=kpi.owner,
         document=kpi.document,
         direction=kpi.direction,

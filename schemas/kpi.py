@@ -116,6 +116,7 @@ class Kpi(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     `plus`, `minus`, `of` (for `silent`)   ids of other KPIs
     `direction`    which way is better
     `freshness_s`  without news for longer than this, the value on a board is stale
+    `group`        with which others it is judged together, within its pillar
     `document`     where the indicator is laid down
     `audience`     whom it is for; see `Audience`
     """
@@ -142,6 +143,7 @@ class Kpi(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     minus: str | None = None
     lookback_days: int = 7
     pillar: str | None = None
+    group: str | None = None
     owner: str | None = None
     document: str | None = None
     direction: Literal["higher", "lower"] | None = None

@@ -54,6 +54,7 @@ async def test_the_site_its_areas_and_its_kpis_are_there_without_a_database() ->
             "events": ["ioc.feedback.received.v1"],
             "parts": [],
             "pillar": "society",
+            "group": None,
             "owner": "Văn phòng UBND tỉnh",
             "document": "Quyết định 1",
             "direction": "lower",
