@@ -22,6 +22,8 @@ from dashboard_api.database import Database
 from dashboard_api.feed import Feed
 from dashboard_api.guard import Guard
 from dashboard_api.hub import Hub
+from dashboard_api.layers import ANSWERS as LAYERS
+from dashboard_api.layers import layer_routes
 from dashboard_api.live import LiveFeed
 from dashboard_api.pages import load_pages, page_routes
 from dashboard_api.problem import answer_problems
@@ -77,11 +79,12 @@ def create_app(config: DashboardConfig) -> FastAPI:
     app.state.database = database
     app.state.feed = feed
     app.state.guard = Guard(config.current_site, config.now, config.trust)
-    app.openapi = describe(app.openapi, (*ANSWERS, *FIGURES, *CASES, *SIGN_IN))
+    app.openapi = describe(app.openapi, (*ANSWERS, *FIGURES, *CASES, *LAYERS, *SIGN_IN))
     answer_problems(app)
     app.include_router(routes(config, database))
     app.include_router(query_routes(config, database))
     app.include_router(case_routes(config, database, waiting))
+    app.include_router(layer_routes(config))
     app.include_router(sign_in_routes(config))
     app.include_router(page_routes(load_pages()))
 

@@ -29,6 +29,7 @@ from schemas.identity import PEOPLE_FILE, Person, check_people, parse_people
 from schemas.kpi import Catalogue
 from schemas.kpi_table import KPIS_FILE, parse_kpis
 from schemas.kpi_table import mistakes as kpi_mistakes
+from schemas.layer import LAYERS_FILE, SiteLayer, parse_layers
 from schemas.report import REPORTS_FILE, Report, parse_reports
 from schemas.site_file import check_zone, convert_file, mistake_at
 from schemas.unit import UNITS_FILE, Unit, check_units, parse_units
@@ -50,6 +51,7 @@ OPTIONAL_FILES = (
     PEOPLE_FILE,
     ALERTS_FILE,
     CHANNELS_FILE,
+    LAYERS_FILE,
 )
 
 _WEEK_S = 7 * 24 * 60 * 60
@@ -130,6 +132,7 @@ class Site(Struct, frozen=True, kw_only=True):
     people: Mapping[str, Person] = {}
     alerts: tuple[AlertRule, ...] = ()
     channels: Channels = Channels()
+    layers: Mapping[str, SiteLayer] = {}
 
 
 Pack = Mapping[str, str]
@@ -165,6 +168,7 @@ def parse_site(pack: Pack) -> Site:
         dispatch=parse_dispatch(pack[DISPATCH_FILE]) if DISPATCH_FILE in pack else DispatchPlan(),
         people=parse_people(pack[PEOPLE_FILE]) if PEOPLE_FILE in pack else {},
         channels=parse_channels(pack[CHANNELS_FILE], header.languages) if CHANNELS_FILE in pack else Channels(),
+        layers=parse_layers(pack, header.languages) if LAYERS_FILE in pack else {},
     )
     _check_across(pack, site)
     return replace(site, alerts=_alerts(pack, site)) if ALERTS_FILE in pack else site
@@ -263,6 +267,8 @@ def mistakes(pack: Pack) -> list[SiteError]:
     ):
         if file in pack:
             _tried(found, partial(parse, pack[file]))
+    if LAYERS_FILE in pack:
+        _tried(found, partial(parse_layers, pack, () if header is None else header.languages))
     return found or [whole]
 
 

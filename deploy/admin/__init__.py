@@ -1,0 +1,1 @@
+"""The administrator's page: what it shows, and how it changes the site pack."""
