@@ -14,6 +14,8 @@ import msgspec
 from fastapi import FastAPI, WebSocket
 from starlette.responses import JSONResponse
 
+from dashboard_api.boundaries import ANSWERS as BOUNDARIES
+from dashboard_api.boundaries import boundary_routes
 from dashboard_api.case_routes import ANSWERS as CASES
 from dashboard_api.case_routes import case_routes
 from dashboard_api.commands import Waiting
@@ -79,14 +81,15 @@ def create_app(config: DashboardConfig) -> FastAPI:
     app.state.database = database
     app.state.feed = feed
     app.state.guard = Guard(config.current_site, config.now, config.trust)
-    app.openapi = describe(app.openapi, (*ANSWERS, *FIGURES, *CASES, *LAYERS, *SIGN_IN))
+    app.openapi = describe(app.openapi, (*ANSWERS, *FIGURES, *CASES, *BOUNDARIES, *LAYERS, *SIGN_IN))
     answer_problems(app)
     app.include_router(routes(config, database))
     app.include_router(query_routes(config, database))
     app.include_router(case_routes(config, database, waiting))
+    app.include_router(boundary_routes(config))
     app.include_router(layer_routes(config))
     app.include_router(sign_in_routes(config))
-    app.include_router(page_routes(load_pages()))
+    app.include_router(page_routes(load_pages(), lambda: config.site.header.map))
 
     @app.websocket("/v1/live")
     async def live_feed(websocket: WebSocket) -> None:

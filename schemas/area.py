@@ -72,13 +72,15 @@ class AreaTree:
         areas: Iterable[Area],
         lineage: Iterable[Link] = (),
         polygons: Mapping[AreaId, Boundary] | None = None,
+        attribution: str | None = None,
     ) -> None:
         """Takes areas whose parents are all among them, without cycles (`area_table` checks).
 
-        `list_id` is the present code list.
+        `list_id` is the present code list, `attribution` whom maps have to name that show the polygons.
         """
         self.list_id = list_id
         self.polygons: Mapping[AreaId, Boundary] = polygons or {}
+        self.attribution = attribution
         self._areas = {area.id: area for area in areas}
         self._paths = {id_: tuple(self._climb(id_)) for id_ in self._areas}
         self._zones = {area.id: ZoneInfo(area.zone) for area in self._areas.values()}

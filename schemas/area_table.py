@@ -10,7 +10,7 @@ from datetime import date
 from functools import partial
 
 from schemas.area import Area, AreaTree, Link, Point, Zone
-from schemas.boundary import BOUNDARIES_FILE, parse_boundaries
+from schemas.boundary import BOUNDARIES_FILE, NO_BOUNDARIES, parse_boundaries
 from schemas.errors import SiteError
 from schemas.event import AreaCode, AreaId
 from schemas.site_file import check_zone
@@ -32,11 +32,13 @@ def parse_area_tree(pack: Mapping[str, str], list_id: str, zone_default: Zone) -
     """Reads a pack's `areas.csv`, and its `lineage.csv` and `areas.geojson` where there are any."""
     areas, lines = _parse_areas(pack[AREAS_FILE], list_id, zone_default)
     _check_tree(areas, lines, list_id)
+    boundaries = parse_boundaries(pack[BOUNDARIES_FILE], areas) if BOUNDARIES_FILE in pack else NO_BOUNDARIES
     return AreaTree(
         list_id,
         areas.values(),
         _parse_lineage(pack[LINEAGE_FILE], areas) if LINEAGE_FILE in pack else (),
-        parse_boundaries(pack[BOUNDARIES_FILE], areas) if BOUNDARIES_FILE in pack else {},
+        boundaries.areas,
+        boundaries.attribution,
     )
 
 

@@ -5,7 +5,7 @@ Source: RFC 7946 (longitude before latitude, WGS 84).
 
 import json
 from collections.abc import Container
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import shapely
 from shapely import MultiPolygon, Polygon
@@ -18,8 +18,26 @@ from schemas.event import AreaId
 BOUNDARIES_FILE = "areas.geojson"
 
 
-def parse_boundaries(text: str, known: Container[AreaId]) -> dict[AreaId, Boundary]:
-    """The boundaries of a FeatureCollection by the property `id` of each feature. Raises SiteError."""
+ATTRIBUTION_CHARACTERS_MAX = 256
+"""Of what a map has to say about whose boundaries they are. It is one line."""
+
+
+class Boundaries(NamedTuple):
+    """The boundaries by area. `attribution` is whom every map that shows them has to name."""
+
+    areas: dict[AreaId, Boundary]
+    attribution: str | None
+
+
+NO_BOUNDARIES = Boundaries({}, None)
+"""Of a pack without the file."""
+
+
+def parse_boundaries(text: str, known: Container[AreaId]) -> Boundaries:
+    """The boundaries of a FeatureCollection by the property `id` of each feature. Raises SiteError.
+
+    Its member `attribution`, if there is one, says whom maps have to name.
+    """
     try:
         content: Any = json.loads(text.removeprefix("\ufeff"))
     except RecursionError:
@@ -44,7 +62,16 @@ def parse_boundaries(text: str, known: Container[AreaId]) -> dict[AreaId, Bounda
             reason = f"area {area!r} has a boundary already"
             raise SiteError(BOUNDARIES_FILE, where, reason, "Make one MultiPolygon of its parts.")
         boundaries[area] = _boundary(_member(feature, "geometry"), where)
-    return boundaries
+    return Boundaries(boundaries, _attribution(_member(content, "attribution")))
+
+
+def _attribution(given: object) -> str | None:
+    if given is None:
+        return None
+    if not isinstance(given, str) or not given.isprintable() or len(given) > ATTRIBUTION_CHARACTERS_MAX:
+        fix = f"Write one line of at most {ATTRIBUTION_CHARACTERS_MAX} characters."
+        raise SiteError(BOUNDARIES_FILE, "attribution", "it is no line that a map could show", fix)
+    return given
 
 
 def _boundary(geometry: object, where: str) -> Boundary:

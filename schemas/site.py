@@ -30,6 +30,7 @@ from schemas.kpi import Catalogue
 from schemas.kpi_table import KPIS_FILE, parse_kpis
 from schemas.kpi_table import mistakes as kpi_mistakes
 from schemas.layer import LAYERS_FILE, SiteLayer, parse_layers
+from schemas.map_tiles import MapTiles, check_tiles
 from schemas.report import REPORTS_FILE, Report, parse_reports
 from schemas.site_file import check_zone, convert_file, mistake_at
 from schemas.unit import UNITS_FILE, Unit, check_units, parse_units
@@ -100,7 +101,8 @@ class AreasFrom(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Header(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The content of `site.toml`. An event that claims a time `future_max_s` after its arrival is not believed.
 
-    `calling_code` is the country of phone numbers that begin with 0: `84` in Vietnam.
+    `calling_code` is the country of phone numbers that begin with 0: `84` in Vietnam. `map` is where maps take their
+    ground from, if from anywhere.
     """
 
     id: SiteLabel
@@ -114,6 +116,7 @@ class Header(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     retention: Retention = Retention()
     future_max_s: Annotated[int, Meta(ge=0, le=_WEEK_S)] = 3600
     calling_code: Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,2}\Z")] | None = None
+    map: MapTiles | None = None
 
 
 class Site(Struct, frozen=True, kw_only=True):
@@ -143,6 +146,8 @@ def parse_header(text: str) -> Header:
     """Reads `site.toml`. Raises SiteError."""
     header = convert_file(text, Header, SITE_FILE)
     check_zone(header.zone, partial(mistake_at, SITE_FILE, text, ("zone",)))
+    if header.map is not None:
+        check_tiles(header.map, partial(mistake_at, SITE_FILE, text, ("map", "tiles")))
     return header
 
 

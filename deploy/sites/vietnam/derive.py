@@ -29,6 +29,8 @@ EARLIER_SUFFIX = "-2024"
 REDRAWN_ON = "2025-07-01"
 SIMPLIFY_DEG = 0.01
 COORDINATE_DECIMALS = 4
+ATTRIBUTION = "Open Development Vietnam"
+"""Whom every map with these boundaries has to name."""
 
 CORRECTED_LINKS = {
     # Two communes called Tân Phú lay in two districts called Châu Thành; the source has both go to Đồng Tháp. This
@@ -80,7 +82,8 @@ def main(source: Path) -> None:
         )
         for code, boundary in sorted(boundaries.items())
     ]
-    text = '{"type":"FeatureCollection","features":[\n' + ",\n".join(features) + "\n]}\n"
+    head = f'{{"type":"FeatureCollection","attribution":"{ATTRIBUTION}","features":[\n'
+    text = head + ",\n".join(features) + "\n]}\n"
     (HERE / "areas.geojson").write_text(text, encoding="utf-8")
 
 
