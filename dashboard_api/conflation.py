@@ -1,14 +1,21 @@
 """What has a client still to be told, when it cannot be told at once?
 
-The newest value of each bucket, the newest events of its list, and the newest word on each source, case and unit: as
-much as its board shows and no more, however long it keeps us waiting.
+What one batch of changes says to many clients is a `Part`, put together once for all of them. For a client that could
+not be told of one before the next came, `Pending` keeps the newest value of each bucket, the newest events of its
+list, and the newest word on each source, case and unit: as much as its board shows and no more, however long it keeps
+us waiting.
 """
 
 from collections import deque
+from collections.abc import Sequence
 from datetime import datetime
+from functools import cached_property
 
 from msgspec import Struct
 
+from dashboard_api import messages
+from dashboard_api.outgoing import Message
+from dashboard_api.position import Position
 from dashboard_api.touched import Point
 from schemas.command import Actor
 from schemas.event import AreaId
@@ -54,6 +61,78 @@ class Flush(Struct, frozen=True, kw_only=True):
     outcomes: list[str] = []
 
 
+def change_message(position: Position, time: datetime, flush: Flush) -> Message:
+    """What a client is told of all this."""
+    return Message(
+        messages.change_text(
+            position,
+            time,
+            flush.values,
+            [event.text for event in flush.events],
+            flush.events_skipped,
+            flush.sources,
+            handling=messages.handling_text(
+                flush.cases or None,
+                flush.cases_gone,
+                flush.units or None,
+                flush.outcomes,
+                has_more=flush.has_more_cases,
+            ),
+        )
+    )
+
+
+class Part(Struct, frozen=True, kw_only=True, dict=True):
+    """What one batch of changes, up to `position`, says to clients that show the same of it.
+
+    Of `events` at most `events_max` fit the clients' list. A case without a text is no longer shown. `outcomes` come
+    with the transaction that decided them.
+    """
+
+    position: Position
+    time: datetime
+    committed_at: datetime | None
+    events_max: int
+    values: Sequence[tuple[Point, str]] = ()
+    events: Sequence[NewEvent] = ()
+    events_skipped: int = 0
+    sources: Sequence[tuple[str, str]] = ()
+    cases: Sequence[tuple[str, str | None]] = ()
+    has_more_cases: bool = False
+    units: Sequence[tuple[str, str]] = ()
+    outcomes: Sequence[tuple[int, str]] = ()
+
+    def __len__(self) -> int:
+        return sum(map(len, (self.values, self.events, self.sources, self.cases, self.units, self.outcomes)))
+
+    @property
+    def says_something(self) -> bool:
+        """Whether there is anything to be told now. What was skipped is told with the next that there is."""
+        return bool(len(self) or self.has_more_cases)
+
+    @cached_property
+    def flush(self) -> Flush:
+        """All of it, as it goes out to a client that waits for nothing else."""
+        left_out = max(0, len(self.events) - self.events_max)
+        return Flush(
+            values=[text for _, text in self.values],
+            events=list(self.events[left_out:]),
+            events_skipped=self.events_skipped + left_out,
+            sources=[text for _, text in self.sources],
+            committed_at=self.committed_at,
+            cases=[text for _, text in self.cases if text is not None],
+            cases_gone=[id_ for id_, text in self.cases if text is None],
+            has_more_cases=self.has_more_cases,
+            units=[text for _, text in self.units],
+            outcomes=[text for _, text in self.outcomes[-OUTCOMES_MAX:]],
+        )
+
+    @cached_property
+    def message(self) -> Message:
+        """The one message for all of these clients."""
+        return change_message(self.position, self.time, self.flush)
+
+
 class Pending:
     """A latest-value map for one client. Of two entries under one key the later put stays."""
 
@@ -75,6 +154,29 @@ class Pending:
 
     def __len__(self) -> int:
         return sum(map(len, (self._values, self._events, self._sources, self._cases, self._units, self._outcomes)))
+
+    def put(self, part: Part, covered_xid: int) -> None:
+        """All of a part, but for what the client has: its answer held everything up to `covered_xid`."""
+        xid = part.position.xid
+        for point, text in part.values:
+            self.put_value(point, xid, text)
+        self.skip_events(part.events_skipped)
+        for event in part.events:
+            if event.xid > covered_xid:
+                self.put_event(event)
+        for source, text in part.sources:
+            self.put_source(source, xid, text)
+        for id_, text in part.cases:
+            self.put_case(id_, xid, text)
+        if part.has_more_cases:
+            self.note_more_cases()
+        for unit, text in part.units:
+            self.put_unit(unit, xid, text)
+        for decided_xid, text in part.outcomes:
+            if decided_xid > covered_xid:
+                self.put_outcome(decided_xid, text)
+        if part.committed_at is not None and part.says_something:
+            self.put_commit(xid, part.committed_at)
 
     def put_value(self, point: Point, xid: int, text: str) -> None:
         """A bucket's new value, as of `xid`."""

@@ -13,20 +13,19 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from enum import StrEnum
 
+import msgspec
 from msgspec import Struct
 
 from dashboard_api import messages
 from dashboard_api.config import Bounds
-from dashboard_api.conflation import Flush, NewEvent, Pending
-from dashboard_api.live_cases import LiveCase
+from dashboard_api.conflation import Flush, Part, Pending, change_message
 from dashboard_api.messages import DatabaseState, FeedState, StreamsState
 from dashboard_api.outgoing import Message
 from dashboard_api.position import Position
 from dashboard_api.refusal import Refused
 from dashboard_api.subscription import Subscription
-from dashboard_api.touched import Point, oldest_shown_s
 from schemas.command import Actor
-from schemas.identity import NOBODY, may_see
+from schemas.identity import NOBODY
 
 NOTICES_MAX = 32
 """Errors and states that wait for one client. Further ones are dropped: it reads nothing, and is closed for that."""
@@ -124,22 +123,127 @@ class Outgoing(Struct, frozen=True):
         return [message.text for message in self.messages]
 
 
-class LiveSession:
-    """One client. `on_ready` is called when there may be something to take or to read."""
+class News:
+    """What one batch of changes, those after `after_xid`, says to the clients of one audience.
 
-    def __init__(self, on_ready: Callable[[], None], cases_max: int = Bounds().cases_max) -> None:
+    `cases` are told as `Part` has them, to those who show them or are to show them: which these are is each client's
+    own matter, and clients that show the same share a part.
+    """
+
+    __slots__ = ("_by_shown", "after_xid", "cases", "part")
+
+    def __init__(self, part: Part, cases: Sequence[tuple[str, str | None]], after_xid: int) -> None:
+        self.part = part
+        self.cases = cases
+        self.after_xid = after_xid
+        self._by_shown: dict[frozenset[str], tuple[Part, frozenset[str]]] = {}
+
+    def told(self, shown: frozenset[str], cases_max: int) -> tuple[Part, frozenset[str]]:
+        """What somebody who shows these cases is told, and what is shown then."""
+        if not self.cases:
+            return self.part, shown
+        known = self._by_shown.get(shown)
+        if known is None:
+            after, cases, has_more = step(shown, self.cases, cases_max)
+            part = msgspec.structs.replace(self.part, cases=cases, has_more_cases=has_more)
+            known = self._by_shown[shown] = (part, after)
+        return known
+
+
+def step(
+    shown: frozenset[str], cases: Sequence[tuple[str, str | None]], cases_max: int
+) -> tuple[frozenset[str], Sequence[tuple[str, str | None]], bool]:
+    """Who shows these cases hears of others. Returns what is shown then, what to say, and whether one found no room.
+
+    A case without a text is gone; of one that was never shown nothing is said.
+    """
+    after = set(shown)
+    told: list[tuple[str, str | None]] = []
+    has_more = False
+    for id_, text in cases:
+        if text is None:
+            if id_ not in after:
+                continue
+            after.discard(id_)
+        elif id_ not in after:
+            if len(after) >= cases_max:
+                has_more = True
+                continue
+            after.add(id_)
+        told.append((id_, text))
+    same = len(after) == len(shown) and after.issubset(shown)
+    return (shown if same else frozenset(after)), told, has_more
+
+
+class Beat:
+    """A sign of life at one moment, put together once for all who have been told as much."""
+
+    __slots__ = ("_by_position", "_feed", "_now", "streams")
+
+    def __init__(self, now: datetime, feed: FeedState, streams: StreamsState) -> None:
+        self.streams = streams
+        self._now = now
+        self._feed = feed
+        self._by_position: dict[Position | None, Message] = {}
+
+    def message(self, position: Position | None) -> Message:
+        """The heartbeat that names this position."""
+        message = self._by_position.get(position)
+        if message is None:
+            message = Message(messages.heartbeat_text(position, self._now, self._feed, self.streams))
+            self._by_position[position] = message
+        return message
+
+
+class LiveSession:
+    """One client.
+
+    `on_ready` is called when there may be something to take or to read. `push`, where there is one, is handed the
+    message of all at once when nothing else waits for the client; False says that the client takes nothing now.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_answer",
+        "_cases_max",
+        "_covered_xid",
+        "_early",
+        "_held",
+        "_notices",
+        "_on_ready",
+        "_pending",
+        "_push",
+        "_reason",
+        "_shown",
+        "_streams",
+        "_token",
+        "_waited_s",
+        "phase",
+        "position",
+        "rights",
+        "subscription",
+    )
+
+    def __init__(
+        self,
+        on_ready: Callable[[], None],
+        cases_max: int = Bounds().cases_max,
+        push: Callable[[Part], bool] | None = None,
+    ) -> None:
         self.phase = Phase.IDLE
         self.rights = NO_RIGHTS
         self._cases_max = cases_max
         # The cases that the client shows, so that it is told of none that it never saw; and before it is known which
         # these are, what the feed has brought: the case's text, or None where it is not among them.
-        self._shown: set[str] = set()
+        self._shown: frozenset[str] = frozenset()
         self._early: dict[str, tuple[int, str | None]] = {}
         self.subscription: Subscription | None = None
         self.position: Position | None = None
         self._on_ready = on_ready
-        self._pending = Pending(0)
-        self._areas: frozenset[str] = frozenset()
+        self._push = push
+        # One part waits as it is; only when a second one comes are they put together for this client.
+        self._held: Part | None = None
+        self._pending: Pending | None = None
         self._reason: SnapshotReason | None = None
         self._token = 0
         # The answer holds everything up to here, and the feed may be behind it.
@@ -152,7 +256,8 @@ class LiveSession:
     @property
     def waiting(self) -> int:
         """How many values, events, sources and notices wait to be taken."""
-        return len(self._pending) + len(self._notices)
+        waiting = (self._pending, self._held, self._notices)
+        return sum(len(some) for some in waiting if some is not None)
 
     def subscribe(
         self, subscription: Subscription, rights: Rights = NO_RIGHTS, reason: SnapshotReason | None = None
@@ -160,7 +265,6 @@ class LiveSession:
         """The client wants this instead of what it had. Register it with the hub before the next `begin_read`."""
         self.rights = rights
         self.subscription = subscription
-        self._areas = frozenset(subscription.areas)
         self._ask(reason)
 
     def refuse(self, refused: Refused) -> None:
@@ -196,83 +300,44 @@ class LiveSession:
         self.position = answer.position
         self._answer = answer
         self._covered_xid = answer.position.xid
-        self._pending.drop_through(answer.position.xid)
-        self._shown = {id_ for id_, _ in answer.handling.cases or ()}
-        early, self._early = self._early, {}
-        for id_, (xid, text) in early.items():
-            if xid > answer.position.xid:
-                self._tell_case(id_, xid, text)
+        if self._pending is not None:
+            self._pending.drop_through(answer.position.xid)
+        self._shown = frozenset(id_ for id_, _ in answer.handling.cases or ())
+        early = {id_: entry for id_, entry in self._early.items() if entry[0] > answer.position.xid}
+        self._early = {}
+        if early:
+            cases = [(id_, text) for id_, (_, text) in early.items()]
+            self._shown, told, has_more = step(self._shown, cases, self._cases_max)
+            for id_, text in told:
+                self._waiting().put_case(id_, early[id_][0], text)
+            if has_more:
+                self._waiting().note_more_cases()
         self._on_ready()
 
-    def offer_value(self, point: Point, xid: int, text: str, now_s: float) -> bool:
-        """A touched bucket's value as of `xid`. False when the client has it or shows nothing so old."""
-        assert self.subscription is not None, "the hub offers only what was subscribed to"
-        if xid <= self._covered_xid or point.bucket_s < oldest_shown_s(now_s, point.tier, self.subscription.points):
-            return False
-        self._pending.put_value(point, xid, text)
-        return True
-
-    def offer_event(self, event: NewEvent) -> bool:
-        """A new event. False when the client has it, shows no list, or it lies outside the client's areas."""
-        if self.subscription is None or self.subscription.events == 0 or event.xid <= self._covered_xid:
-            return False
-        if self._areas.isdisjoint(event.path) or not event.is_for(self.rights.actor):
-            return False
-        self._pending.put_event(event)
-        return True
-
-    def skip_events(self, count: int) -> None:
-        """The feed itself left out `count` events, for there were more than any list shows."""
-        if self.subscription is not None and self.subscription.events:
-            self._pending.skip_events(count)
-
-    def offer_source(self, source: str, xid: int, text: str) -> bool:
-        """The new word on a source. False when the client does not show sources."""
-        if self.subscription is None or not self.subscription.sources or xid <= self._covered_xid:
-            return False
-        self._pending.put_source(source, xid, text)
-        return True
-
-    def offer_case(self, one: LiveCase, xid: int) -> bool:
-        """A case as it is now. One that the client may not see, or does not want, is gone if it was shown before."""
-        wanted = None if self.subscription is None else self.subscription.cases
-        if wanted is None or xid <= self._covered_xid:
-            return False
-        takes = wanted.takes(one.case) and may_see(self.rights.actor, one.seen)
-        text = one.text if takes else None
-        if self.phase is Phase.LIVE:
-            return self._tell_case(one.case.id, xid, text)
-        if len(self._early) >= EARLY_MAX and one.case.id not in self._early:
-            # More than is worth keeping happens while the answer is read: the next answer will hold it.
-            self._ask(self._reason)
-            return False
-        self._early[one.case.id] = (xid, text)
-        return False
-
-    def offer_unit(self, unit: str, xid: int, text: str) -> bool:
-        """A unit as it is now. False when the client does not show it."""
-        if self.subscription is None or not self.subscription.units or xid <= self._covered_xid:
-            return False
-        if unit not in self.rights.units:
-            return False
-        self._pending.put_unit(unit, xid, text)
-        return True
-
-    def offer_outcome(self, source: str, xid: int, text: str) -> bool:
-        """What became of a command. False when it is not the client's own."""
-        if self.subscription is None or not self.subscription.commands or xid <= self._covered_xid:
-            return False
-        if source != self.rights.source:
-            return False
-        self._pending.put_outcome(xid, text)
-        return True
-
-    def offered(self, xid: int, committed_at: datetime | None) -> None:
-        """That was all of a batch as of `xid`, and this client has a part in it."""
-        if committed_at is not None:
-            self._pending.put_commit(xid, committed_at)
-        if self.phase is Phase.LIVE:
-            self._on_ready()
+    def offer(self, news: News) -> None:
+        """What a batch of the feed says to this client's audience, but for what the client has."""
+        xid = news.part.position.xid
+        if xid <= self._covered_xid:
+            return
+        if self.phase is not Phase.LIVE:
+            self._waiting().put(news.part, self._covered_xid)
+            self._note_early(news, xid)
+            return
+        part, self._shown = news.told(self._shown, self._cases_max)
+        # Only of a batch that the answer holds in part each client has another rest.
+        is_whole = self._covered_xid <= news.after_xid
+        if is_whole and self._is_clear:
+            if not part.says_something:
+                if part.events_skipped:
+                    self._waiting().skip_events(part.events_skipped)
+                return
+            if self._push is not None and self._push(part):
+                self.position = part.position
+                return
+            self._held = part
+        else:
+            self._waiting().put(part, self._covered_xid)
+        self._on_ready()
 
     def lagged(self, waited_s: float) -> None:
         """A message had to wait this long for the client: it is told so with the next one."""
@@ -289,31 +354,19 @@ class LiveSession:
         # The feed may be behind the client's own snapshot, and its epoch changes only with a reset.
         if feed is not None and feed > self.position:
             self.position = feed
-        replaced = self._pending.replaced
-        if not self._pending:
+        if self._held is not None:
+            flush, message, replaced = self._held.flush, self._held.message, 0
+            self._held = None
+        elif self._pending:
+            replaced, flush = self._pending.replaced, self._pending.take()
+            message = change_message(self.position, now, flush)
+            self._pending = None
+        else:
             return Outgoing([Message(text) for text in texts])
         if self._waited_s:
             texts.append(messages.lagging_text(self._waited_s, replaced))
             self._waited_s = 0.0
-        flush = self._pending.take()
-        texts.append(
-            messages.change_text(
-                self.position,
-                now,
-                flush.values,
-                [event.text for event in flush.events],
-                flush.events_skipped,
-                flush.sources,
-                handling=messages.handling_text(
-                    flush.cases or None,
-                    flush.cases_gone,
-                    flush.units or None,
-                    flush.outcomes,
-                    has_more=flush.has_more_cases,
-                ),
-            )
-        )
-        return Outgoing([Message(text) for text in texts], flush)
+        return Outgoing([*map(Message, texts), message], flush)
 
     def wake(self) -> None:
         """Something outside the subscription may have to be said."""
@@ -328,6 +381,11 @@ class LiveSession:
         self._streams = streams
         return messages.heartbeat_text(self.position if self.phase is Phase.LIVE else None, now, feed, streams)
 
+    def beat(self, beat: Beat) -> Message:
+        """The same, shared with whoever has been told as much."""
+        self._streams = beat.streams
+        return beat.message(self.position if self.phase is Phase.LIVE else None)
+
     def _ask(self, reason: SnapshotReason | None) -> None:
         self._token += 1
         self.phase = Phase.ASKED
@@ -335,23 +393,38 @@ class LiveSession:
         self._reason = reason
         self._answer = None
         self._covered_xid = -1
-        self._shown = set()
+        self._shown = frozenset()
         self._early = {}
-        self._pending = Pending(self.subscription.events if self.subscription else 0)
+        self._held = self._pending = None
         self._on_ready()
 
-    def _tell_case(self, id_: str, xid: int, text: str | None) -> bool:
-        if text is None:
-            if id_ not in self._shown:
-                return False
-            self._shown.discard(id_)
-        elif id_ not in self._shown:
-            if len(self._shown) >= self._cases_max:
-                self._pending.note_more_cases()
-                return True
-            self._shown.add(id_)
-        self._pending.put_case(id_, xid, text)
-        return True
+    @property
+    def _is_clear(self) -> bool:
+        """Whether nothing waits that has to be told first, or with what comes next."""
+        return (
+            self._held is None
+            and self._pending is None
+            and self._answer is None
+            and not self._notices
+            and not self._waited_s
+        )
+
+    def _waiting(self) -> Pending:
+        """What waits, in a form to which more can be added."""
+        if self._pending is None:
+            self._pending = Pending(self.subscription.events if self.subscription else 0)
+            if self._held is not None:
+                self._pending.put(self._held, self._covered_xid)
+                self._held = None
+        return self._pending
+
+    def _note_early(self, news: News, xid: int) -> None:
+        for id_, text in news.cases:
+            if len(self._early) >= EARLY_MAX and id_ not in self._early:
+                # More than is worth keeping happens while the answer is read: the next answer will hold it.
+                self._ask(self._reason)
+                return
+            self._early[id_] = (xid, text)
 
     def _notify(self, text: str) -> None:
         if len(self._notices) < NOTICES_MAX:

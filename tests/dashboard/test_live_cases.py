@@ -6,6 +6,7 @@ import msgspec
 
 from dashboard_api.case_filter import CaseFilter
 from dashboard_api.cases import Order, read_list
+from dashboard_api.hub import Batch, Hub
 from dashboard_api.live_cases import LiveCase
 from dashboard_api.position import Position
 from dashboard_api.session import EARLY_MAX, Handling, LiveSession, Phase, Rights, Snapshot
@@ -53,6 +54,8 @@ class Board:
             ),
             OLGA,
         )
+        self.hub = Hub()
+        self.hub.join(self.session)
         self.request = self.session.begin_read()
         self.shown: dict[str, int] = {}
         self.has_more = False
@@ -77,8 +80,18 @@ class Board:
 
     def offer(self, xid: int, *cases: Case) -> None:
         """The feed brings cases."""
-        for one in cases:
-            self.session.offer_case(live(one), xid)
+        self.hub.publish(
+            Batch(
+                position=Position(1, xid),
+                values={},
+                events=(),
+                events_skipped=0,
+                sources={},
+                committed_at=None,
+                cases=[live(one) for one in cases],
+            ),
+            0.0,
+        )
 
     def take(self) -> list[dict[str, Any]]:
         """The client's messages reach it."""
