@@ -87,6 +87,7 @@ class CaseFormat(StrEnum):
     JSON = "json"
     CSV = "csv"
     PARQUET = "parquet"
+    XLSX = "xlsx"
     GEOJSON = "geojson"
 
 

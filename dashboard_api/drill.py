@@ -59,7 +59,8 @@ class Behind(Struct, frozen=True, kw_only=True):
     """An event that the number is made of.
 
     `belongs_at` is the moment whose bucket it is in: its time, or the start of the period that it reports on.
-    `dims` are its values of the KPI's dimensions. The whole event is in `GET /v1/events`, by source and subject.
+    `dims` are its values of the KPI's dimensions. `case` is the case that it opened or belongs to. The whole event
+    is in `GET /v1/events`, by source and subject.
     """
 
     source: str
@@ -69,6 +70,7 @@ class Behind(Struct, frozen=True, kw_only=True):
     time: datetime
     belongs_at: datetime
     area: str
+    case: str | None
     dims: dict[str, str]
     counted: list[Counted]
 
@@ -325,6 +327,7 @@ class _Asked:
             time=row["time"],
             belongs_at=row["window_time"],
             area=row["area"],
+            case=row["case_id"],
             dims=dims,
             counted=counted,
         )
@@ -438,13 +441,13 @@ def drill_sheet(name: str, kpi: str, dimensions: Sequence[str], items: Iterable[
     """A row for each event and part, so that as many rows name a part as count in it."""
     columns = (
         *(Column("kpi"), Column("part"), Column("source"), Column("id"), Column("type"), Column("subject")),
-        *(Column("time", Kind.INSTANT), Column("belongs_at", Kind.INSTANT), Column("area")),
+        *(Column("time", Kind.INSTANT), Column("belongs_at", Kind.INSTANT), Column("area"), Column("case")),
         *(Column(f"dim_{dimension}") for dimension in dimensions),
         *(Column("measured", Kind.NUMBER), Column("what"), Column("in_time", Kind.FLAG)),
     )
     rows: list[tuple[Cell, ...]] = [
         (
-            *(kpi, how.part, one.source, one.id, one.type, one.subject, one.time, one.belongs_at, one.area),
+            *(kpi, how.part, one.source, one.id, one.type, one.subject, one.time, one.belongs_at, one.area, one.case),
             *(one.dims.get(dimension) for dimension in dimensions),
             *(how.measured, how.what, how.in_time),
         )

@@ -98,7 +98,7 @@ def is_reported(catalogue: Catalogue, kpi_id: str) -> bool:
     )
 
 
-def _is_told(catalogue: Catalogue, kpi_id: str) -> bool:
+def is_told(catalogue: Catalogue, kpi_id: str) -> bool:
     """Whether it is read from nothing but what each place reported last. Not every place reports on one day."""
     return all(base.measure is Measure.LATEST and base.event == _OBSERVED for base in catalogue.bases_of(kpi_id))
 
@@ -108,15 +108,15 @@ async def read_latest(
 ) -> list[Latest]:
     """Each of these KPIs as it stands now."""
     zone, now_s = site.areas.zone(area), now.timestamp()
-    heard = await _read_heard(reader, site, kpis, area, now_s)
+    heard = await read_heard(reader, site, kpis, area, now_s)
     streamed = [kpi.id for kpi in kpis if not is_reported(site.kpis, kpi.id)]
     recent = last_spans(now_s, CLOSED_AMONG, step, zone)
     flowing = await _figures(reader, site, streamed, area, recent, closed)
     days: dict[str, Span] = {}
     for kpi in kpis:
-        if kpi.id not in streamed and (newest := _newest_day(site.kpis, kpi.id, heard)) is not None:
+        if kpi.id not in streamed and (newest := newest_day(site.kpis, kpi.id, heard)) is not None:
             days[kpi.id] = spans(newest, newest + 1, Step.DAY, zone)[0]
-    measured_on = {kpi_id: day for kpi_id, day in days.items() if not _is_told(site.kpis, kpi_id)}
+    measured_on = {kpi_id: day for kpi_id, day in days.items() if not is_told(site.kpis, kpi_id)}
     reported_on = sorted(set(measured_on.values()), key=lambda span: span.start_s)
     standing = await _figures(reader, site, list(measured_on), area, reported_on, closed)
     at = {span: number for number, span in enumerate(reported_on)}
@@ -141,7 +141,7 @@ async def read_latest(
             bases = site.kpis.bases_of(kpi.id)
             ended = [n for n, span in enumerate(recent) if closed.is_closed(bases, span.end_s)]
             last = bucket(flowing, kpi, recent[ended[-1]], ended[-1]) if ended else None
-        items.append(_item(kpi, present, last, _last_heard_s(site.kpis, kpi.id, heard), now_s))
+        items.append(_item(kpi, present, last, last_heard_s(site.kpis, kpi.id, heard), now_s))
     return items
 
 
@@ -152,7 +152,7 @@ async def _read_told(
     zone, end_s = site.areas.zone(area), max((days[kpi.id].end_s for kpi in kpis), default=0)
     by_days: dict[int, list[str]] = {}
     for kpi in kpis:
-        by_days.setdefault(_standing_days(site.kpis, kpi), []).append(kpi.id)
+        by_days.setdefault(standing_days(site.kpis, kpi), []).append(kpi.id)
     told: dict[str, Reported] = {}
     for back_days, ids in by_days.items():
         figures = await _figures(reader, site, ids, area, [Span(back(end_s, back_days, zone), end_s)], closed)
@@ -164,7 +164,7 @@ async def _read_told(
     return told
 
 
-def _standing_days(catalogue: Catalogue, kpi: Kpi) -> int:
+def standing_days(catalogue: Catalogue, kpi: Kpi) -> int:
     """For how long a report stands where no newer one has come: as long as it is fresh, and two periods at least."""
     periods = [_PERIOD_DAYS[base.period] for base in catalogue.bases_of(kpi.id) if base.period is not None]
     return max(-(-kpi.freshness_s // DAY_S), 2 * max(periods, default=1))
@@ -180,7 +180,7 @@ async def _figures(
     return await read_figures(reader, site, kpis, [area], over if kpis else [], closed=closed)
 
 
-async def _read_heard(
+async def read_heard(
     reader: Reader, site: Site, kpis: Sequence[Kpi], area: AreaId, now_s: float
 ) -> Mapping[str, Heard]:
     """When there was last something of each base that these KPIs are read from."""
@@ -216,7 +216,7 @@ async def _read_heard(
     return {base: Heard(day_s, ends.get(base)) for base, day_s in days.items()}
 
 
-def _newest_day(catalogue: Catalogue, kpi_id: str, heard: Mapping[str, Heard]) -> int | None:
+def newest_day(catalogue: Catalogue, kpi_id: str, heard: Mapping[str, Heard]) -> int | None:
     """The newest day for which every base has something: a numerator without its denominator is no value yet."""
     bases = catalogue.bases_of(kpi_id)
     if any(base.id not in heard for base in bases):
@@ -224,14 +224,21 @@ def _newest_day(catalogue: Catalogue, kpi_id: str, heard: Mapping[str, Heard]) -
     return min(heard[base.id].day_s for base in bases)
 
 
-def _last_heard_s(catalogue: Catalogue, kpi_id: str, heard: Mapping[str, Heard]) -> int | None:
+def last_heard_s(catalogue: Catalogue, kpi_id: str, heard: Mapping[str, Heard]) -> int | None:
     known = [heard[base.id] for base in catalogue.bases_of(kpi_id) if base.id in heard]
     return max((one.day_s if one.minute_s is None else one.minute_s for one in known), default=None)
 
 
+def freshness_of(kpi: Kpi, heard_s: int | None, now_s: float) -> Freshness:
+    """Whether what was heard then is still fresh."""
+    if heard_s is None:
+        return Freshness.NEVER
+    return Freshness.STALE if heard_s + kpi.freshness_s < now_s else Freshness.FRESH
+
+
 def _item(kpi: Kpi, present: Judged | None, last: Judged | None, heard_s: int | None, now_s: float) -> Latest:
-    is_stale = heard_s is not None and heard_s + kpi.freshness_s < now_s
-    freshness = Freshness.NEVER if heard_s is None else Freshness.STALE if is_stale else Freshness.FRESH
+    freshness = freshness_of(kpi, heard_s, now_s)
+    is_stale = freshness is Freshness.STALE
     return Latest(
         kpi=kpi.id,
         names=kpi.names,

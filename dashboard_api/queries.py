@@ -31,6 +31,17 @@ from dashboard_api.export import MEDIA, Format, format_of, reply
 from dashboard_api.guard import SignedIn, Viewer
 from dashboard_api.latest import LatestView, latest_sheet, read_latest
 from dashboard_api.moment import one_moment
+from dashboard_api.overview import (
+    Asked,
+    OverviewView,
+    Periods,
+    Way,
+    named_area,
+    other_maps,
+    overview_sheet,
+    period_now,
+    read_overview,
+)
 from dashboard_api.refusal import RefusalReason, Refused
 from dashboard_api.rest import Word, check_kept, check_years, described, known_kpi, spans_between, where_of
 from dashboard_api.scope import seen_kpis
@@ -54,8 +65,10 @@ from dashboard_api.tables import (
     when_of,
 )
 from dashboard_api.values import read_figures
+from schemas.command import Actor
 from schemas.event import AreaId
 from schemas.kpi import Kpi
+from schemas.period import YEAR_MIN
 from schemas.site import Site
 
 DRILL_LIMIT = 50
@@ -73,7 +86,7 @@ class FormatQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     format: Annotated[
-        Format | None, Field(description="`csv` and `parquet` are files; the header `Accept` can ask for them, too.")
+        Format | None, Field(description="All but `json` are files; the header `Accept` can ask for them, too.")
     ] = None
 
 
@@ -112,6 +125,19 @@ class LatestQuery(FormatQuery):
         Field(description="Ids with commas in between; all of them when left out."),
     ] = None
     step: Annotated[Step, Field(description="The width of the running bucket and of the one closed last.")] = Step.DAY
+
+
+class OverviewQuery(FormatQuery):
+    """Which indicators of which area, and over which period."""
+
+    area: AreaParameter = None
+    kpis: Annotated[
+        Annotated[str, Field(min_length=1, max_length=40_000)] | None,
+        Field(description="Ids with commas in between; all of them when left out."),
+    ] = None
+    period: Annotated[
+        Word | None, Field(description="As 2026, 2026-Q3, 2026-09 or 2026-09-30. Default: this month.")
+    ] = None
 
 
 class CompareQuery(FormatQuery):
@@ -155,7 +181,7 @@ class DrillQuery(WhenQuery):
     ] = None
 
 
-ANSWERS: tuple[type[Struct], ...] = (TableView, LatestView, CompareView, AttainmentView, DrillView)
+ANSWERS: tuple[type[Struct], ...] = (TableView, LatestView, OverviewView, CompareView, AttainmentView, DrillView)
 """What OpenAPI describes of these routes."""
 
 
@@ -259,8 +285,7 @@ def query_routes(config: DashboardConfig, database: Database) -> APIRouter:
         """All indicators of an area as they stand now."""
         site = config.site
         of = _area(site, query.area)
-        named = [kpi.id for kpi in seen_kpis(site, viewer)] if query.kpis is None else query.kpis.split(",")
-        kpis = [kpi_of(site, viewer, id_, f"kpis.{at}") for at, id_ in enumerate(dict.fromkeys(named))]
+        kpis = _kpis(site, viewer, query.kpis)
         async with one_moment(config, database, "latest") as moment:
             closed = await read_closing(moment.reader, site)
             items = await read_latest(moment.reader, site, kpis, of, query.step, moment.as_of, closed)
@@ -278,6 +303,54 @@ def query_routes(config: DashboardConfig, database: Database) -> APIRouter:
         return await reply(
             answer,
             lambda: latest_sheet(f"latest-{of}", of, items, languages),
+            format_of(query.format, accept),
+        )
+
+    @router.get("/overview", **_described(OverviewView))
+    async def read_all_kpis(
+        viewer: Viewer, query: Annotated[OverviewQuery, Query()], accept: Accept = ""
+    ) -> Response:
+        """All indicators of an area over a period: judged, and beside the time before and the areas below."""
+        site, now = config.site, config.now()
+        of = _area(site, query.area)
+        kpis = _kpis(site, viewer, query.kpis)
+        period = period_now(now, site, of) if query.period is None else period_of_text(query.period, "period")
+        if period.first.year <= YEAR_MIN:
+            fix = f"Ask for a period from {YEAR_MIN + 1} on."
+            raise Refused("period", RefusalReason.OUT_OF_RANGE, "there is no year before it to compare with", fix)
+        asked = Asked(site, kpis, of, period, now)
+        zone, periods = site.areas.zone(of), Periods(asked)
+        span = period.span(zone)
+        end = datetime.fromtimestamp(span.end_s, zone)
+        below = areas_of(site, "children", of, end)
+        async with one_moment(config, database, "overview") as moment:
+            closed = await read_closing(moment.reader, site)
+            items, areas = await read_overview(moment.reader, asked, below, bounds, closed)
+        area = site.areas[of]
+        answer = OverviewView(
+            area=of,
+            names=area.names,
+            kind=area.kind,
+            list=area.list_id,
+            zone=area.zone,
+            path=[named_area(site.areas[id_]) for id_ in reversed(site.areas.path(of))],
+            maps=other_maps(site, of),
+            below=areas,
+            period=str(period),
+            previous=str(period.before()),
+            next=str(period.after()),
+            start=datetime.fromtimestamp(span.start_s, zone),
+            end=end,
+            running=periods.is_running(of),
+            before_to=datetime.fromtimestamp(periods.of(Way(), of).before.end_s, zone),
+            position=moment.position,
+            as_of=moment.as_of,
+            items=items,
+        )
+        languages = site.header.languages
+        return await reply(
+            answer,
+            lambda: overview_sheet(f"overview-{of}-{period}", of, str(period), items, languages),
             format_of(query.format, accept),
         )
 
@@ -369,6 +442,12 @@ def _area(site: Site, asked: str | None) -> AreaId:
     return site.areas.root.id if asked is None else area_of(site, asked, "area")
 
 
+def _kpis(site: Site, viewer: Actor, asked: str | None) -> list[Kpi]:
+    """The indicators with these ids, or all that somebody may see. Raises Refused."""
+    named = [kpi.id for kpi in seen_kpis(site, viewer)] if asked is None else asked.split(",")
+    return [kpi_of(site, viewer, id_, f"kpis.{at}") for at, id_ in enumerate(dict.fromkeys(named))]
+
+
 def _when(query: WhenQuery, step: Step | None, now: datetime) -> When:
     check_years(query.start, query.end)
     return when_of(query.period, query.start, query.end, step, now)
@@ -398,6 +477,8 @@ def _described(answer: type[Struct], *further: int) -> dict[str, Any]:
     said = described(answer, *further)
     content: dict[str, Any] = said["responses"][200]["content"]
     content |= {
-        MEDIA[form]: {"schema": {"type": "string", "format": "binary"}} for form in (Format.CSV, Format.PARQUET)
+        media: {"schema": {"type": "string", "format": "binary"}}
+        for form, media in MEDIA.items()
+        if form is not Format.JSON
     }
     return said

@@ -196,6 +196,7 @@ async def test_a_count_leads_to_its_events_the_newest_first(running: Running, ta
         "id": "a",
         "type": "ioc.feedback.received.v1",
         "subject": "case-1",
+        "case": None,
         "time": "2026-03-10T02:00:00Z",
         "belongs_at": "2026-03-10T02:00:00Z",
         "area": "A",

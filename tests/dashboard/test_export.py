@@ -2,9 +2,11 @@
 
 import csv
 import io
+import zipfile
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
 from typing import Any
+from xml.etree import ElementTree
 from zoneinfo import ZoneInfo
 
 import httpx
@@ -13,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dashboard_api.export import Column, Format, Kind, Sheet, format_of, to_csv, to_parquet
+from dashboard_api.export import Column, Format, Kind, Sheet, format_of, to_csv, to_parquet, to_xlsx
 from tests.dashboard.centre import Report, Running, Sample, dashboard, writer
 
 HANOI = ZoneInfo("Asia/Ho_Chi_Minh")
@@ -76,6 +78,29 @@ def test_parquet_has_types_and_times_in_utc() -> None:
     assert (nothing.schema, nothing.height) == (frame.schema, 0)
 
 
+def cells_of(book: bytes) -> list[dict[str, str]]:
+    """What stands in the rows of a workbook's first sheet, by cell; of an empty row there is nothing."""
+    space = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
+    with zipfile.ZipFile(io.BytesIO(book)) as parts:
+        texts = ["".join(found.itertext()) for found in ElementTree.fromstring(parts.read("xl/sharedStrings.xml"))]
+        sheet = ElementTree.fromstring(parts.read("xl/worksheets/sheet1.xml"))
+    assert not list(sheet.iter(f"{space}f")), "a formula"
+    rows: list[dict[str, str]] = []
+    for row in sheet.iter(f"{space}row"):
+        found = {str(cell.get("r")): cell for cell in row if cell.find(f"{space}v") is not None}
+        written = {at: (cell.get("t"), cell.findtext(f"{space}v") or "") for at, cell in found.items()}
+        rows.append({at: texts[int(value)] if kind == "s" else value for at, (kind, value) in written.items()})
+    return rows
+
+
+def test_a_workbook_has_numbers_times_and_truths_and_no_formula() -> None:
+    head, full = cells_of(to_xlsx(Sheet("sheet", COLUMNS, [("=1+1", -0.5, 3, True, NOON), (None,) * 5])))
+    assert list(head.values()) == ["text", "number", "whole", "flag", "at"]
+    # A spreadsheet counts days since 1900; 5 o'clock in London.
+    assert (full["A2"], full["B2"], full["C2"], full["D2"]) == ("=1+1", "-0.5", "3", "1")
+    assert float(full["E2"]) == pytest.approx(46110 + 5 / 24, abs=1e-5)
+
+
 @pytest.mark.parametrize(
     ("asked", "accept", "form"),
     [
@@ -117,6 +142,7 @@ QUESTIONS: dict[str, tuple[str, dict[str, Any], int]] = {
     "compare": ("kpis/feedback_received/compare", {"periods": "2026-02,2026-03", "areas": "01,02"}, 4),
     "events": ("kpis/feedback_received/events", {"period": "2026-03"}, 1),
     "latest": ("latest", {"kpis": "feedback_received,load"}, 2),
+    "overview": ("overview", {"kpis": "feedback_received,load", "period": "2026-03"}, 2),
 }
 
 
@@ -137,6 +163,9 @@ async def test_files_hold_what_the_answers_hold(running: Running) -> None:
             assert binary.headers["content-type"] == "application/vnd.apache.parquet"
             frame = polars.read_parquet(io.BytesIO(binary.content))
             assert (frame.columns, frame.height) == (header, count), case
+            book = await client.get(f"/v1/{path}", params={**params, "format": "xlsx"})
+            assert book.headers["content-disposition"].endswith('.xlsx"')
+            assert [len(cells) > 0 for cells in cells_of(book.content)] == [True] * (count + 1), case
             if "value" in header:
                 shown = [float(row[header.index("value")]) if row[header.index("value")] else None for row in rows]
                 assert frame["value"].to_list() == shown

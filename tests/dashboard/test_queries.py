@@ -312,6 +312,9 @@ async def test_latest_says_what_every_reference_indicator_is(tables: str) -> Non
         ),
         pytest.param("kpis/load/attainment?step=day", 422, "step", "unknown_field", id="attainment in steps"),
         pytest.param("latest?kpis=load,none", 422, "kpis.1", "unknown_kpi", id="one of the KPIs"),
+        pytest.param("overview?kpis=load,none", 422, "kpis.1", "unknown_kpi", id="one of the KPIs of an overview"),
+        pytest.param("overview?period=2026-13", 422, "period", "invalid", id="no period of an overview"),
+        pytest.param("overview?period=1970", 422, "period", "out_of_range", id="no period before it"),
         pytest.param("latest?step=fortnight", 422, "step", "invalid", id="no such step"),
     ],
 )
@@ -334,6 +337,7 @@ async def test_openapi_describes_every_answer() -> None:
         ("/v1/kpis/{id}/attainment", "AttainmentView"),
         ("/v1/kpis/{id}/events", "DrillView"),
         ("/v1/latest", "LatestView"),
+        ("/v1/overview", "OverviewView"),
     ):
         responses = document["paths"][path]["get"]["responses"]
         assert responses["200"]["content"]["application/json"]["schema"]["$ref"].endswith(f"/{answer}")
