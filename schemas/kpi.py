@@ -327,6 +327,11 @@ class Catalogue:
         return self._by_id[kpi_id]
 
     @property
+    def conduct(self) -> tuple[str, ...]:
+        """The categories of complaints about officials."""
+        return self._conduct
+
+    @property
     def bases(self) -> tuple[Base, ...]:
         """Everything that events feed."""
         return tuple(self._bases.values())

@@ -20,6 +20,7 @@ from msgspec import Struct
 
 from schemas.area import AreaTree
 from schemas.event import EVENT_TYPES, AnyEvent, AreaId, Event, IndicatorObserved
+from schemas.exercise import drill_name
 from schemas.kpi import ADDITIVE, ALL_DIM, DIM_SEPARATOR, LATEST_BIN, MICRO, Base, Measure, filter_of
 from schemas.sketch import ZERO_BIN, bin_of
 from schemas.window import HOUR_S, MINUTE_S, TIERS, Tier, bucket_end, day_start, hour_start
@@ -174,7 +175,19 @@ class Fold:
         return Fold(bases, self._areas, self._rules)
 
     def __call__(self, arrivals: Sequence[Arrival]) -> Folded:
-        """Adds the arrivals up. They are in log order; those that do not count as events are not among them."""
+        """Adds the arrivals up. They are in log order; those that do not count as events are not among them.
+
+        Drills go into cells of other names, so that nothing real holds them. They correct nothing: what would replace
+        or take back another event counts not at all.
+        """
+        drills = [arrival for arrival in arrivals if arrival.event.exercise]
+        if not drills:
+            return self._added(arrivals)
+        real = [arrival for arrival in arrivals if not arrival.event.exercise]
+        played = [one for one in drills if one.event.supersedes is None and one.event.withdraws is None]
+        return added_up([self._added(real), _in_drill(self._added(played))])
+
+    def _added(self, arrivals: Sequence[Arrival]) -> Folded:
         open_, late, reported = no_cells(), no_cells(), no_cells()
         touched: dict[tuple[str, int], set[AreaId]] = {}
         observed = [arrival for arrival in arrivals if arrival.event.__class__ is IndicatorObserved]
@@ -339,6 +352,23 @@ def _add(cells: Cells, key: Key, addend: Cell) -> None:
         counts = cell[4]
         for bin_, n in items.items():
             counts[bin_] = counts.get(bin_, 0) + n
+
+
+def _in_drill(folded: Folded) -> Folded:
+    """The same under the names of drills."""
+
+    def renamed(part: dict[Tier, Cells]) -> dict[Tier, Cells]:
+        return {
+            tier: {(drill_name(key[0]), *key[1:]): cell for key, cell in cells.items()}
+            for tier, cells in part.items()
+        }
+
+    return Folded(
+        cells=renamed(folded.cells),
+        late=renamed(folded.late),
+        reported=renamed(folded.reported),
+        touched={(drill_name(base), minute_s): areas for (base, minute_s), areas in folded.touched.items()},
+    )
 
 
 def added_up(folds: Sequence[Folded]) -> Folded:

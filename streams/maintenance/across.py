@@ -15,6 +15,7 @@ from datetime import timedelta
 
 import asyncpg
 
+from schemas.exercise import real_name
 from schemas.kpi import Base
 from schemas.period import Grain
 from schemas.site import Site
@@ -58,7 +59,7 @@ async def put_together(connection: Connection, site: Site) -> bool:
                 if done and time.monotonic() - begun_s > WORK_S_MAX:
                     is_all = False
                     break
-                is_all = await _put(connection, row, _ahead(bases.get(row["kpi"]))) and is_all
+                is_all = await _put(connection, row, _ahead(bases.get(real_name(row["kpi"])))) and is_all
                 done += 1
             is_all = is_all and len(touched) < PAIRS_MAX
             outcome = f"put together {done} times" + ("" if is_all else "; more to do")

@@ -130,12 +130,16 @@ class TimescaleWriter:
             fresh, corrected = await self._keep(connection, [batch for batch in held if batch.unique])
             changed = await decide_all(connection, fresh, [batch for batch in held if not batch.unique])
             settlement = await self._settle(connection, fresh, corrected, settle=corrects)
-            counted = lanes_of(settlement.counted)
+            counted, drills = (
+                lanes_of(settlement.counted),
+                lanes_of(one for one in fresh if one.arrival.event.exercise),
+            )
             heard = lanes_of(fresh) | {batch.lane: batch.arrivals for batch in held if not batch.unique}
             unique = {batch.lane for batch in held if batch.unique}
             added: list[tuple[Lane, Folded]] = []
             for batch in held:
-                arrivals = counted.get(batch.lane, []) if batch.unique else _real(batch.arrivals)
+                of_lane = (*counted.get(batch.lane, ()), *drills.get(batch.lane, ()))
+                arrivals = of_lane if batch.unique else batch.arrivals
                 if arrivals:
                     added.append((batch.lane, without(batch.version.fold(arrivals), settlement.anew)))
             added_by = max((batch.version.number for batch in held), default=0)
@@ -295,11 +299,6 @@ def _case_of(one: Fresh) -> str | None:
         return None
     case = case_of(one.arrival.event)
     return None if ":" in case else case
-
-
-def _real(arrivals: Sequence[Arrival]) -> Sequence[Arrival]:
-    """All but the drills."""
-    return [arrival for arrival in arrivals if not arrival.event.exercise]
 
 
 def _source_columns(seen: Sequence[tuple[Lane, SourceSeen]]) -> Sequence[Sequence[object]]:

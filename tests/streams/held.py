@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from schemas.distinct import estimate
+from schemas.exercise import is_drill
 from schemas.sketch import bin_of, merge_bins
 from schemas.window import Tier
 from streams.core.fold import Cells, Folded, added_up
@@ -25,7 +26,7 @@ class Held(NamedTuple):
 
 
 Buckets = dict[Bucket, Held]
-"""All buckets that hold something."""
+"""All buckets of real events that hold something; those of drills are looked at apart (`test_exercise`)."""
 
 
 def of_amounts(amounts: Mapping[Bucket, Amount]) -> Buckets:
@@ -94,4 +95,4 @@ def _of_rows(rows: list[Mapping[str, Any]], *, first: bool) -> Held:
 
 
 def _filled(buckets: Iterable[tuple[Bucket, Held]]) -> Buckets:
-    return {bucket: held for bucket, held in buckets if held.n or held.different}
+    return {bucket: held for bucket, held in buckets if (held.n or held.different) and not is_drill(bucket[1])}

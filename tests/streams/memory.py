@@ -150,8 +150,7 @@ class MemoryWriter:
         """Whether it was new."""
         shard, fold = batch.lane.partition, batch.version.fold
         if not batch.unique:
-            if not arrival.event.exercise:
-                self.rows.add(fold([arrival]), shard)
+            self.rows.add(fold([arrival]), shard)
             return True
         identity = (arrival.event.source, arrival.event.id)
         if identity in self.events:
