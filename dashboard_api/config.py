@@ -38,6 +38,9 @@ class Bounds(Struct, frozen=True, kw_only=True):
     send_timeout_s: float = 10.0  # a client that takes nothing for so long is closed with 1013
     lagging_after_s: float = 1.0  # a client that kept a message waiting for so long is told that it lags
     heartbeat_s: float = 2.0  # between two heartbeats
+    stream_max_s: float = 600.0  # life of a stream of events; then it ends, and the client goes on with its position
+    poll_wait_s: float = 25.0  # how long a poll waits at most for something to tell
+    poll_idle_s: float = 15.0  # a polling client that asks nothing for so long is forgotten; it resumes by position
     poll_s: float = 0.25  # between two looks at the feed when no notification came
 
 

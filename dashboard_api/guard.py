@@ -14,7 +14,7 @@ from starlette.requests import HTTPConnection
 
 from dashboard_api import metrics
 from schemas.command import Actor
-from schemas.credential import LIVE_PROTOCOL, check_same_site, credential_of
+from schemas.credential import LIVE_PROTOCOL, PACKED_LIVE_PROTOCOL, check_same_site, credential_of
 from schemas.errors import AccessReason, AccessRefused
 from schemas.identity import NOBODY, Role, actor_let_in, actor_without_token
 from schemas.site import Site
@@ -57,8 +57,9 @@ class Guard:
         return SignIn(found.subject, found.expires_at)
 
     def subprotocol(self, connection: HTTPConnection) -> str | None:
-        """What a WebSocket is accepted with: our own protocol where it is offered, never the token beside it."""
-        return LIVE_PROTOCOL if LIVE_PROTOCOL in connection.scope.get("subprotocols", ()) else None
+        """What a WebSocket is accepted with: the first of ours that is offered, never the token beside it."""
+        ours = (LIVE_PROTOCOL, PACKED_LIVE_PROTOCOL)
+        return next((one for one in connection.scope.get("subprotocols", ()) if one in ours), None)
 
     def actor(self, sign_in: SignIn) -> Actor:
         """Who that is now. Raises AccessRefused once the token has expired, or the pack no longer has the person.

@@ -4,6 +4,7 @@ Every part that several clients get is serialised once, and a client's message i
 protocol is described in docs/live-protocol.md.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, Literal
@@ -48,7 +49,7 @@ class StreamsState(Struct, frozen=True, kw_only=True):
     detail: str | None = None
 
 
-LEFT_OUT = ("tracking", "person", "personal", "plate")
+LEFT_OUT = ("tracking", "person", "author", "personal", "plate")
 """What of an event's data no list shows."""
 
 COMMAND_TYPE = "ioc.case.command.v1"
@@ -202,6 +203,25 @@ def error_text(refused: Refused) -> str:
 def lagging_text(waited_s: float, replaced: int) -> str:
     """The client takes messages too slowly: one waited for so long, and `replaced` values were overtaken by newer."""
     return _text({"op": "lagging", "waited_s": round(waited_s, 3), "replaced": replaced})
+
+
+def close_text(code: int, reason: str) -> str:
+    """The last message of a stream of events: what a WebSocket says when it closes."""
+    return _text({"op": "close", "code": code, "reason": reason})
+
+
+def poll_text(session: str, position: str | None, messages: Iterable[str]) -> str:
+    """The answer to a poll. `session` and `position` are what the next one has to bring."""
+    return f'{{"session":{_text(session)},"position":{_text(position)},"messages":[{",".join(messages)}]}}'
+
+
+_POSITION = re.compile(r'\{"op":"(?:snapshot|change|heartbeat)","position":"(\d+-\d+)"')
+
+
+def position_of(text: str) -> str | None:
+    """The position of one of our own messages; None where it has none."""
+    found = _POSITION.match(text)
+    return None if found is None else found[1]
 
 
 def _fields(value: Reported) -> dict[str, Any]:

@@ -6,7 +6,7 @@ Many clients are told the same. A message is put together once, and turned into 
 from collections.abc import Callable
 from enum import StrEnum
 
-import msgspec
+from dashboard_api.packed import packed
 
 _TEXT, _BINARY = 0x81, 0x82  # RFC 6455 §5.2: a whole message in one frame
 _LENGTH_16, _LENGTH_64 = 126, 127
@@ -46,7 +46,7 @@ class Message:
 
 _ENCODERS: dict[Form, Callable[[str], bytes]] = {
     Form.JSON: str.encode,
-    Form.MSGPACK: lambda text: msgspec.msgpack.encode(msgspec.json.decode(text)),
+    Form.MSGPACK: packed,
 }
 
 

@@ -67,10 +67,9 @@ class WantedCases(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     exercise: bool = False
 
 
-class Subscribe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The message as it comes in. Without `kpis` all of them are meant, without `areas` the root."""
+class Wish(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is wanted, as it comes in. Without `kpis` all of them are meant, without `areas` the root."""
 
-    op: Literal["subscribe"]
     kpis: list[str] | None = None
     areas: list[str] | None = None
     tier: Tier = Tier.MINUTE
@@ -83,27 +82,58 @@ class Subscribe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     commands: bool = False
 
 
+class Subscribe(Wish, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The same as a message on a socket."""
+
+    op: Literal["subscribe"]
+
+
 _decoder = msgspec.json.Decoder(Subscribe)
+_packed_decoder = msgspec.msgpack.Decoder(Subscribe)
+_wish_decoder = msgspec.json.Decoder(Wish)
 _FORM = 'Send {"op": "subscribe", …} as docs/live-protocol.md has it.'
 
 
-def parse_message(text: str, site: Site, bounds: Bounds, actor: Actor | None = None) -> Subscription:
-    """Reads a client's message. Raises Refused with the field, the reason and the fix.
+def parse_message(message: str | bytes, site: Site, bounds: Bounds, actor: Actor | None = None) -> Subscription:
+    """Reads a client's message, JSON in a text or MessagePack in bytes. Raises Refused: field, reason and fix.
 
     Without an actor it is somebody who has not signed in.
     """
-    who = actor_without_token(site) if actor is None else actor
-    if len(text) > bounds.message_bytes_max or len(text.encode(errors="replace")) > bounds.message_bytes_max:
+    _check_length(message, bounds)
+    try:
+        raw = _decoder.decode(message) if isinstance(message, str) else _packed_decoder.decode(message)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise _refused(error) from error
+    return _checked(raw, site, bounds, actor)
+
+
+def parse_wish(
+    text: str, position: str | None, site: Site, bounds: Bounds, actor: Actor | None = None
+) -> Subscription:
+    """Reads what the address of a request asks for; `position` overrides the wish's own. Raises Refused."""
+    _check_length(text, bounds)
+    try:
+        raw = _wish_decoder.decode(text)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise _refused(error) from error
+    return _checked(raw if position is None else msgspec.structs.replace(raw, position=position), site, bounds, actor)
+
+
+def _check_length(message: str | bytes, bounds: Bounds) -> None:
+    size = len(message)
+    if isinstance(message, str) and size <= bounds.message_bytes_max:
+        size = len(message.encode(errors="replace"))
+    if size > bounds.message_bytes_max:
         raise Refused(
             "$",
             RefusalReason.TOO_LARGE,
             f"the message has more than {bounds.message_bytes_max} bytes",
             "Subscribe to fewer KPIs and areas on one connection.",
         )
-    try:
-        raw = _decoder.decode(text)
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise _refused(error) from error
+
+
+def _checked(raw: Wish, site: Site, bounds: Bounds, actor: Actor | None) -> Subscription:
+    who = actor_without_token(site) if actor is None else actor
     for name, value, most in (("points", raw.points, bounds.points_max), ("events", raw.events, bounds.events_max)):
         least = 1 if name == "points" else 0
         if not least <= value <= most:

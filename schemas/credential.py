@@ -20,8 +20,13 @@ REQUEST_HEADER = b"ioc-request"
 """A header that a page of another origin cannot send unasked. Its value is of no matter."""
 
 LIVE_PROTOCOL = "ioc.live.v1"
+PACKED_LIVE_PROTOCOL = "ioc.live.v1.msgpack"
+COMMANDS_PROTOCOL = "ioc.commands.v1"
 TOKEN_PROTOCOL = "ioc.token."  # noqa: S105 - what stands before a token in a list of subprotocols
-"""A browser's WebSocket can send no header, but a list of subprotocols: `ioc.live.v1, ioc.token.<token>`."""
+"""A browser's WebSocket can send no header, but a list of subprotocols: `ioc.live.v1, ioc.token.<token>`.
+
+`ioc.live.v1.msgpack` is the same in MessagePack, `ioc.commands.v1` the socket on which commands are given.
+"""
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
