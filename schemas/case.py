@@ -324,6 +324,7 @@ class Entry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One line of a case's timeline. `at` is when it was so, `recorded_at` when the centre learned of it.
 
     `number` counts from 1 within the case. `public`: the citizen reads it too. `detail` holds words and numbers only.
+    `sealed` is the source and id of the citizen's command whose words are kept apart, under that person's key.
     """
 
     case: CaseId
@@ -336,6 +337,7 @@ class Entry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     text: str = ""
     public: bool = False
     detail: dict[str, str | int | float | bool | None] = {}
+    sealed: tuple[str, str] | None = None
 
 
 class Deadline(Struct, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from schemas.case import CaseId, Evidence, Severity
 
@@ -210,22 +211,22 @@ class Confirm(Action, tag="confirm", frozen=True, kw_only=True, gc=False):
 
 
 class Dispute(Action, tag="dispute", frozen=True, kw_only=True, gc=False):
-    """The citizen does not agree."""
+    """The citizen does not agree, for a `reason`: it has to be given, and is sealed on the log."""
 
-    reason: Words
+    reason: Words | None = None
 
 
 class Rate(Action, tag="rate", frozen=True, kw_only=True, gc=False):
-    """How satisfied the citizen is."""
+    """How satisfied the citizen is. The comment is sealed on the log."""
 
     score: Annotated[int, Meta(ge=1, le=5)]
-    comment: Note = ""
+    comment: Note | None = None
 
 
 class Reply(Action, tag="reply", frozen=True, kw_only=True, gc=False):
-    """The citizen answers what was asked, or adds something."""
+    """The citizen answers what was asked, or adds something. The text has to be given, and is sealed on the log."""
 
-    text: Words
+    text: Words | None = None
     evidence: Attached = []
 
 
@@ -293,11 +294,40 @@ AnyAction = (
 )
 
 
-class Command(Struct, frozen=True, kw_only=True, gc=False):
-    """What an event of type `ioc.case.command.v1` holds."""
+class Command(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """What an event of type `ioc.case.command.v1` holds.
+
+    `words`     how many characters a citizen wrote
+    `personal`  the words themselves, sealed by `ingest` (see `schemas.personal`); kept apart by `streams`
+    """
 
     do: AnyAction
     actor: Actor
+    words: Annotated[int, Meta(ge=0)] = 0
+    personal: Annotated[str, Meta(min_length=1, max_length=32_768)] | None = None
+
+
+CITIZENS = (Confirm, Dispute, Rate, Reply)
+"""What a citizen may ask for, by the secret of a report. The life cycle permits nothing else."""
+
+_WORDS_IN: dict[type[Action], str] = {Dispute: "reason", Rate: "comment", Reply: "text"}
+
+
+def words_field(action: Action) -> str | None:
+    """The field of an action in which a citizen's own words stand; None where it has none."""
+    return _WORDS_IN.get(type(action))
+
+
+def words_in(action: Action) -> str | None:
+    """A citizen's own words in an action; None where there are none."""
+    name = _WORDS_IN.get(type(action))
+    return None if name is None else getattr(action, name) or None
+
+
+def without_words(action: AnyAction) -> AnyAction:
+    """An action without the citizen's own words."""
+    name = _WORDS_IN.get(type(action))
+    return action if name is None else replace(action, **{name: None})
 
 
 def name_of(action: Action) -> str:

@@ -80,9 +80,11 @@ class Feedback(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
 
     `accused_agency`  of a complaint about an official's conduct: whose official
     `tracking`        the hash of the secret by which the citizen follows it
-    `reporter`        who reports: given by the sender, and never on the log
-    `personal`        the reporter and the text, sealed by `ingest` (see `schemas.personal`)
+    `reporter`        who reports: given by the sender, and never on the log. Also an empty one says that a citizen
+                      wrote the title
+    `personal`        the reporter, the text and a citizen's title, sealed by `ingest` (see `schemas.personal`)
     `person`          the reporter's pseudonym, set with it
+    `author`          the pseudonym of who says nothing of themselves: of this report alone
     """
 
     category: Label
@@ -97,6 +99,7 @@ class Feedback(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     reporter: Reporter | None = None
     personal: Sealed | None = None
     person: Digest | None = None
+    author: Digest | None = None
 
 
 class FeedbackAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):

@@ -56,11 +56,21 @@ class Reporter(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
 
 
 class Personal(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """What of an event is personal: who reports and their words, or a plate in full."""
+    """What of an event is personal: who reports, their own title and words, or a plate in full."""
 
     reporter: Reporter | None = None
+    title: str | None = None
     text: str | None = None
     plate: str | None = None
+
+
+def citizens_part(reporter: Reporter | None, title: str | None, text: str | None) -> Personal | None:
+    """What of a report is personal; None where a citizen says nothing. Beside a `reporter` the title is theirs."""
+    named = None if reporter is None or reporter.is_anonymous else reporter
+    own_title = None if reporter is None else title
+    if named is None and not own_title and not text:
+        return None
+    return Personal(reporter=named, title=own_title, text=text)
 
 
 class _File(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -129,6 +139,17 @@ class KeyRing:
         this event alone. `calling_code` is the country of phone numbers that begin with 0.
         """
         return self.token("person", _contact(personal, calling_code) or f"event:{event_identity(source, id_)}").hex()
+
+    def pseudonym(
+        self, personal: Personal, source: str, id_: str, calling_code: str | None = None, corrects: str | None = None
+    ) -> dict[str, str]:
+        """How an event names whom its personal part is about: `person`, or `author` who says nothing of themselves.
+
+        An author is known by this one report alone; what `corrects` names is the report that an event corrects.
+        """
+        if personal.reporter is None and personal.plate is None:
+            return {"author": self.person_of(personal, source, corrects or id_)}
+        return {"person": self.person_of(personal, source, id_, calling_code)}
 
     def token(self, purpose: str, text: str) -> bytes:
         """32 bytes that only who has the ring can make of this text."""
@@ -226,6 +247,11 @@ def kept_part(
 def event_identity(source: str, id_: str) -> str:
     """What the personal part of an event is sealed to. Neither attribute may hold the separator."""
     return f"{source}\x1f{id_}"
+
+
+def holder_of(tracking: str) -> str:
+    """The pseudonym of whoever holds a report's secret, by its hash, where nothing says who wrote the report."""
+    return hashlib.sha256(f"holder\x1f{tracking}".encode()).hexdigest()
 
 
 def is_masked(plate: str) -> bool:

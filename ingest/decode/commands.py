@@ -14,25 +14,32 @@ import msgspec
 from msgspec import Meta, Struct
 
 from ingest.decode.cloudevents import ECHO_CHARS_MAX, Lot, readable_id, whole
+from ingest.decode.personal_part import with_sealed_words
 from schemas import codec
 from schemas.admission import check_event
 from schemas.area_id import AreaCode
 from schemas.case import case_id
 from schemas.command import (
+    CITIZENS,
     Action,
     Actor,
     AnyAction,
     Command,
     DeadlinePassed,
+    Dispute,
     ErasePerson,
     Open,
+    Reply,
     SetAvailability,
     Silence,
     name_of,
+    words_field,
+    words_in,
 )
 from schemas.errors import InvalidBody, InvalidEvent, Reason
 from schemas.event import CaseCommand, GeoUri, Instant, Name
 from schemas.location import Locator
+from schemas.personal import KeyRing
 from schemas.site import Site
 from schemas.topics import CASES, key_of
 
@@ -90,7 +97,9 @@ _order_decoder = msgspec.json.Decoder(Order)
 class CommandDecoder:
     """Judges requests against one site pack. Immutable; one serves all requests until the site changes."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, ring: KeyRing | None = None) -> None:
+        """`ring` seals what citizens write; without one it is refused."""
+        self._ring = ring
         self._locate = Locator(site.areas)
         self._future_max_s = site.header.future_max_s
 
@@ -143,6 +152,12 @@ class CommandDecoder:
         except InvalidEvent as error:
             field = error.field.removeprefix("data.")
             raise InvalidEvent(field, error.reason, error.detail, error.fix) from error
+        if words_in(order.do) is None:
+            return event, value
+        event = with_sealed_words(event, self._ring)
+        value = msgspec.json.encode(event)
+        # It may be longer now than an event may be.
+        codec.decode(value)
         return event, value
 
 
@@ -209,3 +224,14 @@ def _check_given_by(do: Action, actor: Actor) -> None:
     if isinstance(do, Open) and actor.tracking is not None:
         detail = "a citizen opens no case by a command"
         raise InvalidEvent("do.action", Reason.NOT_ALLOWED, detail, "Post a report to /v1/reports.")
+    if actor.tracking is not None and not isinstance(do, CITIZENS):
+        # What is written in it would not be sealed, and it cannot be done anyway.
+        detail = f"no citizen can ask for {name_of(do)!r}"
+        fix = f"Send one of {', '.join(str(one.__struct_config__.tag) for one in CITIZENS)}."
+        raise InvalidEvent("do.action", Reason.NOT_ALLOWED, detail, fix)
+    if isinstance(do, Dispute | Reply) and words_in(do) is None:
+        name = words_field(do)
+        raise InvalidEvent(f"do.{name}", Reason.MISSING_FIELD, "nothing is said", f"Add `{name}`: why, or what.")
+    if isinstance(do, Reply) and any(one.note for one in do.evidence):
+        detail = "a note on an attachment would not be sealed"
+        raise InvalidEvent("do.evidence", Reason.INVALID_FIELD, detail, "Leave `note` out, and say it in `text`.")

@@ -98,7 +98,8 @@ def draft(body: bytes, *, token: bytes, ring: KeyRing, site: Site, received_at: 
             accused_agency=report.accused_agency,
             tracking=tracking_of(secret.encode()),
             attachments=report.photos or None,
-            reporter=_with_language(report),
+            # Also an empty one: it says that the title is a citizen's.
+            reporter=_with_language(report) or Reporter(),
         ),
     }
     return Drafted(msgspec.json.encode(_given(**event)), case_id(SOURCE, id_), secret)

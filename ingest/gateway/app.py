@@ -123,6 +123,7 @@ def create_app(config: IngestConfig) -> FastAPI:
         bodies=bodies,
         guard=Guard(config.current_site, config.now, config.trust),
         limit=limit,
+        ring=config.ring,
     )
     reports = ReportsEndpoint(
         current_site=config.current_site,

@@ -6,6 +6,7 @@ log, and not what became of it: that is decided in the order of the log, and rea
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 
 import msgspec
 from msgspec import Struct
@@ -23,6 +24,7 @@ from ingest.gateway.rate import RateLimit, address_of
 from schemas.command import Actor
 from schemas.errors import InvalidBody, InvalidEvent, Reason
 from schemas.identity import SECRET_CHARS_MAX, citizen, tracking_of
+from schemas.personal import KeyRing
 from schemas.site import Site
 
 SECRET_HEADER = b"tracking-secret"
@@ -73,9 +75,10 @@ class CommandsEndpoint(Endpoint):
         bodies: BodyReader,
         guard: Guard,
         limit: RateLimit,
+        ring: KeyRing | None,
     ) -> None:
-        """`limit` is for citizens, who need not sign in."""
-        self._decoder = Present(current_site, CommandDecoder)
+        """`limit` is for citizens, who need not sign in; `ring` seals what they write."""
+        self._decoder = Present(current_site, partial(CommandDecoder, ring=ring))
         self._now = now
         self._producer = producer
         self._bodies = bodies

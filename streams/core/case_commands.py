@@ -421,11 +421,11 @@ def _confirm(draft: Draft, case: Case, _: Confirm, rule: Rule) -> Refused | None
     return None
 
 
-def _dispute(draft: Draft, case: Case, action: Dispute, _: Rule) -> Refused | None:
+def _dispute(draft: Draft, case: Case, _: Dispute, __: Rule) -> Refused | None:
     case = replace(draft.reopened(case, draft.now), disputes=case.disputes + 1)
     draft.put(case)
     draft.count(case, "disputed", draft.now, since=case.opened_at)
-    draft.tell(case, "dispute", draft.at, action.reason, public=True)
+    draft.tell_said(case, "dispute", draft.at, public=True)
     draft.notify_agency(case, Why.DISPUTED)
     return None
 
@@ -435,7 +435,7 @@ def _rate(draft: Draft, case: Case, action: Rate, _: Rule) -> Refused | None:
         return Refused(Refusal.ALREADY, f"it was rated {case.rating}")
     case = draft.put(replace(case, rating=action.score))
     draft.count(case, "rated", draft.at, score=action.score)
-    draft.tell(case, "rate", draft.at, action.comment, score=action.score)
+    draft.tell_said(case, "rate", draft.at, score=action.score)
     return None
 
 
@@ -445,7 +445,7 @@ def _reply(draft: Draft, case: Case, action: Reply, rule: Rule) -> Refused | Non
     if isinstance(added, Refused):
         return added
     draft.put(draft.move(added, led_to(case, rule), draft.now))
-    draft.tell(case, "reply", draft.at, action.text, public=True, evidence=len(action.evidence) or None)
+    draft.tell_said(case, "reply", draft.at, public=True, evidence=len(action.evidence) or None)
     draft.notify_agency(case, Why.REPLIED)
     return None
 

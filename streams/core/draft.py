@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from schemas.area_id import AreaId
 from schemas.case import COUNTED_MAX, OFFER_OVER, WAITING, Case, CaseId, ClockName, Entry, Kind, Refusal, State
 from schemas.command import Actor, AnyAction
-from schemas.event import CaseStep, Event
+from schemas.event import CaseCommand, CaseStep, Event
 from schemas.identity import Seen, may_see
 from schemas.site import Site
 from schemas.unit import UnitState
@@ -86,6 +86,25 @@ class Draft:
         self, case: Case, action: str, at: datetime, text: str = "", *, public: bool = False, **detail: Word
     ) -> None:
         """Adds a line to the case's timeline."""
+        self._tell(case, action, at, text, public, detail)
+
+    def tell_said(self, case: Case, action: str, at: datetime, *, public: bool = False, **detail: Word) -> None:
+        """Adds a line that says how much a citizen wrote in this command. The words are kept apart, under a seal."""
+        event = self.event
+        words = event.data.words if isinstance(event, CaseCommand) else 0
+        sealed = (event.source, event.id) if words else None
+        self._tell(case, action, at, "", public, detail | {"words": words or None}, sealed)
+
+    def _tell(
+        self,
+        case: Case,
+        action: str,
+        at: datetime,
+        text: str,
+        public: bool,
+        detail: dict[str, Word],
+        sealed: tuple[str, str] | None = None,
+    ) -> None:
         self._entries.append(
             Entry(
                 case=case.id,
@@ -98,6 +117,7 @@ class Draft:
                 text=text,
                 public=public,
                 detail={name: value for name, value in detail.items() if value is not None},
+                sealed=sealed,
             )
         )
 

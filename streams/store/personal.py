@@ -17,16 +17,19 @@ import msgspec
 from msgspec.structs import replace
 
 from schemas.codec import SEALED_BYTES_MAX, decode
-from schemas.event import CameraIncident, FeedbackReceived
+from schemas.command import without_words, words_in
+from schemas.event import AnyEvent, CameraIncident, CaseCommand, FeedbackReceived
 from schemas.personal import (
     KEY_BYTES,
     CannotOpen,
     KeyRing,
     Personal,
     Reporter,
+    citizens_part,
     encode_personal,
     encrypt,
     event_identity,
+    holder_of,
     is_masked,
     kept_part,
     mask_plate,
@@ -75,18 +78,27 @@ async def keep_personal(
     What cannot be opened is kept as it came, still sealed: a worker may have older keys than the door.
     """
     parts: list[_Part] = []
+    said: list[tuple[_Part, str]] = []
     without: list[LaneBatch] = []
     for batch in batches:
-        if batch.unique and any(_is_bearer(arrival) for arrival in batch.arrivals):
+        if batch.unique and any(_is_bearer(arrival.event, ring) for arrival in batch.arrivals):
             calling_code = batch.version.site.header.calling_code
             arrivals: list[Arrival] = []
             for arrival in batch.arrivals:
-                if _is_bearer(arrival):
+                event = arrival.event
+                if not _is_bearer(event, ring):
+                    pass
+                elif isinstance(event, CaseCommand):
+                    part, arrival = _without_words(arrival, event, ring)
+                    said.append((part, event.data.actor.tracking or ""))
+                else:
                     part, arrival = _taken_apart(arrival, ring, calling_code)
                     parts.append(part)
                 arrivals.append(arrival)
             batch = replace(batch, arrivals=arrivals)
         without.append(batch)
+    if said:
+        parts += await _with_persons(connection, said, without)
     if parts:
         await _keep(connection, parts, ring)
     return without
@@ -139,11 +151,17 @@ def _opened(row: asyncpg.Record, ring: KeyRing, source: str, id_: str) -> Person
         return None
 
 
-def _is_bearer(arrival: Arrival) -> bool:
-    """Whether an event has a personal part. Where somebody else than the door has written it, it may lie open."""
-    match arrival.event:
+def _is_bearer(event: AnyEvent, ring: KeyRing | None) -> bool:
+    """Whether an event has a personal part. Where somebody else than the door has written it, it may lie open.
+
+    Open words stay where they are while there are no keys to seal them with.
+    """
+    match event:
         case FeedbackReceived(data=data):
-            return data.personal is not None or data.reporter is not None
+            is_open = data.reporter is not None or (data.text is not None and ring is not None)
+            return data.personal is not None or is_open
+        case CaseCommand(data=data):
+            return data.personal is not None or (words_in(data.do) is not None and ring is not None)
         case CameraIncident(data=data):
             return data.personal is not None or (data.plate is not None and not is_masked(data.plate))
         case _:
@@ -154,36 +172,83 @@ def _taken_apart(arrival: Arrival, ring: KeyRing | None, calling_code: str | Non
     """The personal part of an arrival, and the arrival without it."""
     event = arrival.event
     assert isinstance(event, FeedbackReceived | CameraIncident)
-    personal: Personal | None = None
     sealed = event.data.personal
-    person = event.data.person
-    if sealed is not None and ring is not None:
-        try:
-            personal = ring.open_personal(sealed, event.source, event.id)
-        except CannotOpen as error:
-            metrics.PERSONAL_UNOPENED.inc()
-            _log.warning("the personal part of %s of %s stays sealed as it came: %s", event.id, event.source, error)
-    elif sealed is not None:
-        metrics.PERSONAL_UNOPENED.inc()
+    personal = _opened_as_it_came(event, sealed, ring)
+    author = event.data.author if isinstance(event, FeedbackReceived) else None
+    person = event.data.person or author
     envelope = _object_decoder.decode(arrival.raw)
     data = _object_decoder.decode(envelope["data"])
     data.pop("personal", None)
     if isinstance(event, FeedbackReceived):
-        reporter = event.data.reporter
-        data.pop("reporter", None)
-        if reporter is not None and not reporter.is_anonymous:
-            data.pop("text", None)
-            personal = personal or Personal(reporter=reporter, text=event.data.text)
+        open_too = citizens_part(event.data.reporter, event.data.title, event.data.text)
+        personal = personal or (None if sealed is not None else open_too)
+        if event.data.reporter is not None:
+            data.pop("title", None)
+        for name in ("reporter", "text"):
+            data.pop(name, None)
     elif event.data.plate is not None and not is_masked(event.data.plate):
         personal = personal or Personal(plate=event.data.plate)
         data["plate"] = _raw(mask_plate(event.data.plate))
     if person is None and personal is not None and ring is not None:
-        person = ring.person_of(personal, event.source, event.id, calling_code)
-        data["person"] = _raw(person)
+        corrects = event.supersedes or event.withdraws
+        named = ring.pseudonym(personal, event.source, event.id, calling_code, corrects)
+        (person,) = named.values()
+        data |= {name: _raw(pseudonym) for name, pseudonym in named.items()}
     envelope["data"] = msgspec.Raw(msgspec.json.encode(data))
     raw = msgspec.json.encode(envelope)
     part = _Part(event.source, event.id, person, arrival.received_at, personal, sealed if personal is None else None)
     return part, replace(arrival, event=decode(raw, SEALED_BYTES_MAX), raw=raw)
+
+
+def _without_words(arrival: Arrival, event: CaseCommand, ring: KeyRing | None) -> tuple[_Part, Arrival]:
+    """What a citizen has written in a command, of nobody yet, and the command without it."""
+    command = event.data
+    personal = _opened_as_it_came(event, command.personal, ring)
+    if command.personal is None and (words := words_in(command.do)) is not None:
+        personal = Personal(text=words)
+        command = replace(command, words=len(words))
+    sealed = command.personal if personal is None else None
+    part = _Part(event.source, event.id, None, arrival.received_at, personal, sealed)
+    event = replace(event, data=replace(command, do=without_words(command.do), personal=None))
+    raw = msgspec.json.encode(event)
+    return part, replace(arrival, event=event, raw=raw)
+
+
+def _opened_as_it_came(event: AnyEvent, sealed: str | None, ring: KeyRing | None) -> Personal | None:
+    if sealed is None:
+        return None
+    if ring is not None:
+        try:
+            return ring.open_personal(sealed, event.source, event.id)
+        except CannotOpen as error:
+            _log.warning("the personal part of %s of %s stays sealed as it came: %s", event.id, event.source, error)
+    metrics.PERSONAL_UNOPENED.inc()
+    return None
+
+
+async def _with_persons(
+    connection: Connection, said: Sequence[tuple[_Part, str]], batches: Sequence[LaneBatch]
+) -> list[_Part]:
+    """What citizens have written, each with whoever wrote the report whose secret was shown.
+
+    Nothing is kept of who shows a secret that opens no report: what such a command asks for is refused.
+    """
+    trackings = {tracking for _, tracking in said}
+    rows = await connection.fetch(SQL["read_holders"], sorted(trackings))
+    persons: dict[str, str | None] = {row["tracking"]: row["person"] for row in rows}
+    for batch in batches:
+        for arrival in batch.arrivals:
+            # A report is before its commands on the log, and may be in the same batch.
+            match arrival.event:
+                case FeedbackReceived(data=data) if data.tracking is not None and data.tracking in trackings:
+                    persons.setdefault(data.tracking, data.person or data.author)
+                case _:
+                    pass
+    return [
+        part._replace(person=persons[tracking] or holder_of(tracking))
+        for part, tracking in said
+        if tracking in persons
+    ]
 
 
 def _raw(text: str) -> msgspec.Raw:

@@ -33,6 +33,15 @@ WITH asked AS (
 )
 UPDATE personal AS p SET sealed = NULL, as_it_came = NULL FROM asked WHERE p.person = asked.person;
 
+-- read_holders --
+-- Who wrote the reports that these secrets open ($1, their hashes), as far as cases have them; null where nobody is known.
+SELECT member ->> 'tracking' AS tracking, max(p.person) AS person
+FROM cases AS c
+CROSS JOIN LATERAL jsonb_array_elements(convert_from(c.body, 'UTF8')::jsonb -> 'members') AS member
+LEFT JOIN personal AS p ON p.source = member ->> 'source' AND p.id = member ->> 'id'
+WHERE c.tracking && $1::text[] AND member ->> 'tracking' = ANY ($1)
+GROUP BY 1;
+
 -- read_personal --
 -- The personal part of an event, with what opens it.
 SELECT p.person, p.sealed, p.as_it_came, k.wrapped

@@ -16,11 +16,14 @@ from deploy.migrate import ensure_topics
 from ingest.decode.commands import COMMANDS_MAX, CommandDecoder, Ordered, Taken
 from schemas.case import case_id
 from schemas.codec import SEALED_BYTES_MAX, decode
-from schemas.command import Actor
+from schemas.command import CITIZENS, Actor
 from schemas.errors import InvalidBody, InvalidEvent, Reason
 from schemas.event import CaseCommand
+from schemas.identity import Role
+from schemas.personal import KEY_BYTES, KeyRing, Personal
 from schemas.site import parse_site
 from schemas.topics import CASES, key_of
+from streams.core.life_cycle import PERMITS
 from tests.ingest.gateway import config, serving, until_ready, written
 from tests.ingest.vector import PACK, RECEIVED_AT, SITE, event
 from tests.schemas.signer import KnownKeys, Signer
@@ -28,7 +31,8 @@ from tests.schemas.signer import KnownKeys, Signer
 CASE = "mfrggzdfmztwq2lk"
 ACTOR = Actor(id="hoa", roles=("operator",), agency="a", areas=("00",))
 CITIZEN = Actor(id="citizen", roles=("citizen",), tracking="c" * 64)
-DECODER = CommandDecoder(SITE)
+RING = KeyRing({"1": b"k" * KEY_BYTES}, "1", b"i" * KEY_BYTES)
+DECODER = CommandDecoder(SITE, RING)
 DO: dict[str, Any] = {"action": "accept", "version": 3}
 
 
@@ -205,10 +209,70 @@ def test_what_cannot_be_decided_is_refused_and_the_others_go_on(
 
 def test_a_citizen_sends_one_at_a_time() -> None:
     """What is limited is a citizen's requests."""
-    assert len(events(judged([order()], CITIZEN))) == 1
+    assert len(events(judged([order(do={"action": "confirm"})], CITIZEN))) == 1
     with pytest.raises(InvalidBody) as caught:
         judged([order(id="c-1"), order(id="c-2")], CITIZEN)
     assert caught.value.reason is Reason.TOO_LARGE
+
+
+WORDS = "Tôi là Mai, nhà số 12 Lê Lợi"
+
+
+@pytest.mark.parametrize(
+    ("do", "left"),
+    [
+        pytest.param({"action": "reply", "text": WORDS}, {"action": "reply"}, id="reply"),
+        pytest.param({"action": "dispute", "reason": WORDS}, {"action": "dispute"}, id="dispute"),
+        pytest.param({"action": "rate", "score": 2, "comment": WORDS}, {"action": "rate", "score": 2}, id="rate"),
+    ],
+)
+def test_what_a_citizen_writes_is_sealed(do: dict[str, Any], left: dict[str, Any]) -> None:
+    ordered = judged(order(do=do), CITIZEN)
+    (lot,) = ordered.lots
+    assert b"Mai" not in lot.values[0]
+    assert json.dumps(WORDS)[1:-1].encode() not in lot.values[0]
+    assert json.loads(lot.values[0])["data"]["do"] == left
+    (event,) = events(ordered)
+    assert event.data.words == len(WORDS)
+    assert RING.open_personal(event.data.personal or "", event.source, event.id) == Personal(text=WORDS)
+    # A resend is a resend.
+    assert judged(order(do=do), CITIZEN).lots == ordered.lots
+
+
+@pytest.mark.parametrize(
+    ("do", "field", "reason"),
+    [
+        pytest.param({"action": "reply"}, "do.text", Reason.MISSING_FIELD, id="a reply without words"),
+        pytest.param({"action": "dispute"}, "do.reason", Reason.MISSING_FIELD, id="a dispute without a reason"),
+        pytest.param({"action": "reply", "text": "a\0"}, "$", Reason.NUL_CHARACTER, id="NUL"),
+        pytest.param({"action": "reply", "text": "x" * 4001}, "do.text", Reason.INVALID_FIELD, id="too many words"),
+        pytest.param(
+            {"action": "reply", "text": "x", "evidence": [{"ref": "a.jpg", "note": "my house"}]},
+            "do.evidence",
+            Reason.INVALID_FIELD,
+            id="words on a photo",
+        ),
+        pytest.param({"action": "note", "text": "x"}, "do.action", Reason.NOT_ALLOWED, id="a note for staff"),
+    ],
+)
+def test_what_a_citizen_cannot_write_is_refused(do: dict[str, Any], field: str, reason: Reason) -> None:
+    (refusal,) = judged(order(do=do), CITIZEN).results
+    assert isinstance(refusal, InvalidEvent)
+    assert (refusal.field, refusal.reason) == (field, reason)
+    assert refusal.fix
+
+
+def test_a_citizen_may_ask_at_the_door_for_what_the_life_cycle_permits() -> None:
+    permitted = {name for name, permit in PERMITS.items() if Role.CITIZEN in permit.roles}
+    assert {str(one.__struct_config__.tag) for one in CITIZENS} == permitted
+
+
+def test_without_keys_no_words_are_taken() -> None:
+    decoder = CommandDecoder(SITE)
+    for do, taken in (({"action": "reply", "text": WORDS}, False), ({"action": "confirm"}, True)):
+        (result,) = decoder.decode(json.dumps(order(do=do)).encode(), CITIZEN, RECEIVED_AT).results
+        assert isinstance(result, Taken) is taken
+        assert taken or (isinstance(result, InvalidEvent) and result.reason is Reason.NO_KEYS)
 
 
 def test_a_citizen_reports_and_opens_nothing() -> None:

@@ -46,18 +46,20 @@ def written(judged: Judged) -> list[bytes]:
 
 def test_a_reporter_and_their_words_are_sealed() -> None:
     (raw,) = written(judged(feedback(reporter=REPORTER, title="Đèn hỏng", district="kept")))
-    for word in ("Mai", "0912", "Lê Lợi", "Tôi", "reporter"):
+    for word in ("Mai", "0912", "Lê Lợi", "Tôi", "Đèn", "reporter"):
         assert word not in raw.decode()
         assert json.dumps(word)[1:-1].encode() not in raw
     found = decode(raw, SEALED_BYTES_MAX)
     assert isinstance(found, FeedbackReceived)
-    assert (found.data.text, found.data.reporter, found.data.title) == (None, None, "Đèn hỏng")
+    assert (found.data.text, found.data.reporter, found.data.title) == (None, None, None)
     # What this version does not know travels on.
     assert json.loads(raw)["data"]["district"] == "kept"
     assert found.data.personal is not None
     personal = RING.open_personal(found.data.personal, found.source, found.id)
     assert personal == Personal(
-        reporter=Reporter(name="Nguyễn Thị Mai", phone="0912 345 678", address="12 Lê Lợi"), text=TEXT
+        reporter=Reporter(name="Nguyễn Thị Mai", phone="0912 345 678", address="12 Lê Lợi"),
+        title="Đèn hỏng",
+        text=TEXT,
     )
     assert found.data.person == RING.person_of(personal, found.source, found.id)
 
@@ -100,11 +102,39 @@ def test_the_country_of_a_number_is_the_sites() -> None:
     assert len(persons) == 1
 
 
-def test_who_says_nothing_stays_anonymous() -> None:
-    for given_data in ({}, {"reporter": {}}, {"reporter": {"name": " ", "language": "vi"}}):
-        (raw,) = written(judged(feedback(**given_data)))
-        data = json.loads(raw)["data"]
-        assert data == {"category": "lighting", "text": TEXT}
+@pytest.mark.parametrize(
+    "reporter", [{}, {"reporter": {}}, {"reporter": {"name": " ", "language": "vi"}}], ids=["none", "empty", "blank"]
+)
+def test_who_gives_no_name_is_the_author_of_this_report_alone(reporter: dict[str, Any]) -> None:
+    first, second = (
+        json.loads(raw)["data"] for raw in written(judged(feedback("1", **reporter), feedback("2", **reporter)))
+    )
+    assert first.keys() == {"category", "personal", "author"}
+    assert RING.open_personal(first["personal"], "urn:cam:north", "1") == Personal(text=TEXT)
+    assert first["author"] != second["author"]
+    # Nobody is told of changes who gives nothing to be reached by: that is what `person` stands for.
+    assert "person" not in first
+
+
+def test_what_corrects_an_anonymous_report_is_of_the_same_author() -> None:
+    made = (feedback("1"), feedback("2") | {"supersedes": "1"}, feedback("3") | {"withdraws": "1"})
+    assert len({json.loads(raw)["data"]["author"] for raw in written(judged(*made))}) == 1
+
+
+def test_a_title_is_the_citizens_where_a_citizen_reports() -> None:
+    """A list of kinds has titles that nobody wrote for this report."""
+    bare, citizens = (
+        json.loads(raw)["data"]
+        for raw in written(judged(feedback("1", title="Street light"), feedback("2", title="Mai", reporter={})))
+    )
+    assert (bare["title"], "title" in citizens) == ("Street light", False)
+    sealed = RING.open_personal(citizens["personal"], "urn:cam:north", "2")
+    assert sealed == Personal(title="Mai", text=TEXT)
+
+
+def test_who_says_nothing_leaves_nothing_to_be_sealed() -> None:
+    (raw,) = written(judged(event(type="ioc.feedback.received.v1", data={"category": "lighting", "title": "Light"})))
+    assert json.loads(raw)["data"] == {"category": "lighting", "title": "Light"}
 
 
 def test_a_resend_is_the_same() -> None:
@@ -112,7 +142,7 @@ def test_a_resend_is_the_same() -> None:
 
 
 def test_what_was_on_the_log_can_be_sent_again() -> None:
-    once = written(judged(feedback(reporter=REPORTER), incident(plate="30A-123.45")))
+    once = written(judged(feedback(reporter=REPORTER), feedback("f-2"), incident(plate="30A-123.45")))
     again = judged(*map(json.loads, once))
     assert not again.refused
     assert [json.loads(raw) for raw in written(again)] == [json.loads(raw) for raw in once]
@@ -122,15 +152,16 @@ def test_what_was_on_the_log_can_be_sent_again() -> None:
     ("made", "reason"),
     [
         pytest.param(feedback(person="a" * 64), Reason.NOT_SEALED, id="a person of the sender's choice"),
+        pytest.param(feedback(author="a" * 64), Reason.NOT_SEALED, id="an author of the sender's choice"),
         pytest.param(feedback(personal="1.AAAA"), Reason.NOT_SEALED, id="no seal"),
         pytest.param(feedback(personal="x"), Reason.NOT_SEALED, id="no key"),
         pytest.param(
-            feedback(personal=OTHER_RING.seal_personal(Personal(text="x"), "urn:cam:north", "f-1")),
+            feedback(text=None, personal=OTHER_RING.seal_personal(Personal(text="x"), "urn:cam:north", "f-1")),
             Reason.NOT_SEALED,
             id="another centre's",
         ),
         pytest.param(
-            feedback(personal=RING.seal_personal(Personal(text="x"), "urn:cam:north", "f-2")),
+            feedback(text=None, personal=RING.seal_personal(Personal(text="x"), "urn:cam:north", "f-2")),
             Reason.NOT_SEALED,
             id="another event's",
         ),
@@ -140,6 +171,11 @@ def test_what_was_on_the_log_can_be_sent_again() -> None:
             ),
             Reason.NOT_SEALED,
             id="sealed and open",
+        ),
+        pytest.param(
+            feedback(personal=RING.seal_personal(Personal(text="x"), "urn:cam:north", "f-1")),
+            Reason.NOT_SEALED,
+            id="words sealed and open",
         ),
         pytest.param(
             incident(plate="30A-123.45", personal=RING.seal_personal(Personal(plate="x"), "urn:cam:north", "i-1")),
@@ -159,9 +195,13 @@ def test_what_only_the_centre_says_is_refused(made: dict[str, Any], reason: Reas
 
 def test_without_keys_nothing_personal_is_taken() -> None:
     found = judged(
-        feedback("1", reporter=REPORTER), incident("2", plate="30A-123.45"), feedback("3"), decoder=Decoder(SITE)
+        feedback("1", reporter=REPORTER),
+        incident("2", plate="30A-123.45"),
+        feedback("3"),
+        event(type="ioc.feedback.received.v1", id="4", data={"category": "lighting"}),
+        decoder=Decoder(SITE),
     )
-    assert {index: error.reason for index, error in found.refused.items()} == dict.fromkeys((0, 1), Reason.NO_KEYS)
+    assert {index: error.reason for index, error in found.refused.items()} == dict.fromkeys((0, 1, 2), Reason.NO_KEYS)
     assert len(written(found)) == 1
 
 
@@ -212,9 +252,10 @@ def test_whatever_they_say_is_sealed_and_comes_back(name: str, phone: str, text:
     made = feedback(reporter={"name": name, "phone": phone}, text=text)
     (raw,) = written(judged(made))
     data = json.loads(raw)["data"]
-    if not (name.strip() or phone.strip()):
-        assert data["text"] == text
+    is_named = bool(name.strip() or phone.strip())
+    if not is_named and not text:
+        assert data.keys() == {"category"}
         return
-    assert data.keys() == {"category", "personal", "person"}
+    assert data.keys() == {"category", "personal", "person" if is_named else "author"}
     personal = RING.open_personal(data["personal"], "urn:cam:north", "f-1")
-    assert personal == Personal(reporter=Reporter(name=name, phone=phone), text=text)
+    assert personal == Personal(reporter=Reporter(name=name, phone=phone) if is_named else None, text=text)
