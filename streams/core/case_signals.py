@@ -108,12 +108,14 @@ def receive(draft: Draft, event: Signal, area: AreaId) -> CaseId | None:
 
 
 def _holder(draft: Draft, event: Signal, origin: CaseId) -> Case | None:
-    """The case that deals with a signal: its subject's, or that of its own which what it corrects has."""
-    corrects = event.supersedes or event.withdraws
-    own = None if corrects is None else leads_to(draft.scene.cases, own_case_of(event))
-    if own is not None and any((one.source, one.id) == (event.source, corrects) for one in own.members):
-        return own
-    return leads_to(draft.scene.cases, origin)
+    """The case that deals with a signal: its subject's, or the one where what it corrects is now."""
+    cases, corrects = draft.scene.cases, event.supersedes or event.withdraws
+    if corrects is not None:
+        for id_ in (draft.scene.homes.get((event.source, corrects)), own_case_of(event)):
+            found = None if id_ is None else leads_to(cases, id_)
+            if found is not None and any((one.source, one.id) == (event.source, corrects) for one in found.members):
+                return found
+    return leads_to(cases, origin)
 
 
 def build(
@@ -323,9 +325,11 @@ def _joined(draft: Draft, rules: CaseRules, event: Signal, area: AreaId, case: C
     if len(case.members) >= MEMBERS_MAX or accused not in (None, case.accused_agency):
         return _open(draft, rules, event, area, own_case_of(event))
     member = _member(event, origin)
+    # Whoever knows how a source calls a report could follow it, answer in its reporter's place, and be told of it.
     if member.tracking not in case.tracking:
-        # Whoever knows how a source calls a report could follow it, and answer in its reporter's place.
         member = replace(member, tracking=None)
+    if all(member.subscriber != one.subscriber for one in case.members):
+        member = replace(member, subscriber=None)
     evidence = (*case.evidence, *_attached(event)[: room_for_reported(case)])
     case = draft.put(replace(case, members=(*case.members, member), evidence=evidence))
     # Its title is with the case's signals, and leaves with it; a timeline stays as it was written.

@@ -62,11 +62,21 @@ def decide(event: AnyEvent, area: AreaId, received_at: datetime, scene: Scene) -
     return draft.finish(receive(draft, event, area))
 
 
-def cases_needed(event: AnyEvent) -> tuple[CaseId, ...]:
-    """The cases that a decision looks at, as far as the event itself says; from each, go on by `next_case`."""
+def home_needed(event: AnyEvent) -> tuple[str, str] | None:
+    """The signal, by source and id, that another one corrects: whose case that is now, only the store can tell."""
+    corrects = event.supersedes or event.withdraws
+    if corrects is None or not isinstance(event, FeedbackReceived | CameraIncident):
+        return None
+    return event.source, corrects
+
+
+def cases_needed(event: AnyEvent, homes: Mapping[tuple[str, str], CaseId]) -> tuple[CaseId, ...]:
+    """The cases that a decision looks at, as far as the event says and its home; from each, go on by `next_case`."""
     if isinstance(event, Signal):
         own = () if not isinstance(event, FeedbackReceived | CameraIncident) else (own_case_of(event),)
-        return (CaseId(case_of(event)), *own)
+        corrects = home_needed(event)
+        home = None if corrects is None else homes.get(corrects)
+        return tuple(dict.fromkeys((CaseId(case_of(event)), *own, *(() if home is None else (home,)))))
     if not isinstance(event, CaseCommand) or isinstance(event.data.do, SetAvailability | Silence | ErasePerson):
         return ()
     own = CaseId(about(event))
@@ -74,9 +84,11 @@ def cases_needed(event: AnyEvent) -> tuple[CaseId, ...]:
     return (own, action.other) if isinstance(action, Merge | Unmerge | Dismiss) else (own,)
 
 
-def units_needed(event: AnyEvent, cases: Mapping[CaseId, Case]) -> frozenset[str] | None:
+def units_needed(
+    event: AnyEvent, cases: Mapping[CaseId, Case], homes: Mapping[tuple[str, str], CaseId]
+) -> frozenset[str] | None:
     """The units whose state a decision looks at or changes; None: of every unit, because another one may be sent."""
-    involved = [case for id_ in cases_needed(event) for case in (cases.get(id_), leads_to(cases, id_)) if case]
+    involved = [case for id_ in cases_needed(event, homes) for case in (cases.get(id_), leads_to(cases, id_)) if case]
     found = {unit for case in involved for unit in case.units}
     if not isinstance(event, CaseCommand):
         return frozenset(found)
@@ -92,11 +104,13 @@ def units_needed(event: AnyEvent, cases: Mapping[CaseId, Case]) -> frozenset[str
     return frozenset(found)
 
 
-def signals_needed(event: AnyEvent, cases: Mapping[CaseId, Case]) -> tuple[tuple[str, str], ...]:
+def signals_needed(
+    event: AnyEvent, cases: Mapping[CaseId, Case], homes: Mapping[tuple[str, str], CaseId]
+) -> tuple[tuple[str, str], ...]:
     """Stored events, by (source, id), that a decision may have to correct."""
     found: list[Case | None] = []
     if isinstance(event, FeedbackReceived) and event.supersedes is not None:
-        found += (leads_to(cases, origin) for origin in cases_needed(event))
+        found += (leads_to(cases, origin) for origin in cases_needed(event, homes))
     elif isinstance(event, CaseCommand) and isinstance(event.data.do, Triage):
         judges = event.data.do.category is not None or event.data.do.accused_agency is not None
         found.append(cases.get(CaseId(about(event))) if judges else None)

@@ -132,6 +132,8 @@ def part_of(case: Case, leaving: Collection[Member], new: CaseId, now: datetime)
     staying = tuple(member for member in case.members if member not in leaving)
     first = members[0]
     evidence, theirs = _evidence_of(case, staying, members)
+    # That signals are two cases says nothing of what each of them is.
+    state = State.NEW if case.state is State.NEW else State.TRIAGED if case.agency is None else State.ASSIGNED
     rest = replace(
         case,
         members=staying,
@@ -144,7 +146,7 @@ def part_of(case: Case, leaving: Collection[Member], new: CaseId, now: datetime)
         id=new,
         version=1,
         kind=case.kind,
-        state=State.TRIAGED if case.agency is None else State.ASSIGNED,
+        state=state,
         category=case.category,
         severity=case.severity,
         area=case.area,

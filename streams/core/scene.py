@@ -37,6 +37,8 @@ class Scene(Struct, frozen=True, kw_only=True):
     `cases`    by id, as far as they exist: those of `cases_needed`, and of each the ones that `next_case` leads to
     `units`    what is known of units, by id: at least those of `units_needed`. One never heard of may be left out
     `signals`  stored events by (source, id): those of `signals_needed`
+    `homes`    the case that a signal is of, wherever splits have put it, by (source, id): that of `home_needed`. If
+               that one was merged into another, the signal is there with it
     `near`     open cases near a new one (`wants_near`): within the site's radius and time, at most `NEAR_MAX`
     """
 
@@ -44,6 +46,7 @@ class Scene(Struct, frozen=True, kw_only=True):
     cases: Mapping[CaseId, Case] = {}
     units: Mapping[str, UnitState] = {}
     signals: Mapping[tuple[str, str], AnyEvent] = {}
+    homes: Mapping[tuple[str, str], CaseId] = {}
     near: Sequence[Case] = ()
 
 

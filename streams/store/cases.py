@@ -30,6 +30,7 @@ from streams.core.decide import (
     cases_needed,
     deadlines_of,
     decide,
+    home_needed,
     next_case,
     signals_needed,
     units_needed,
@@ -158,11 +159,17 @@ class Stage:
         self._entries: list[Entry] = []
         self._batches: dict[CaseId, LaneBatch] = {}
         self._moved: dict[Identity, CaseId] = {}
+        self._homes: dict[Identity, CaseId] = {}
 
     async def prepare(self, waiting: Sequence[Fresh]) -> None:
         """Reads at once what nearly all of these events will need."""
+        corrected = sorted({home for one in waiting if (home := home_needed(one.arrival.event)) is not None})
+        if corrected:
+            # Corrections are decided while nobody else commits, so what is read here holds until the end.
+            for row in await self._connection.fetch(SQL["read_homes"], *zip(*corrected, strict=True)):
+                self._homes[row["source"], row["id"]] = CaseId(row["case_id"])
         await self._lock(
-            {id_ for one in waiting for id_ in cases_needed(one.arrival.event)},
+            {id_ for one in waiting for id_ in cases_needed(one.arrival.event, self._homes)},
             {one.batch.lane.partition for one in waiting},
         )
         cases = _Cases(self._held)
@@ -171,9 +178,9 @@ class Stage:
         spots: list[Spot] = []
         for one in waiting:
             event = one.arrival.event
-            needed = units_needed(event, cases)
+            needed = units_needed(event, cases, self._homes)
             units = None if units is None or needed is None else units | needed
-            signals |= set(signals_needed(event, cases))
+            signals |= set(signals_needed(event, cases, self._homes))
             if (spot := self._spot(one)) is not None:
                 spots.append(spot)
         await self._know_units(units)
@@ -184,16 +191,18 @@ class Stage:
     async def decide(self, fresh: Fresh) -> None:
         """Decides one event against what those before it have left."""
         event, site = fresh.arrival.event, fresh.batch.version.site
-        await self._hold(set(cases_needed(event)))
-        for origin in cases_needed(event):
+        corrected = home_needed(event)
+        homes = {} if corrected is None or corrected not in self._homes else {corrected: self._homes[corrected]}
+        await self._hold(set(cases_needed(event, homes)))
+        for origin in cases_needed(event, homes):
             await self._follow(origin)
         cases = _Cases(self._held)
-        needed = units_needed(event, cases)
+        needed = units_needed(event, cases, homes)
         await self._know_units(needed)
-        await self._know_signals(set(signals_needed(event, cases)))
+        await self._know_signals(set(signals_needed(event, cases, homes)))
         spot = self._spot(fresh)
         near = () if spot is None else self._near.of(spot, cases)
-        scene = Scene(site=site, cases=cases, units=self._units, signals=self._signals, near=near)
+        scene = Scene(site=site, cases=cases, units=self._units, signals=self._signals, homes=homes, near=near)
         decided = decide(event, fresh.arrival.area, fresh.arrival.received_at, scene)
         self._take(fresh, decided)
 
@@ -206,7 +215,7 @@ class Stage:
             held, body = self._held.get(case.id), _encode(case)
             for member in newly_of(None if held is None else held.case, case):
                 if (member.source, member.id, case.id) != there:
-                    self._moved[member.source, member.id] = case.id
+                    self._moved[member.source, member.id] = self._homes[member.source, member.id] = case.id
             version = 1 if held is None else held.case.version + 1
             assert case.version == version, f"case {case.id} goes from version {version - 1} to {case.version}"
             if held is None:

@@ -30,6 +30,12 @@ SELECT body, lat, lon, position_at FROM unit_state WHERE $1::text[] IS NULL OR u
 -- Kept events by identity.
 SELECT e.source, e.id, e.body FROM unnest($1::text[], $2::text[]) AS a (source, id) JOIN event AS e USING (source, id);
 
+-- read_homes --
+-- The cases that these signals belong to, by identity: see move_events.
+SELECT e.source, e.id, e.case_id
+FROM unnest($1::text[], $2::text[]) AS a (source, id) JOIN event AS e USING (source, id)
+WHERE e.case_id IS NOT NULL;
+
 -- read_near --
 -- For each of these places and times (by ordinal, from 1) at most $9 open cases within degrees and seconds of it, the
 -- nearest first. `stretch` is how much longer a degree of latitude is than one of longitude there.

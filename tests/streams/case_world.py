@@ -38,12 +38,14 @@ from streams.core.decide import (
     cases_needed,
     deadlines_of,
     decide,
+    home_needed,
     next_case,
     signals_needed,
     units_needed,
     wants_near,
 )
 from streams.core.life_cycle import RUNNING
+from streams.core.merging import newly_of
 from streams.core.notice import Notice, to_agency
 from tests.schemas.case_pack import AT, FILES, site
 
@@ -155,7 +157,7 @@ WATCHED = site({**PACK, "alerts.toml": ALERTS})
 ROOT, COMMUNE, OTHER_COMMUNE = (area.id for area in SITE.areas)
 """The province, and the two communes in it."""
 
-REPORTED = ("agency", "accused_agency", "tracking", "title", "attachments")
+REPORTED = ("agency", "accused_agency", "tracking", "title", "attachments", "person")
 """What `World.report` puts into the report itself; the rest it is given is for the envelope."""
 
 TRACKING = "a" * 64
@@ -206,6 +208,7 @@ class World:
         self.cases: dict[CaseId, Case] = {}
         self.units: dict[str, UnitState] = {}
         self.stored: dict[tuple[str, str], AnyEvent] = {}
+        self.homes: dict[tuple[str, str], CaseId] = {}
         self.timeline: list[Entry] = []
         self.notices: list[Notice] = []
         self.steps: list[tuple[str, CaseId, str | None]] = []
@@ -219,19 +222,25 @@ class World:
             return Decided()
         self.stored[event.source, event.id] = event
         near = [one for one in self.cases.values() if one.is_open] if wants_near(event, self.site) else []
-        cases = self._reached(event)
-        needed = units_needed(event, cases)
+        corrects = home_needed(event)
+        homes = {corrects: self.homes[corrects]} if corrects is not None and corrects in self.homes else {}
+        cases = self._reached(event, homes)
+        needed = units_needed(event, cases, homes)
         scene = Scene(
             site=self.site,
             cases=cases,
             units={name: state for name, state in self.units.items() if needed is None or name in needed},
-            signals={key: self.stored[key] for key in signals_needed(event, cases) if key in self.stored},
+            signals={key: self.stored[key] for key in signals_needed(event, cases, homes) if key in self.stored},
+            homes=homes,
             near=near,
         )
         decided = decide(event, area, self.now, scene)
         assert decided == decide(event, area, self.now, scene), "a decision follows from its arguments alone"
         self._check(decided, needed)
+        self.homes.setdefault((event.source, event.id), CaseId(case_of(event)))
         for case in decided.cases:
+            for member in newly_of(self.cases.get(case.id), case):
+                self.homes[member.source, member.id] = case.id
             # As a store keeps it, so that nothing depends on what JSON does not hold.
             self.cases[case.id] = msgspec.json.decode(msgspec.json.encode(case), type=Case)
             assert self.cases[case.id] == case
@@ -255,7 +264,7 @@ class World:
         data = {name: other.pop(name) for name in REPORTED if name in other}
         event = FeedbackReceived(
             **self._envelope(subject, **other),
-            data=Feedback(category=category, channel="web", person="p" * 64, **({"tracking": TRACKING} | data)),
+            data=Feedback(category=category, channel="web", **({"tracking": TRACKING, "person": "p" * 64} | data)),
         )
         self.take(event)
         return CaseId(case_of(event))
@@ -352,9 +361,9 @@ class World:
             "received_at": self.now,
         } | other
 
-    def _reached(self, event: AnyEvent) -> dict[CaseId, Case]:
+    def _reached(self, event: AnyEvent, homes: Mapping[tuple[str, str], CaseId]) -> dict[CaseId, Case]:
         found: dict[CaseId, Case] = {}
-        for origin in cases_needed(event):
+        for origin in cases_needed(event, homes):
             at: CaseId | None = origin
             while at is not None and at in self.cases:
                 seen = at in found

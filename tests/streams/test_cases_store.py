@@ -402,12 +402,25 @@ async def test_events_go_with_their_signals(store: Store) -> None:
     assert await _stand_under(store) == {"r1": keeper, "r3": keeper, "c3": keeper, "r2": guest}
     await store.take(command("s", keeper, Split(members=["r3"], version=3)))
     part = case_id("person:op", "s")
-    await store.take(command("t", part, Triage(category="conduct", accused_agency="roads", version=1)))
+    await store.take(report("c4", "r1", supersedes="r3"))
+    assert [one.corrected_by for one in (await store.case(part)).members] == ["c4"]
+    await store.take(command("t", part, Triage(category="conduct", accused_agency="roads", version=2)))
     assert (await store.case(part)).accused_agency == "roads"
     await store.take(*await store.outgoing())
     found = await _stand_under(store)
-    (echo,) = found.keys() - {"r1", "r2", "r3", "c3"}
-    assert found == {"r1": keeper, "r3": part, "c3": part, echo: part, "r2": guest}
+    (echo,) = found.keys() - {"r1", "r2", "r3", "c3", "c4"}
+    assert found == {"r1": keeper, "r3": part, "c3": part, "c4": part, echo: part, "r2": guest}
+
+
+async def test_a_signal_that_was_split_off_is_found_in_the_same_transaction(store: Store) -> None:
+    first, second = report("r1", "r1"), report("r2", "r1")
+    keeper = CaseId(case_of(first))
+    # All of one subject have one lane, and so one order.
+    await store.take(
+        first, second, command("s", keeper, Split(members=["r2"], version=2)), report("c", "r1", supersedes="r2")
+    )
+    part = await store.case(case_id("person:op", "s"))
+    assert [(one.id, one.corrected_by) for one in part.members] == [("r2", "c")]
 
 
 async def test_a_complaint_stands_under_no_case_that_others_see(store: Store) -> None:

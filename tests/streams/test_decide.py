@@ -297,6 +297,46 @@ class TestSignals:
         world.report(withdraws="second")
         assert (world.cases[own].state, world.cases[full].state) == (State.REJECTED, State.NEW)
 
+    def test_what_corrects_a_signal_that_was_split_off_finds_it(self) -> None:
+        world = World()
+        case = world.report("other", id="first")
+        world.report("other", id="second")
+        world.do(case, Split(members=["second"]))
+        (part,) = world.cases.keys() - {case}
+        world.report("crack", id="c1", supersedes="second")
+        assert (world.cases[part].category, world.cases[case].category) == ("crack", "other")
+        assert [one.corrected_by for one in world.cases[part].members] == ["c1"]
+        # Where the part goes, it goes along; and it comes back with it.
+        other = world.report("pothole", "r2", id="third")
+        world.do(other, Merge(other=part))
+        world.report("fire", id="c2", supersedes="second")
+        assert {one.id: one.corrected_by for one in world.cases[other].members} == {"third": None, "second": "c2"}
+        world.do(other, Unmerge(other=part))
+        world.report("crack", id="c3", supersedes="second")
+        assert [one.corrected_by for one in world.cases[part].members] == ["c3"]
+        # The split undone.
+        world.do(case, Merge(other=part))
+        world.report("crack", id="c4", supersedes="second")
+        assert {one.id: one.corrected_by for one in world.cases[case].members} == {"first": None, "second": "c4"}
+        world.do(case, Unmerge(other=part))
+        world.report(withdraws="second")
+        assert (world.cases[part].state, world.cases[case].state) == (State.REJECTED, State.NEW)
+
+    def test_what_corrects_a_signal_that_was_merged_and_then_split_off_finds_it(self) -> None:
+        world = World()
+        case, other = world.report("other", "r1", id="first"), world.report("other", "r2", id="second")
+        world.report("other", "r2", id="third")
+        world.do(case, Merge(other=other))
+        world.do(case, Split(members=["second"]))
+        (part,) = world.cases.keys() - {case, other}
+        world.report("crack", "r2", id="c1", supersedes="second")
+        assert [one.corrected_by for one in world.cases[part].members] == ["c1"]
+        world.do(case, Unmerge(other=other))
+        world.report("crack", "r2", id="c2", supersedes="second")
+        world.report("crack", "r2", id="c3", supersedes="third")
+        assert [one.corrected_by for one in world.cases[part].members] == ["c2"]
+        assert [one.corrected_by for one in world.cases[other].members] == ["c3"]
+
     def test_a_subject_that_a_drill_has_used_is_free(self) -> None:
         """Also for what is corrected: a drill knows nothing of what is real."""
         world = World()
@@ -361,6 +401,23 @@ class TestWhoMay:
         assert refusal(world, case, Reply(text="let me in"), other) is Refusal.UNKNOWN_CASE
         world.do(case, Split(members=["further"]))
         assert all(OTHER_TRACKING not in one.tracking for one in world.cases.values())
+
+    def test_a_further_signal_has_nobody_told_of_the_case(self) -> None:
+        """Whoever sends events can name a subject, and anybody as the reporter."""
+        world = World()
+        case = world.report("pothole", id="first")
+        first = world.cases[case].members[0].subscriber
+        assert first is not None
+        world.report("pothole", id="forged", person="f" * 64)
+        world.report("pothole", id="again", person=first)
+        assert [one.subscriber for one in world.cases[case].members] == [first, None, first]
+        world.report("pothole", id="c", supersedes="forged", person="f" * 64)
+        world.do(case, Split(members=["forged"]))
+        assert {one.subscriber for held in world.cases.values() for one in held.members} == {first, None}
+        # What an operator merges was a case of its own, and whoever reported that goes on being told.
+        other = world.report("pothole", "r2", person="e" * 64)
+        world.do(case, Merge(other=other))
+        assert {one.subscriber for one in world.cases[case].members} == {first, "e" * 64}
 
     def test_nobody_is_a_citizen_by_name_only(self) -> None:
         """A role in people.toml makes nobody the one who reported it."""
@@ -1193,7 +1250,7 @@ class TestMerging:
         assert world.cases[case].tracking == (TRACKING,)
         assert part.clocks == before.clocks, "the law's clock runs on"
         world.do(case, Merge(other=part.id))
-        assert as_content(world.cases[case]) == as_content(before) | {"absorbed": {part.id: State.TRIAGED}}
+        assert as_content(world.cases[case]) == as_content(before) | {"absorbed": {part.id: State.NEW}}
         assert refusal(world, case, Split(members=["one", "two"])) is Refusal.IMPOSSIBLE
 
     def test_what_comes_for_a_part_follows_it(self) -> None:

@@ -67,6 +67,7 @@ from schemas.identity import Seen, may_see
 from streams.core.consequence import SYSTEM_ACTOR
 from streams.core.decide import deadlines_of
 from streams.core.life_cycle import PERMITS, move_of
+from streams.core.merging import leads_to
 from tests.schemas.case_pack import AT
 from tests.streams.case_world import (
     DISPATCHER,
@@ -349,6 +350,14 @@ class Handling(RuleBasedStateMachine):
         assert len(set(held)) == len(held)
         assert self.signals <= set(held)
         self.signals = set(held)
+
+    @invariant()
+    def what_corrects_a_signal_would_find_it(self) -> None:
+        for case in self.world.cases.values():
+            for one in case.members if case.state is not State.MERGED else ():
+                home = self.world.homes[one.source, one.id]
+                found = [leads_to(self.world.cases, id_) for id_ in (home, one.case)]
+                assert case in found, f"the signal {one.id} of {case.id} is looked for elsewhere"
 
     @invariant()
     def figures_know_complaints_for_what_they_are(self) -> None:
