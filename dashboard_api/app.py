@@ -22,11 +22,13 @@ from dashboard_api.commands import Waiting
 from dashboard_api.config import DashboardConfig
 from dashboard_api.database import Database
 from dashboard_api.feed import Feed
+from dashboard_api.frames import FrameProtocol
 from dashboard_api.guard import Guard
 from dashboard_api.hub import Hub
 from dashboard_api.layers import ANSWERS as LAYERS
 from dashboard_api.layers import layer_routes
 from dashboard_api.live import LiveFeed
+from dashboard_api.live_routes import live_routes
 from dashboard_api.pages import load_pages, page_routes
 from dashboard_api.problem import answer_problems
 from dashboard_api.queries import ANSWERS as FIGURES
@@ -38,6 +40,7 @@ from dashboard_api.sign_in import sign_in_routes
 OPENAPI_PATH = "/v1/openapi/dashboard.json"
 
 SERVER_OPTIONS: dict[str, Any] = {
+    "ws": FrameProtocol,
     # Compression would cost each connection 50 KiB, and each client its own run over texts that are serialised once.
     "ws_per_message_deflate": False,
     # A message between the app's own bound and this one is answered with its reason; a larger one closes with 1009.
@@ -94,6 +97,8 @@ def create_app(config: DashboardConfig) -> FastAPI:
     @app.websocket("/v1/live")
     async def live_feed(websocket: WebSocket) -> None:
         await live.serve(websocket)
+
+    app.include_router(live_routes(live))
 
     @app.get("/healthz", summary="Whether the process answers")
     async def healthz() -> dict[str, str]:

@@ -15,6 +15,7 @@ from dashboard_api import events, metrics, series, sources, workers
 from dashboard_api.answers import is_kept, read_horizon
 from dashboard_api.commands import outcome_text, read_decided
 from dashboard_api.config import DashboardConfig
+from dashboard_api.conflation import Part
 from dashboard_api.database import AWAY_ERRORS, Connection, Database
 from dashboard_api.hub import Batch, Hub
 from dashboard_api.live_cases import read_live_cases, read_live_units
@@ -173,7 +174,10 @@ class Feed:
             return 0, False
         with metrics.FEED_READ_S.time():
             batch = await self._batch(connection, changes, position, through)
-        self._hub.publish(batch, self._config.now().timestamp())
+        parts = self._hub.publish(batch, self._config.now().timestamp())
+        now = self._config.now()
+        for part in parts:
+            _measure(part, now)
         return len(batch.values), more
 
     async def _batch(
@@ -234,6 +238,14 @@ class Feed:
 
     def _terminated(self, *_: object) -> None:
         self._wake.set()
+
+
+def _measure(part: Part, now: datetime) -> None:
+    """Notes how long it took until all who were free had been told."""
+    if part.says_something and part.committed_at is not None:
+        metrics.COMMIT_TO_SEND_S.observe(_since_s(part.committed_at, now))
+        for event in part.flush.events:
+            metrics.RECEIVED_TO_SEND_S.observe(_since_s(event.received_at, now))
 
 
 def _since_s(moment: datetime | None, now: datetime) -> float:

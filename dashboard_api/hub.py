@@ -4,7 +4,7 @@ Clients with the same wish and the same rights are one audience. The hub says wh
 at all, and puts together once what an audience is told of it; audiences that show the same share the message.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -113,8 +113,8 @@ class Hub:
         oldest_s = {tier: oldest_shown_s(now_s, tier, points[tier]) for tier in TIERS}
         return msgspec.structs.replace(self._wanted, oldest_s=oldest_s)
 
-    def publish(self, batch: Batch, now_s: float) -> None:
-        """Tells each client its part of what changed, or lets it wait for the client."""
+    def publish(self, batch: Batch, now_s: float) -> Collection[Part]:
+        """Tells each client its part of what changed, or lets it wait for the client. Returns the different parts."""
         after_xid = -1 if self.position is None else self.position.xid
         self.position = batch.position
         time = datetime.fromtimestamp(now_s, UTC)
@@ -128,6 +128,7 @@ class Hub:
                 # A session may leave while it is told, when its socket turns out to be gone.
                 for session in tuple(audience.sessions):
                     session.offer(news)
+        return shared.values()
 
     def reset(self, position: Position, reason: SnapshotReason) -> None:
         """The feed goes on at `position`, and cannot say what changed before: every client needs a snapshot."""

@@ -14,10 +14,14 @@ CLOSED_SLOW_CLIENTS = Counter("ioc_dashboard_closed_slow_clients", "Live clients
 MESSAGES_OUT = Counter("ioc_dashboard_messages_out", "Messages sent to live clients.")
 SNAPSHOTS = Counter("ioc_dashboard_answers", "First answers to subscriptions, by kind.", ["kind"])
 COMMIT_TO_SEND_S = Histogram(
-    "ioc_dashboard_commit_to_send_seconds", "From a change's commit to its sending to one client.", buckets=_FAST_S
+    "ioc_dashboard_commit_to_send_seconds",
+    "From a change's commit to its sending to all who show the same.",
+    buckets=_FAST_S,
 )
 RECEIVED_TO_SEND_S = Histogram(
-    "ioc_dashboard_received_to_send_seconds", "From an event's arrival to its sending to one client.", buckets=_FAST_S
+    "ioc_dashboard_received_to_send_seconds",
+    "From an event's arrival to its sending to all who show the same.",
+    buckets=_FAST_S,
 )
 FEED_LAG_S = Gauge("ioc_dashboard_feed_lag_seconds", "Age of the oldest committed change that is not shown yet.")
 FEED_READ_S = Histogram("ioc_dashboard_feed_read_seconds", "Reading one batch of changes.", buckets=_FAST_S)
