@@ -17,6 +17,7 @@ from streams import metrics
 from streams.maintenance.across import put_together
 from streams.maintenance.compaction import compact
 from streams.maintenance.deadlines import pass_deadlines
+from streams.maintenance.history import keep_history
 from streams.maintenance.retention import Kept, retain
 from streams.store.cells import Connection
 from streams.store.timescale import TimescaleWriter
@@ -46,6 +47,10 @@ async def look_after(writer: TimescaleWriter, versions: Versions, wall_clock_s: 
             await retain(connection, versions.newest.site, datetime.fromtimestamp(wall_clock_s(), UTC), told)
         await _until_done(writer, lambda connection: compact(connection, versions.newest))
 
+    async def keep_past() -> None:
+        async with writer.connection() as connection:
+            await keep_history(connection, versions.newest.site)
+
     async def keep_together() -> None:
         await _until_done(writer, lambda connection: put_together(connection, versions.newest.site))
 
@@ -54,6 +59,7 @@ async def look_after(writer: TimescaleWriter, versions: Versions, wall_clock_s: 
 
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(_again_and_again(LOOK_EVERY_S, keep_small))
+        tasks.create_task(_again_and_again(LOOK_EVERY_S, keep_past))
         tasks.create_task(_again_and_again(ACROSS_EVERY_S, keep_together))
         tasks.create_task(_again_and_again(DEADLINES_EVERY_S, keep_deadlines))
 

@@ -249,3 +249,52 @@ GROUP BY bucket, words, next, first_next;
 -- The buckets [$3, $4] of a base and area are added up as this transaction sees them. The marks of whom it does not see
 -- stay.
 DELETE FROM latest_touched WHERE kpi = $1 AND area = $2 AND bucket >= $3 AND bucket <= $4;
+
+-- note_closed --
+-- Notes up to when each topic has closed now: the least of its partitions, less the grace ($2). A partition that was
+-- counted to its end ($1 ago at least) is not waited for. A note that is younger than $3 seconds does; so does one that
+-- says the same, but for once an hour: how far the notes reach has to be seen.
+INSERT INTO closed_until (topic, at, closed_s)
+SELECT now.topic, clock_timestamp(), now.closed_s
+FROM (
+    SELECT topic, min(greatest(watermark_s, extract(epoch FROM caught_up_at)::float8 - $1)) - $2 AS closed_s
+    FROM position GROUP BY topic
+) AS now
+LEFT JOIN LATERAL (
+    SELECT c.at, c.closed_s FROM closed_until AS c WHERE c.topic = now.topic ORDER BY c.at DESC LIMIT 1
+) AS last ON true
+WHERE last.at IS NULL OR (
+    last.at < clock_timestamp() - make_interval(secs => $3)
+    AND (last.closed_s <> now.closed_s OR last.at < clock_timestamp() - INTERVAL '1 hour')
+);
+
+-- raise_floor --
+-- The past of these concepts ($1) begins no earlier than so long ago ($2).
+UPDATE history_floor AS f SET since = clock_timestamp() - kept.age
+FROM unnest($1::text[], $2::interval[]) AS kept (concept, age)
+WHERE f.concept = kept.concept AND f.since < clock_timestamp() - kept.age;
+
+-- forget_cases --
+-- Forgets at most $1 versions of cases that were replaced before the past of cases begins.
+DELETE FROM case_version WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM case_version
+    WHERE until_at < (SELECT since FROM history_floor WHERE concept = 'cases') ORDER BY until_at LIMIT $1
+));
+
+-- forget_units --
+-- The same of units.
+DELETE FROM unit_version WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM unit_version
+    WHERE until_at < (SELECT since FROM history_floor WHERE concept = 'units') ORDER BY until_at LIMIT $1
+));
+
+-- forget_closed --
+-- The same of what had closed. The last note before the past begins says what had closed then.
+DELETE FROM closed_until WHERE (topic, at) IN (
+    SELECT c.topic, c.at FROM closed_until AS c
+    WHERE c.at < (
+        SELECT max(k.at) FROM closed_until AS k
+        WHERE k.topic = c.topic AND k.at <= (SELECT since FROM history_floor WHERE concept = 'closing')
+    )
+    ORDER BY c.at LIMIT $1
+);

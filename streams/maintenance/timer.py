@@ -24,6 +24,7 @@ class Timer(StrEnum):
     RETENTION = "retention"
     COMPACTION = "compaction"
     ACROSS = "across"
+    HISTORY = "history"
 
 
 class Claim:
