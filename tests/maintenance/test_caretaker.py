@@ -53,7 +53,9 @@ def failed() -> float:
 async def test_all_that_is_due_is_done(looking: Tables) -> None:
     await until(looking, f"SELECT NOT EXISTS (SELECT FROM kpi_minute WHERE shard <> {MERGED_SHARD})")
     await until(
-        looking, "SELECT count(ran_at) = 2 AND min(due_at) > clock_timestamp() FROM timer WHERE name NOT IN ('across', 'history')"
+        looking,
+        """SELECT count(ran_at) = 2 AND min(due_at) > clock_timestamp() FROM timer
+        WHERE name NOT IN ('across', 'history')""",
     )
     # The minutes of the 11th have a chunk.
     await until(

@@ -53,7 +53,8 @@ async def kept(connection: Any, concept: str, moment: datetime) -> set[tuple[Any
 
 
 def _row(row: Any) -> tuple[Any, ...]:
-    return tuple(tuple(one) if isinstance(one, list) else one for one in row)
+    values: list[Any] = list(row)
+    return tuple(" ".join(one) if isinstance(one, list) else one for one in values)  # pyright: ignore[reportUnknownArgumentType]
 
 
 def positioned(id_: str, unit: str, second: int) -> UnitPositioned:
