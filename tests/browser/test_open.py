@@ -48,22 +48,22 @@ async def test_published_cases_are_listed_drawn_filtered_and_given_away(browser:
     # A category that nobody declared is shown as it came, and is text.
     await expect(page.locator('#rows tr[data-id="unplaced"] td').first).to_have_text(ATTACK)
     assert await page.locator("main img").count() == 0
-    await expect(page.locator("#map .point")).to_have_count(3)
-    await expect(page.locator("#map .point.rounded")).to_have_count(1)
+    await expect(page.locator("#map .map-mark[data-ids]")).to_have_count(3)
+    await expect(page.locator("#map .map-mark.rounded[data-ids]")).to_have_count(1)
     await expect(page.locator("#map-about")).to_contain_text("3 vụ việc")
 
     # North is up and east is right: the map says what the places say.
     spots = {
-        await node.get_attribute("data-ids"): await node.locator("circle").bounding_box()
-        for node in await page.locator("#map .point").all()
+        await node.get_attribute("data-ids"): await node.locator(".map-form").bounding_box()
+        for node in await page.locator("#map .map-mark[data-ids]").all()
     }
     assert spots["done"]["y"] < spots["home"]["y"] < spots["hole"]["y"]  # type: ignore[index]
     assert spots["hole"]["x"] < spots["home"]["x"] < spots["done"]["x"]  # type: ignore[index]
 
     await hole.get_by_role("button").focus()
     await page.keyboard.press("Enter")
-    await expect(page.locator("#map .point.on")).to_have_attribute("data-ids", "hole")
-    await page.locator('#map .point[data-ids="done"]').click()
+    await expect(page.locator("#map .map-mark.on")).to_have_attribute("data-ids", "hole")
+    await page.locator('#map .map-mark[data-ids="done"]').click()
     await expect(page.locator("#rows tr.on")).to_have_attribute("data-id", "done")
 
     await page.get_by_role("button", name="English").click()

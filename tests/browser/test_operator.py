@@ -8,12 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from playwright.async_api import Browser, Page, expect
 
 from deploy.migrate import migrate_schema
+from schemas.case import Severity, State
+from schemas.site import parse_site
 from tests.browser.chromium import CONTRASTS_BELOW_AA
+from tests.dashboard.case_centre import PACK as SITE_PACK
 from tests.dashboard.case_centre import case_centre
-from tests.dashboard.case_rows import case, put_cases
+from tests.dashboard.case_rows import case, put_cases, tell
 from tests.dashboard.centre import counting, dashboard, writer
 from tests.faults.centre import Centre, ready
 from tests.faults.site import write_pack
@@ -262,6 +266,79 @@ async def fits(page: Page, width: int) -> None:
     assert small == []
 
 
+GROUND = """
+{"type": "FeatureCollection", "attribution": "Who surveyed it", "features": [
+ {"type": "Feature", "properties": {"id": "01"}, "geometry": {"type": "Polygon", "coordinates":
+  [[[105.8, 21.0], [105.9, 21.0], [105.9, 21.1], [105.8, 21.1], [105.8, 21.0]]]}},
+ {"type": "Feature", "properties": {"id": "02"}, "geometry": {"type": "Polygon", "coordinates":
+  [[[105.9, 21.0], [106.0, 21.0], [106.0, 21.1], [105.9, 21.1], [105.9, 21.0]]]}}]}
+"""
+PAINTED = """() => {
+    const canvas = document.querySelector("#map canvas");
+    const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+    let painted = 0;
+    for (let at = 3; at < pixels.length; at += 4) if (pixels[at] > 0) painted += 1;
+    return painted / (pixels.length / 4);
+}"""
+
+
+async def test_the_map_has_the_areas_and_what_comes_in_and_is_used_by_keyboard(
+    browser: Browser, database_url: str
+) -> None:
+    await migrate_schema(database_url)
+    site = parse_site(
+        {name: text for name, text in SITE_PACK.items() if name != "people.toml"} | {"areas.geojson": GROUND}
+    )
+    near = [f"geo:21.0{n}00,105.8501" for n in (10, 11, 12)]
+    async with (
+        counting(database_url),
+        case_centre(database_url, current_site=lambda: site) as centre,
+    ):
+        await put_cases(
+            centre.connection,
+            *(case(f"near{n}", place=place, title="Hole") for n, place in enumerate(near)),
+            case("far", place="geo:21.0900,105.9900", severity=Severity.CRITICAL, title="Fire"),
+            case("nowhere"),
+        )
+        async with at_desk(browser, centre.running.http, viewport={"width": 1440, "height": 900}) as page:
+            marks = page.locator("#map .map-mark[data-ids]")
+            await expect(page.locator("#list > li")).to_have_count(5, timeout=SLOW_MS)
+            await expect(marks).to_have_count(2, timeout=SLOW_MS)
+            several = page.locator("#map .map-mark.several[data-ids]")
+            await expect(several).to_have_attribute("data-ids", "near0 near1 near2")
+            await expect(several).to_have_text("3")
+            # A form of its own and not its colour alone says how severe something is.
+            far = page.locator('#map .map-mark[data-ids="far"]')
+            await expect(far).to_have_attribute("data-severity", "critical")
+            await expect(far).to_have_attribute("aria-label", "Fire · Critical · New")
+            await expect(far).to_have_text("!!")
+            # The ground is drawn from the pack's own boundaries, whose owner is named.
+            await expect(page.locator(".map-name")).to_have_count(2)
+            await expect(page.locator(".map-credit")).to_have_text("Boundaries: Who surveyed it")
+            assert await page.evaluate(PAINTED) > 0.2
+
+            # What comes in is there by itself, and what is over goes.
+            spot = {"place": "geo:21.0300,105.9500", "severity": Severity.MAJOR}
+            for version, state, shown in ((1, State.NEW, 1), (2, State.CLOSED, 0)):
+                async with centre.connection.transaction():
+                    await put_cases(centre.connection, case("new", version=version, state=state, **spot))
+                    await tell(centre.connection, ["new"], [])
+                await expect(page.locator('#map .map-mark[data-ids="new"]')).to_have_count(shown, timeout=SLOW_MS)
+
+            # Several come apart, and one opens its case, by keyboard.
+            await several.focus()
+            await page.keyboard.press("Enter")
+            await expect(several).to_have_count(0, timeout=SLOW_MS)
+            one = page.locator('#map .map-mark[data-ids="near1"]')
+            await one.focus()
+            await page.keyboard.press("Enter")
+            await expect(page.locator("#case-title")).to_have_text("Hole", timeout=SLOW_MS)
+            await page.keyboard.press("Escape")
+            await page.get_by_role("button", name="Show everything").click()
+            await expect(several).to_have_count(1, timeout=SLOW_MS)
+            await fits(page, 1440)
+
+
 async def test_it_is_stale_within_five_seconds_and_goes_on_by_itself(browser: Browser, database_url: str) -> None:
     await migrate_schema(database_url)
     async with counting(database_url), writer(database_url) as stream:
@@ -284,7 +361,10 @@ async def test_it_is_stale_within_five_seconds_and_goes_on_by_itself(browser: Br
                     await expect(page.locator("#banner")).to_be_hidden()
 
 
-async def test_where_no_socket_gets_through_it_asks_instead(browser: Browser, database_url: str) -> None:
+@pytest.mark.parametrize(("blocked", "state"), [([], "live"), (["**/v1/live/events**"], "polling")])
+async def test_where_no_socket_gets_through_the_feed_comes_by_other_ways(
+    browser: Browser, database_url: str, blocked: list[str], state: str
+) -> None:
     await migrate_schema(database_url)
     async with counting(database_url), writer(database_url) as stream, dashboard(database_url) as running:
         await put_cases(stream.connection, case("c1"))
@@ -297,10 +377,13 @@ async def test_where_no_socket_gets_through_it_asks_instead(browser: Browser, da
                 close() {}
             };"""
         )
+        for address in blocked:
+            await page.route(address, lambda route: route.abort())
         await page.goto(f"{running.http}/operator?language=en")
-        await expect(page.locator("body")).to_have_attribute("data-connection", "polling", timeout=SLOW_MS)
+        await expect(page.locator("body")).to_have_attribute("data-connection", state, timeout=SLOW_MS)
         await expect(page.locator("#list > li")).to_have_count(1)
         await put_cases(stream.connection, case("c2", title="Another"))
+        await tell(stream.connection, ["c2"])
         await expect(page.locator("#list > li")).to_have_count(2, timeout=SLOW_MS)
         await context.close()
 

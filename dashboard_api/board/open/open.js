@@ -3,10 +3,10 @@
 import { inOrder } from "../shared/areas.js";
 import { ApiError, get } from "../shared/api.js";
 import { at, make, say } from "../shared/dom.js";
+import { CaseMap } from "../shared/map.js";
 import { watchLink } from "../shared/pulse.js";
 import { languageSwitch, locale, nameOf, onLanguage, themeSwitch, translate } from "../shared/texts.js";
 import { absolute } from "../shared/time.js";
-import { drawMap } from "./map.js";
 import { texts } from "./texts.js";
 
 const PAGE = 200;
@@ -23,7 +23,7 @@ const OVER = ["done", "closed", "refused"];
  */
 /** @typedef {{id: string, parent: string | null, list: string, names: Record<string, string>, point: [number, number] | null}} Area */
 
-/** @type {{names: Record<string, string>, zone: string, area_list: string, categories: {id: string, kind: string, names: Record<string, string>}[]} | null} */
+/** @type {{names: Record<string, string>, zone: string, area_list: string, categories: {id: string, kind: string, names: Record<string, string>}[], map: import("../shared/map.js").Tiles | null} | null} */
 let site = null;
 /** @type {Area[]} */
 let areas = [];
@@ -37,6 +37,8 @@ let state = "loading";
 let staleSinceMs = null;
 /** What is marked, by id. @type {Set<string>} */
 let marked = new Set();
+/** There once the site is known. @type {CaseMap | null} */
+let map = null;
 /** Only the newest question's answer is shown. */
 let asked = 0;
 let timer = 0;
@@ -63,6 +65,7 @@ async function read(isMore = false) {
   let again = READ_EVERY_MS;
   try {
     const limit = String(Math.min(Math.max(PAGE, isMore ? PAGE : cases.length), FILE));
+    /** @type {Record<string, string>} */
     const after = isMore && next !== null ? { after: next } : {};
     const page = await get(`/v1/public/cases?${query({ limit, ...after })}`);
     if (number !== asked) return;
@@ -152,7 +155,7 @@ function drawRows() {
     let what = name;
     if (one.lat !== null && one.lon !== null) {
       what = make("button", { type: "button", class: "plain", "aria-label": said.onMap(name), "data-id": one.id }, name);
-      what.addEventListener("click", () => mark([one], false));
+      what.addEventListener("click", () => mark([one.id], false));
     }
     const since = make("time", { datetime: one.opened_on }, day.format(Date.parse(one.opened_on)));
     const stages = /** @type {Record<string, string>} */ (said.stages);
@@ -167,20 +170,16 @@ function drawRows() {
 
 function drawPoints() {
   const said = texts();
-  const points = cases.flatMap((one) =>
-    one.lat === null || one.lon === null ? [] : [{ ...one, lat: one.lat, lon: one.lon, isOpen: !OVER.includes(one.stage) }]);
+  const points = cases.filter((one) => one.lat !== null && one.lon !== null);
   at("map-part").hidden = points.length === 0;
   if (points.length === 0) return;
-  const places = areas.flatMap((area) =>
-    area.point === null || area.parent === null ? [] : [{ lat: area.point[0], lon: area.point[1], name: nameOf(area.names, area.id) }]);
-  drawMap(/** @type {any} */ (at("map")), points, places, said, (picked) => mark(picked, true));
   at("map-about").textContent = said.mapAbout(points.length, points.filter((one) => one.rounded).length);
   showMarked();
 }
 
-/** Marks cases in both. @param {{id: string}[]} picked @param {boolean} fromMap */
+/** Marks cases in both. @param {string[]} picked @param {boolean} fromMap */
 function mark(picked, fromMap) {
-  marked = new Set(picked.map((one) => one.id));
+  marked = new Set(picked);
   showMarked();
   const target = fromMap ? at("rows").querySelector("tr.on") : at("map-part");
   target?.scrollIntoView({ block: "nearest", behavior: "instant" });
@@ -188,9 +187,12 @@ function mark(picked, fromMap) {
 
 function showMarked() {
   for (const row of at("rows").querySelectorAll("tr")) row.classList.toggle("on", marked.has(row.dataset.id ?? ""));
-  for (const point of at("map").querySelectorAll("g")) {
-    point.classList.toggle("on", (point.dataset.ids ?? "").split(" ").some((id) => marked.has(id)));
-  }
+  const said = texts();
+  const stages = /** @type {Record<string, string>} */ (said.stages);
+  map?.draw(cases.flatMap((one) => (one.lat === null || one.lon === null ? [] : [{
+    id: one.id, lat: one.lat, lon: one.lon, isRounded: one.rounded, isOver: OVER.includes(one.stage),
+    label: [nameOf(one.names, one.category), stages[one.stage] ?? one.stage].join(" · "),
+  }])), marked);
   say(at("picked"), marked.size === 0 ? "" : texts().picked(marked.size));
 }
 
@@ -218,6 +220,10 @@ async function load() {
     }
   }
   drawFilters();
+  map = new CaseMap(at("map"), { pick: (ids) => mark(ids, true), tiles: site?.map ?? null });
+  map.explain(["over", "rounded"]);
+  void map.loadLayers();
+  void map.loadGround();
   // The list first: the areas of a whole country are many times its size, and only give names.
   await read();
   try {
@@ -244,7 +250,6 @@ at("skip").addEventListener("click", (event) => {
 at("filters").addEventListener("change", choose);
 at("filters").addEventListener("submit", (event) => event.preventDefault());
 at("more").addEventListener("click", () => read(true));
-addEventListener("resize", drawPoints);
 await load();
 watchLink((isFresh, heardAtMs) => {
   staleSinceMs = isFresh ? null : heardAtMs;

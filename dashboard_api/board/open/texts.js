@@ -28,8 +28,6 @@ const EN = {
   count: (/** @type {number} */ n, /** @type {boolean} */ hasMore) => (hasMore ? `The newest ${n} are shown.` : n === 1 ? "1 case." : `${n} cases.`),
   mapAbout: (/** @type {number} */ n, /** @type {number} */ rounded) =>
     `North is up. ${n} of the cases in the list have a place.${rounded ? ` ${rounded} of them are rounded to about one kilometre (dashed).` : ""} The list says the same in words.`,
-  kilometres: (/** @type {string} */ n) => `${n} km`,
-  metres: (/** @type {string} */ n) => `${n} m`,
   picked: (/** @type {number} */ n) => (n === 1 ? "1 case is there; it is marked in the list." : `${n} cases are there; they are marked in the list.`),
   onMap: (/** @type {string} */ name) => `${name}: show on the map`,
   data: "Open data",
@@ -76,8 +74,6 @@ const VI = {
   count: (n, hasMore) => (hasMore ? `Đang hiện ${n} vụ việc mới nhất.` : `${n} vụ việc.`),
   mapAbout: (n, rounded) =>
     `Hướng bắc ở trên. ${n} vụ việc trong danh sách có vị trí.${rounded ? ` ${rounded} vị trí được làm tròn khoảng một ki-lô-mét (nét đứt).` : ""} Danh sách có đủ nội dung bằng chữ.`,
-  kilometres: (n) => `${n} km`,
-  metres: (n) => `${n} m`,
   picked: (n) => `Có ${n} vụ việc ở đó, được đánh dấu trong danh sách.`,
   onMap: (name) => `${name}: xem trên bản đồ`,
   data: "Dữ liệu mở",

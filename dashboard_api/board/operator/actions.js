@@ -306,7 +306,7 @@ export class Desk {
         if (outcome.reason === "stale") return inForm ? { stale: true, text } : this.host.said(text, "bad", true);
         return inForm ? text : this.host.said(text, "bad");
       }
-      if (version !== undefined && outcome.version === version + 1) this.own.set(`${detail.id} ${version}`, outcome.version);
+      if (version !== undefined && outcome.version === version + 1) this.own.set(`${detail.id} ${version}`, version + 1);
       // What went off without a form may be decided while another form is open.
       if (inForm) this.dialog.close();
       this.host.said(outcome.state === "applied" ? t().done(name) : t().pending(name), outcome.state === "applied" ? "good" : "warn");

@@ -1,8 +1,8 @@
 /**
  * What does the operator's page do, and when is it drawn?
  *
- * It listens to the live feed (or asks every few seconds where no socket gets through), draws at most five times a
- * second and once a second for the clocks, and turns keys and clicks into commands.
+ * It listens to the live feed, draws at most five times a second and once a second for the clocks, and turns keys and
+ * clicks into commands.
  */
 
 import { inOrder } from "../shared/areas.js";
@@ -10,6 +10,7 @@ import { choice, keep } from "../shared/choice.js";
 import { Connection } from "../shared/connection.js";
 import { ApiError, get, signInLink } from "../shared/api.js";
 import { at, make, setText } from "../shared/dom.js";
+import { CaseMap, pointOf } from "../shared/map.js";
 import { Session } from "../shared/session.js";
 import { language, languageSwitch, locale, nameOf, onLanguage, themeSwitch, titleOf, translate, word } from "../shared/texts.js";
 import { absolute, duration, Freshness } from "../shared/time.js";
@@ -17,17 +18,11 @@ import { Desk } from "./actions.js";
 import { Alarm } from "./alarm.js";
 import { KEYS, showCase } from "./case.js";
 import { List } from "./list.js";
-import { PlaceMap } from "./map.js";
 import { t } from "./texts.js";
-import { CASES_MAX, SEVERITIES, Work } from "./work.js";
+import { SEVERITIES, Work } from "./work.js";
 
 const DRAW_EVERY_MS = 200;
 const RETRY_LOAD_MS = 3000;
-const POLL_EVERY_MS = 3000;
-/** A page that polls is stale when a poll and a half has failed. */
-const POLL_STALE_MS = 4800;
-/** After so many sockets that did not open, cases are asked for instead. */
-const SOCKETS_TRIED = 2;
 /** Where the filters would leave no room for the list, they are folded. */
 const NARROW = "(max-width: 60rem)";
 const OUTCOME_SHOWN_MS = 9000;
@@ -61,9 +56,8 @@ let connection;
 let list;
 /** @type {Desk} */
 let desk;
-/** @type {PlaceMap} */
+/** @type {CaseMap} */
 let map;
-let polledAtMs = 0;
 let due = false;
 let drawnAtMs = 0;
 let caseDrawn = "";
@@ -109,12 +103,15 @@ async function start() {
   if (!session.isIn || (me.asked && !ROLES.some((role) => me.roles.includes(role)))) return startWithout();
   readFilters();
   list = new List(at("list"), (id) => void open(id));
-  map = new PlaceMap(/** @type {any} */ (document.getElementById("map")), (id) => void open(id), drawSoon);
   desk = new Desk(at("form"), {
     site, areas, cases: () => [...work.cases.values()], said, reload: async (id) => { await look(id); return opened.id === id ? opened.detail : null; },
     applied, unit: unitName, agency: agencyName, step: stepName, signIn: showSignIn,
   });
   at("page").hidden = false;
+  // What lies in one place comes one after the other.
+  map = new CaseMap(at("map"), { pick: (ids) => void open(ids[(ids.indexOf(opened.id ?? "") + 1) % ids.length]), tiles: site.map });
+  void map.loadLayers();
+  showGround();
   /** @type {HTMLDetailsElement} */ (at("narrow")).open = !matchMedia(NARROW).matches;
   at("open-case").hidden = !me.roles.includes("operator") && !me.roles.includes("dispatcher") && me.asked;
   connection = new Connection(wish, heard);
@@ -124,7 +121,6 @@ async function start() {
   onLanguage(() => { showControls(); caseDrawn = ""; draw(); });
   draw();
   setInterval(drawSoon, 1000);
-  setInterval(() => void poll(), POLL_EVERY_MS);
   setInterval(() => { if (opened.id !== null && !document.hidden) void look(opened.id); }, LOOK_EVERY_MS);
   const wanted = location.hash.slice(1);
   if (wanted) void open(decodeURIComponent(wanted), false);
@@ -162,25 +158,6 @@ function heard(message) {
   const first = !work.loaded;
   work.apply(message);
   if (message.op === "snapshot" || message.op === "change") afterNews(first);
-  drawSoon();
-}
-
-/** Where no socket gets through, the same list by plain requests. */
-async function poll() {
-  if (connection.subscribed && connection.isOpen) return void (polledAtMs = 0);
-  if (connection.attempts < SOCKETS_TRIED && polledAtMs === 0) return;
-  try {
-    const query = new URLSearchParams({ order: "due", limit: String(CASES_MAX), ...(filters.state ? { state: filters.state } : { open: "true" }) });
-    for (const name of /** @type {const} */ (["severity", "agency", "area"])) if (filters[name]) query.set(name, filters[name]);
-    const page = await get(`/v1/cases?${query}`);
-    const first = !work.loaded;
-    work.replace(page.items, page.next !== undefined);
-    polledAtMs = Date.now();
-    freshness.heard(page.as_of);
-    afterNews(first);
-  } catch (error) {
-    if (error instanceof ApiError && error.signIn) showSignIn();
-  }
   drawSoon();
 }
 
@@ -330,13 +307,24 @@ function draw() {
   setText(at("filtered"), t().filtersOn(narrowed()));
   at("clear").hidden = filters.words === "" && narrowed() === 0;
   at("list").setAttribute("aria-busy", String(!work.loaded));
-  map.draw(items, areas, opened.id, language());
-  at("map-out").hidden = map.box === null;
+  if (work.loaded) map.draw(items.flatMap(markOf), new Set(opened.id === null ? [] : [opened.id]));
   document.body.dataset.view = opened.id === null ? "list" : "case";
   showOpened(nowMs);
   showAlarm();
   showSources(nowMs);
   setText(at("clock"), new Intl.DateTimeFormat(locale(), { timeZone: site.zone, dateStyle: "short", timeStyle: "medium" }).format(nowMs));
+}
+
+/** @param {import("./work.js").Item} item @returns {import("../shared/map.js").Mark[]} */
+function markOf(item) {
+  const point = pointOf(item.place);
+  return point === null ? [] : [{ id: item.id, ...point, severity: item.severity, label: `${titleOf(item)} · ${word("severity", item.severity)} · ${word("state", item.state)}` }];
+}
+
+/** The areas under the marks: those in the area that is chosen, tried again until they are there. */
+async function showGround() {
+  const parent = filters.area;
+  if (!(await map.loadGround(parent)) && parent === filters.area) setTimeout(showGround, RETRY_LOAD_MS);
 }
 
 /** Redrawn when something of it is different, and for its clocks each quarter of a minute; never under the fingers. @param {number} nowMs */
@@ -367,8 +355,7 @@ function selectorOf(node) {
 
 /** @param {number} nowMs */
 function showConnection(nowMs) {
-  const polling = polledAtMs > 0 && Date.now() - polledAtMs < POLL_STALE_MS;
-  const state = polling ? "polling" : connection.state;
+  const state = connection.way === "poll" && connection.state === "live" ? "polling" : connection.state;
   const moment = (/** @type {number | string} */ when) => absolute(when, nowMs, site.zone);
   const heardMs = freshness.now(freshness.heardAtMs ?? Date.now());
   const words = {
@@ -470,10 +457,10 @@ function changeFilters() {
     keep(`operator.${name}`, filters[name]);
   }
   forget();
+  void showGround();
   work.loaded = false;
   work.cases.clear();
   connection.subscribe(true);
-  void poll();
   draw();
 }
 
@@ -502,7 +489,6 @@ function wire() {
   });
   at("help").addEventListener("click", showHelp);
   document.addEventListener("click", (event) => { if (!at("settings").contains(/** @type {Node} */ (event.target))) foldSettings(); });
-  at("map-out").addEventListener("click", () => map.whole());
   addEventListener("popstate", () => {
     const id = decodeURIComponent(location.hash.slice(1));
     if (id) void open(id, false);
