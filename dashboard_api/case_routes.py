@@ -55,7 +55,7 @@ from dashboard_api.subscription import area_of
 from dashboard_api.track import TrackView, citizen, read_track, tracking_hash
 from dashboard_api.units import UnitView, may_see_unit, read_states, unit_view
 from dashboard_api.within import descendants
-from dashboard_api.written import read_words
+from dashboard_api.written import first_words, read_excerpts, read_said, read_words
 from schemas.cap import ATOM_MEDIA_TYPE, cap_feed
 from schemas.case import CaseId, Severity, State
 from schemas.case import Kind as CaseKind
@@ -305,11 +305,14 @@ def case_routes(config: DashboardConfig, database: Database, waiting: Waiting) -
         async with one_moment(config, database, "cases") as moment:
             found = await reading.read_list(moment.reader, actor, wanted, query.order, after, limit + 1)
             total = await reading.count(moment.reader, actor, wanted) if query.count else None
-        page = found[:limit]
+            page = found[:limit]
+            # Files go further than whoever asks for them; what citizens wrote does not.
+            excerpted = page if form is CaseFormat.JSON else []
+            excerpts = await read_excerpts(moment.reader, config.key_ring, actor, excerpted)
         answer = CaseList(
             position=moment.position,
             as_of=moment.as_of,
-            items=[item_of(site, case) for case in page],
+            items=[item_of(site, case, excerpts.get(case.id)) for case in page],
             next=cursor_text(place_of(page[-1], query.order)) if len(found) > limit else None,
             total=total,
             total_capped=total == COUNT_MAX,
@@ -342,6 +345,7 @@ def case_routes(config: DashboardConfig, database: Database, waiting: Waiting) -
                 actor,
                 seen=seen,
                 words=words,
+                excerpt=first_words(case, words),
                 proposals=proposals,
                 actions=config.next_actions(site, case, actor),
                 usual=usual,
@@ -358,12 +362,13 @@ def case_routes(config: DashboardConfig, database: Database, waiting: Waiting) -
             found = await reading.read_timeline(moment.reader, actor, case.id, query.after, query.limit + 1)
             page = found[: query.limit]
             seen = await reading.visible(moment.reader, actor, cases_in(page))
+            said = await read_said(moment.reader, config.key_ring, actor, case, page)
         return _json(
             Timeline(
                 case=case.id,
                 position=moment.position,
                 as_of=moment.as_of,
-                items=[entry_view(entry, seen) for entry in page],
+                items=[entry_view(entry, seen, said) for entry in page],
                 next=page[-1].number if len(found) > query.limit else None,
             )
         )
@@ -474,7 +479,13 @@ def case_routes(config: DashboardConfig, database: Database, waiting: Waiting) -
         site, tracking = config.site, tracking_hash(secret or "")
         async with one_moment(config, database, "track") as moment:
             found = await read_track(
-                moment.reader, site, tracking, config.next_actions, moment.position, moment.as_of
+                moment.reader,
+                site,
+                tracking,
+                config.key_ring,
+                config.next_actions,
+                moment.position,
+                moment.as_of,
             )
         return _json(found)
 

@@ -41,16 +41,18 @@ ABOUT_ANOTHER = frozenset({*NAMING, "members"})
 
 
 class Words(NamedTuple):
-    """What a report says. `erased`: its words were destroyed with the key of whoever wrote them."""
+    """What a citizen wrote. `erased`: the words were destroyed with the key of whoever wrote them."""
 
     text: str | None
+    title: str | None = None
     erased: bool = False
 
 
 class CaseItem(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A case in a list. The same for everyone who may see it.
+    """A case in a list. The same for everyone who may see it, but for the excerpt.
 
-    `due_at` is when the next of its clocks runs out, `members` how many signals it has.
+    `due_at` is when the next of its clocks runs out, `members` how many signals it has. `excerpt` is how a citizen's
+    report begins: where the case has no title, and for those who handle it.
     """
 
     id: CaseId
@@ -65,6 +67,7 @@ class CaseItem(Struct, frozen=True, kw_only=True, omit_defaults=True):
     opened_at: datetime
     changed_at: datetime
     members: int
+    excerpt: str | None = None
     units: tuple[str, ...] = ()
     names: dict[str, str] = {}
     place: str | None = None
@@ -105,8 +108,8 @@ class ClockView(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class MemberView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A signal of the case. `followed`: whoever sent it is told of changes.
 
-    `text` is what a citizen wrote, for those who handle the case; `erased`: it was there, and nobody can read it any
-    more.
+    `text` is what a citizen wrote, for those who handle the case, and so is the title of a citizen's report;
+    `erased`: it was there, and nobody can read it any more.
     """
 
     source: str
@@ -177,7 +180,10 @@ class CaseDetail(CaseItem, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class EntryView(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A line of the timeline, numbered within the case. `public`: the citizen reads it, too."""
+    """A line of the timeline, numbered within the case. `public`: the citizen reads it, too.
+
+    What a citizen wrote is in `text` for those who handle the case; `erased`: nobody can read it any more.
+    """
 
     number: int
     at: datetime
@@ -186,6 +192,7 @@ class EntryView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     actor: str = ""
     role: str = ""
     text: str = ""
+    erased: bool = False
     public: bool = False
     detail: dict[str, str | int | float | bool | None] = {}
 
@@ -197,13 +204,14 @@ def names_of(site: Site, category: str) -> dict[str, str]:
     return next((one.names for one in declared if one.id == category), unknown)
 
 
-def item_of(site: Site, case: Case) -> CaseItem:
+def item_of(site: Site, case: Case, excerpt: str | None = None) -> CaseItem:
     """A case as lists show it."""
-    return CaseItem(**_item_fields(site, case))
+    return CaseItem(**_item_fields(site, case, excerpt))
 
 
-def _item_fields(site: Site, case: Case) -> dict[str, Any]:
+def _item_fields(site: Site, case: Case, excerpt: str | None) -> dict[str, Any]:
     return {
+        "excerpt": excerpt,
         "id": case.id,
         "version": case.version,
         "kind": case.kind,
@@ -249,6 +257,7 @@ def detail_of(
     *,
     seen: Collection[CaseId],
     words: Mapping[tuple[str, str], Words],
+    excerpt: str | None,
     proposals: Sequence[ProposalView],
     actions: Sequence[NextAction],
     usual: Mapping[ClockName, Sequence[float]],
@@ -262,7 +271,7 @@ def detail_of(
     shown = {case.id, *seen}
     nothing = Words(None)
     return CaseDetail(
-        **_item_fields(site, case),
+        **_item_fields(site, case, excerpt),
         position=position,
         as_of=as_of,
         clocks=[clock_view(site, clock, usual.get(clock.name, ()), as_of) for clock in case.clocks],
@@ -276,7 +285,7 @@ def detail_of(
                 channel=member.channel,
                 category=member.category,
                 place=member.place,
-                title=member.title,
+                title=member.title or words.get((member.source, member.id), nothing).title,
                 text=words.get((member.source, member.id), nothing).text,
                 erased=words.get((member.source, member.id), nothing).erased,
                 followed=member.subscriber is not None,
@@ -324,8 +333,12 @@ def cases_in(entries: Iterable[Entry]) -> set[CaseId]:
     return {CaseId(str(entry.detail[name])) for entry in entries for name in NAMING if name in entry.detail}
 
 
-def entry_view(entry: Entry, seen: Collection[CaseId]) -> EntryView:
-    """A line of the timeline as staff read it who may see, of the other cases that it names, those in `seen`."""
+def entry_view(entry: Entry, seen: Collection[CaseId], said: Mapping[tuple[str, str], Words]) -> EntryView:
+    """A line of the timeline as staff read it who may see, of the other cases that it names, those in `seen`.
+
+    `said` is what citizens wrote, as far as this person reads that.
+    """
+    words = None if entry.sealed is None else said.get(entry.sealed)
     is_hidden = any(entry.detail[name] not in seen for name in NAMING if name in entry.detail)
     detail = (
         {name: word for name, word in entry.detail.items() if name not in ABOUT_ANOTHER}
@@ -339,7 +352,8 @@ def entry_view(entry: Entry, seen: Collection[CaseId]) -> EntryView:
         action=entry.action,
         actor=entry.actor,
         role=entry.role,
-        text=entry.text,
+        text=entry.text or (words.text if words is not None else None) or "",
+        erased=words is not None and words.erased,
         public=entry.public,
         detail=detail,
     )

@@ -1,22 +1,25 @@
 """How does my report stand? For whoever holds its tracking secret, in plain words.
 
 The secret itself is nowhere: cases keep its hash. It opens the reporter's own case, and of one that this was merged
-into how it stands.
+into how it stands. What others wrote who follow the same case stays theirs.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
 import msgspec
 from msgspec import Struct
 
-from dashboard_api.case_view import NextAction, NextActions, names_of
+from dashboard_api.case_view import NextAction, NextActions, Words, names_of
+from dashboard_api.commands import source_of
 from dashboard_api.database import Reader
 from dashboard_api.plain_words import Stage, stage_of, words_of
 from dashboard_api.refusal import RefusalReason, Refused
 from dashboard_api.statements import load_statements
+from dashboard_api.written import read_own
 from schemas.case import Case, CaseId, ClockName, Entry, State
 from schemas.identity import SECRET_CHARS_MAX, citizen, tracking_of
+from schemas.personal import KeyRing
 from schemas.site import Site
 
 TRACKED_MAX = 20
@@ -75,9 +78,18 @@ def tracking_hash(secret: str) -> str:
 
 
 async def read_track(
-    reader: Reader, site: Site, tracking: str, next_actions: NextActions, position: str, as_of: datetime
+    reader: Reader,
+    site: Site,
+    tracking: str,
+    ring: KeyRing | None,
+    next_actions: NextActions,
+    position: str,
+    as_of: datetime,
 ) -> TrackView:
-    """Where the report stands that this hash belongs to. Raises Refused where there is none."""
+    """Where the report stands that this hash belongs to. Raises Refused where there is none.
+
+    `ring` opens what the citizen wrote.
+    """
     found = [_cases.decode(row["body"]) for row in await reader.fetch(_SQL["read_tracked"], tracking, TRACKED_MAX)]
     if not found:
         fix = "Look whether all of it was copied. A report that came in just now may take a moment."
@@ -90,6 +102,12 @@ async def read_track(
     rows = await reader.fetch(
         _SQL["read_public_entries"], list({own.id, whole.id} if is_open_to else {own.id}), LINES_MAX
     )
+    entries = [_entries.decode(row["body"]) for row in rows]
+    members = [member for member in own.members if member.tracking == tracking]
+    own_source = source_of(citizen(tracking))
+    said = [entry.sealed for entry in entries if entry.sealed is not None and entry.sealed[0] == own_source]
+    written = await read_own(reader, ring, members, said)
+    titles = (words.title for member in members if (words := written.get((member.source, member.id))) is not None)
     shown = whole if is_open_to else own
     stage = stage_of(shown.state)
     agency = site.agencies.get(shown.agency or "")
@@ -99,7 +117,7 @@ async def read_track(
         stage=stage,
         words=words_of(stage, site.header.languages),
         names=names_of(site, own.category),
-        title=own.title,
+        title=own.title or next(filter(None, titles), ""),
         opened_at=own.opened_at,
         changed_at=shown.changed_at,
         position=position,
@@ -110,7 +128,7 @@ async def read_track(
         result=shown.result,
         reason=shown.reason if shown.state is State.REJECTED else None,
         rating=shown.rating,
-        timeline=[_line(row) for row in rows],
+        timeline=[_line(entry, written) for entry in entries],
         may=list(next_actions(site, whole, citizen(tracking))) if is_open_to else [],
     )
 
@@ -133,7 +151,7 @@ async def _followed(reader: Reader, case: Case) -> Case:
     return case
 
 
-# asyncpg's records have no column types.
-def _line(row: Any) -> TrackLine:  # noqa: ANN401
-    entry = _entries.decode(row["body"])
-    return TrackLine(at=entry.at, action=entry.action, text=entry.text)
+def _line(entry: Entry, written: Mapping[tuple[str, str], Words]) -> TrackLine:
+    words = None if entry.sealed is None else written.get(entry.sealed)
+    text = entry.text or (None if words is None else words.text) or ""
+    return TrackLine(at=entry.at, action=entry.action, text=text)

@@ -1,16 +1,16 @@
-"""What did citizens write, in the reports of a case?
+"""What did citizens write, in their reports and in what they answered later?
 
 Whoever handles a case has to know what it is about, so the words are opened for them as they are read. Who wrote them
-is not: that takes a `reveal`, which stands on the record.
+is not: that takes a `reveal`, which stands on the record. Citizens are shown their own.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from dashboard_api.case_view import Words
 from dashboard_api.database import Reader
 from dashboard_api.statements import load_statements
-from schemas.case import Case
+from schemas.case import Case, CaseId, Entry, Member
 from schemas.codec import decode_plain
 from schemas.command import Actor
 from schemas.event import FeedbackReceived
@@ -18,6 +18,12 @@ from schemas.identity import Role
 from schemas.personal import CannotOpen, KeyRing, kept_part
 
 REPORT = "ioc.feedback.received.v1"
+
+EXCERPT_CHARS_MAX = 120
+"""So much of what a citizen wrote stands in a list, in place of a title."""
+
+Identity = tuple[str, str]
+"""Source and id of an event."""
 
 _SQL = load_statements("written")
 _HANDLING = frozenset({Role.OPERATOR, Role.DISPATCHER})
@@ -28,9 +34,7 @@ def reads_words(actor: Actor, case: Case) -> bool:
     return not _HANDLING.isdisjoint(actor.roles) or (actor.unit is not None and actor.unit in case.units)
 
 
-async def read_words(
-    reader: Reader, ring: KeyRing | None, actor: Actor, case: Case
-) -> Mapping[tuple[str, str], Words]:
+async def read_words(reader: Reader, ring: KeyRing | None, actor: Actor, case: Case) -> Mapping[Identity, Words]:
     """The words of a case's reports, by source and id of the signal; none for who does not handle it.
 
     Of a report that was corrected they are those of the newest correction. What cannot be opened with this ring, and
@@ -38,18 +42,72 @@ async def read_words(
     """
     if not reads_words(actor, case):
         return {}
-    # The newest correction has what holds, under an id of its own.
-    asked = {
-        (member.source, member.corrected_by or member.id): (member.source, member.id)
-        for member in case.members
-        if member.type == REPORT
-    }
-    if not asked:
+    return await _read(reader, ring, (_asked(member) for member in case.members if member.type == REPORT))
+
+
+async def read_said(
+    reader: Reader, ring: KeyRing | None, actor: Actor, case: Case, entries: Iterable[Entry]
+) -> Mapping[Identity, Words]:
+    """What citizens wrote in the commands that these lines tell of; none for who does not handle the case."""
+    if not reads_words(actor, case):
         return {}
-    found: dict[tuple[str, str], Words] = {}
-    for row in await reader.fetch(_SQL["read_words"], *map(list, zip(*asked, strict=True))):
+    return await _read(reader, ring, ((*entry.sealed, None) for entry in entries if entry.sealed is not None))
+
+
+async def read_excerpts(
+    reader: Reader, ring: KeyRing | None, actor: Actor, cases: Iterable[Case]
+) -> Mapping[CaseId, str]:
+    """The first words of cases that have no title, of those that the actor handles. One statement for all."""
+    asked: dict[Identity, tuple[CaseId, tuple[str, str, str | None]]] = {}
+    for case in cases:
+        first = _untitled(case)
+        if first is not None and reads_words(actor, case):
+            asked[first.source, first.id] = case.id, _asked(first)
+    found = await _read(reader, ring, (key for _, key in asked.values()))
+    return {asked[identity][0]: text for identity, words in found.items() if (text := excerpt_of(words)) is not None}
+
+
+def first_words(case: Case, words: Mapping[Identity, Words]) -> str | None:
+    """The first of a case's words where it has no title."""
+    first = _untitled(case)
+    said = None if first is None else words.get((first.source, first.id))
+    return None if said is None else excerpt_of(said)
+
+
+async def read_own(
+    reader: Reader, ring: KeyRing | None, members: Sequence[Member], said: Iterable[Identity]
+) -> Mapping[Identity, Words]:
+    """What a citizen wrote: in the reports that they follow, and in commands of theirs."""
+    return await _read(reader, ring, (*(_asked(member) for member in members), *((*one, None) for one in said)))
+
+
+def excerpt_of(words: Words) -> str | None:
+    """What stands for a title where nobody has given one: the citizen's own, or the first words; on one line."""
+    line = " ".join((words.title or words.text or "").split())
+    if not line:
+        return None
+    return line if len(line) <= EXCERPT_CHARS_MAX else f"{line[: EXCERPT_CHARS_MAX - 1].rstrip()}…"
+
+
+def _untitled(case: Case) -> Member | None:
+    """The report that a case without a title is known by."""
+    return None if case.title else next((member for member in case.members if member.type == REPORT), None)
+
+
+def _asked(member: Member) -> tuple[str, str, str | None]:
+    return member.source, member.id, member.corrected_by
+
+
+async def _read(
+    reader: Reader, ring: KeyRing | None, asked: Iterable[tuple[str, str, str | None]]
+) -> Mapping[Identity, Words]:
+    rows = list(asked)
+    if not rows:
+        return {}
+    found: dict[Identity, Words] = {}
+    for row in await reader.fetch(_SQL["read_words"], *map(list, zip(*rows, strict=True))):
         if (words := _words(row, ring)) is not None:
-            found[asked[row["source"], row["id"]]] = words
+            found[row["source"], row["id"]] = words
     return found
 
 
@@ -66,7 +124,7 @@ def _words(row: Any, ring: KeyRing | None) -> Words | None:  # noqa: ANN401
         personal = kept_part(
             ring,
             source=row["source"],
-            id_=row["id"],
+            id_=row["sealed_id"],
             person=row["person"],
             wrapped=row["wrapped"],
             sealed=row["sealed"],
@@ -74,4 +132,4 @@ def _words(row: Any, ring: KeyRing | None) -> Words | None:  # noqa: ANN401
         )
     except CannotOpen:
         return None
-    return None if personal is None else Words(personal.text)
+    return None if personal is None else Words(personal.text, personal.title)

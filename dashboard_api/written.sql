@@ -1,11 +1,20 @@
 -- What did citizens write?
 
 -- read_words --
--- These events ($1 sources, $2 ids): their personal parts with what opens them, or the events themselves where they have
--- none.
-SELECT asked.source, asked.id, p.source IS NOT NULL AS is_sealed, p.person, p.sealed, p.as_it_came, k.wrapped,
-    CASE WHEN p.source IS NULL THEN e.body END AS body
-FROM unnest($1::text[], $2::text[]) AS asked (source, id)
+-- Of each of these events ($1 sources, $2 ids, $3 what is known to correct them) the newest that has a personal part, with
+-- what opens it: the event or a correction of it. Where none has one, the event itself. The centre's own corrections, which
+-- say what a report turned out to be, have none.
+SELECT asked.source, asked.id, p.source IS NOT NULL AS is_sealed, p.id AS sealed_id, p.person, p.sealed, p.as_it_came,
+    k.wrapped, CASE WHEN p.source IS NULL THEN e.body END AS body
+FROM unnest($1::text[], $2::text[], $3::text[]) AS asked (source, id, corrected_by)
 LEFT JOIN event AS e USING (source, id)
-LEFT JOIN personal AS p USING (source, id)
-LEFT JOIN person_key AS k USING (person)
+LEFT JOIN LATERAL (
+    SELECT part.* FROM personal AS part
+    WHERE part.source = asked.source AND part.id = ANY (
+        ARRAY[asked.id, asked.corrected_by]
+        || ARRAY(SELECT c.id FROM event AS c WHERE c.source = asked.source AND c.corrects = asked.id)
+    )
+    ORDER BY part.received_at DESC, part.id IS NOT DISTINCT FROM asked.corrected_by DESC, part.id
+    LIMIT 1
+) AS p ON true
+LEFT JOIN person_key AS k ON k.person = p.person
