@@ -11,7 +11,7 @@ catalogue never becomes empty by itself.
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -94,15 +94,7 @@ class SiteFolder:
 
     def _parsed(self, pack: Pack) -> Site:
         site = parse_site(pack)
-        if self.loaded.site.kpis.kpis and not site.kpis.kpis:
-            fix = "Declare what is to be counted; `ioc migrate` puts even an empty catalogue in force."
-            raise SiteError(KPIS_FILE, "the file", "it declares no indicator any more", fix)
-        if self.loaded.site.people and not site.people:
-            fix = (
-                "Restart the centre if everyone who reaches it may do everything from now on; else restore the file."
-            )
-            raise SiteError(PEOPLE_FILE, "the file", "it has gone, and with it every sign-in", fix)
-        check_kinds(site.kpis, [self.loaded.pack[KPIS_FILE]])
+        check_successor(site, self.loaded.site, [self.loaded.pack[KPIS_FILE]])
         return site
 
     def _keep(self, problem: str) -> None:
@@ -120,3 +112,17 @@ class SiteFolder:
         pause = threading.Event()
         while not pause.wait(LOOK_EVERY_S):
             self.look()
+
+
+def check_successor(site: Site, present: Site | None, past: Iterable[str]) -> None:
+    """Raises SiteError for a site that a running centre does not go over to from the present one.
+
+    `past` are texts of `kpis.toml` that were in force.
+    """
+    if present is not None and present.kpis.kpis and not site.kpis.kpis:
+        fix = "Declare what is to be counted; `ioc migrate` puts even an empty catalogue in force."
+        raise SiteError(KPIS_FILE, "the file", "it declares no indicator any more", fix)
+    if present is not None and present.people and not site.people:
+        fix = "Restart the centre if everyone who reaches it may do everything from now on; else restore the file."
+        raise SiteError(PEOPLE_FILE, "the file", "it has gone, and with it every sign-in", fix)
+    check_kinds(site.kpis, past)

@@ -3,23 +3,31 @@
 import gc
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import uvicorn
+from fastapi import FastAPI
 from starlette.applications import Starlette
 
 from dashboard_api import app as dashboard_app
 from dashboard_api.config import DashboardConfig
+from deploy.admin.app import AdminConfig, create_admin
+from deploy.admin.health import Readiness
+from deploy.admin.pack_folder import PackFolder
 from deploy.case_actions import next_actions
-from deploy.front import Room, create_front
+from deploy.front import Room, create_front, dependencies_of
 from deploy.identity import Identity, identity_of
+from deploy.local.centre import ANY_HOST
 from deploy.memory import keep_freed_memory
 from deploy.personal_keys import key_ring
+from deploy.positions import GROUP
 from deploy.settings import Settings
 from deploy.site_folder import SiteFolder
 from ingest.gateway import app as ingest_app
 from schemas.personal import KeyRing
 from schemas.site import Site
+from streams.repair.history import Places
 
 WEB_PORT = 8080
 """Where the web listens when nobody says otherwise."""
@@ -37,14 +45,35 @@ def web(settings: Settings) -> None:
     site_folder = SiteFolder(settings.site)
     site_folder.watch()
     port = settings.port or WEB_PORT
+    identity = identity_of(settings, port, site_folder.current, _now)
+    origin = f"http://{ANY_HOST.get(settings.host, settings.host)}:{port}"
+
+    def admin(readiness: Readiness) -> FastAPI:
+        return create_admin(
+            AdminConfig(
+                pack=PackFolder(settings.site, settings.data_dir),
+                loaded=lambda: site_folder.loaded,
+                problem=lambda: site_folder.problem,
+                places=Places(
+                    kafka=kafka, database_url=database_url, group=GROUP, topic_prefix=settings.topic_prefix
+                ),
+                trust=None if identity is None else identity.client,
+                public_url=origin if identity is None else identity.public_url,
+                address=origin,
+                readiness=readiness,
+                own_issuer=settings.oidc_issuer is None,
+            )
+        )
+
     serve_web(
         web_app(
             kafka,
             database_url,
             site_folder.current,
             settings.topic_prefix,
-            identity_of(settings, port, site_folder.current, _now),
+            identity,
             key_ring(settings),
+            admin=admin,
         ),
         host=settings.host,
         port=port,
@@ -60,9 +89,13 @@ def web_app(
     identity: Identity | None = None,
     ring: KeyRing | None = None,
     *,
+    admin: Callable[[Readiness], FastAPI] | None = None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Starlette:
-    """Both rooms as one app. Without `identity` nobody can sign in, and without `ring` nothing personal is taken."""
+    """Both rooms as one app. Without `identity` nobody can sign in, and without `ring` nothing personal is taken.
+
+    `admin` makes the administrator's app; without it there is none.
+    """
     client = None if identity is None else identity.client
     ingest = ingest_app.create_app(
         ingest_app.IngestConfig(
@@ -88,7 +121,9 @@ def web_app(
     async def dashboard_readiness() -> Mapping[str, Mapping[str, Any]]:
         return await dashboard_app.readiness(dashboard)
 
-    return create_front(Room(ingest, ingest_readiness), Room(dashboard, dashboard_readiness), identity)
+    rooms = Room(ingest, ingest_readiness), Room(dashboard, dashboard_readiness)
+    made = None if admin is None else admin(partial(dependencies_of, *rooms, identity))
+    return create_front(*rooms, identity, made)
 
 
 def serve_web(app: Starlette, *, host: str, port: int, log_level: str) -> None:
