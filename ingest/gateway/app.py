@@ -9,11 +9,12 @@ from typing import Any, cast
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 from msgspec import Struct
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ingest.decode.cloudevents import BATCH_EVENTS_MAX
 from ingest.gateway.body import BODIES_BYTES_MAX, BODY_BYTES_MAX, BODY_WAIT_S, BodyReader
+from ingest.gateway.command_socket import CommandSocket
 from ingest.gateway.commands import CommandsEndpoint
 from ingest.gateway.events import EventsEndpoint
 from ingest.gateway.guard import Guard
@@ -134,6 +135,7 @@ def create_app(config: IngestConfig) -> FastAPI:
         ring=config.ring,
     )
     app = Gateway(endpoint, {COMMANDS_PATH: commands, REPORTS_PATH: reports}, lifespan)
+    app.router.routes.append(WebSocketRoute(COMMANDS_PATH, CommandSocket(commands)))
     app.state.producer = producer
     app.add_api_route("/healthz", _healthz, methods=["GET"], summary="Whether the process answers")
     app.add_api_route(

@@ -87,20 +87,35 @@ class CommandsEndpoint(Endpoint):
 
     async def reply(self, scope: Scope, receive: Receive) -> Answer:
         """See Endpoint."""
-        sender = citizen_of(scope)
-        if sender is not None and (wait_s := self._limit.wait_s(address_of(scope))):
-            return answer.for_too_many(wait_s)
         # Asked before the body is read: who may not send anything need not be listened to.
-        actor = sender or await self._guard.signed_in(scope)
+        actor = await self.sender_of(scope)
+        if wait_s := self.wait_s(scope, actor):
+            return answer.for_too_many(wait_s)
         body = await self._bodies.read(scope["headers"], receive)
         try:
             received_at = self._now()
             ordered = self._decoder().decode(body, actor, received_at)
         finally:
             self._bodies.release(len(body))
+        return _answer(await self._append(ordered, received_at))
+
+    async def sender_of(self, scope: Scope) -> Actor:
+        """Who gives commands. Raises InvalidBody, AccessRefused, DependencyUnavailable."""
+        return citizen_of(scope) or await self._guard.signed_in(scope)
+
+    def wait_s(self, scope: Scope, actor: Actor) -> int:
+        """0; or the seconds that a citizen's address has to wait, and then nothing of it is to be taken."""
+        return 0 if actor.tracking is None else self._limit.wait_s(address_of(scope))
+
+    async def take(self, body: bytes, actor: Actor) -> Answer:
+        """Puts commands on the log. Raises InvalidBody, DependencyUnavailable."""
+        received_at = self._now()
+        return _answer(await self._append(self._decoder().decode(body, actor, received_at), received_at))
+
+    async def _append(self, ordered: Ordered, received_at: datetime) -> Ordered:
         if ordered.lots:
             await self._producer.append(ordered.lots, int(received_at.timestamp() * 1000))
-        return _answer(ordered)
+        return ordered
 
 
 def citizen_of(scope: Scope) -> Actor | None:
