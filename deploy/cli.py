@@ -17,6 +17,7 @@ from deploy.person import person_app
 from deploy.repair import backfill_command, parse_moment, rebuild_command, redrive_command
 from deploy.replay.command import replay_command
 from deploy.settings import Settings
+from deploy.site_commands import site_app
 from schemas.errors import IocError
 
 EXIT_WRONG = 1  # something is wrong and the line above says what
@@ -27,6 +28,7 @@ run_app = typer.Typer(no_args_is_help=True, help="Run one part of the centre in 
 app.add_typer(run_app, name="run")
 app.add_typer(person_app, name="person")
 app.add_typer(audit_app, name="audit")
+app.add_typer(site_app, name="site")
 
 
 def main() -> None:
