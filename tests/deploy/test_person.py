@@ -150,6 +150,7 @@ async def test_a_person_is_erased(
 ) -> None:
     made, client = centre
     report = {
+        "title": "Nguyễn Thị Mai báo",
         "text": "Trước số 12 Lê Lợi đèn không sáng",
         "place": "geo:21.0,105.5",
         "contact": {"name": "Nguyễn Thị Mai", "phone": "0912 345 678"},
@@ -157,13 +158,21 @@ async def test_a_person_is_erased(
     answer = await client.post("/v1/reports", json=report)
     assert answer.status_code == 202, answer.text
     (record,) = await written(kafka, topic_prefix)
+    # Somebody without a name, and what both write later.
+    nameless = await client.post("/v1/reports", json={name: report[name] for name in ("title", "text", "place")})
+    assert nameless.status_code == 202, nameless.text
+    for secret, case in ((one.json()["secret"], one.json()["reference"]) for one in (answer, nameless)):
+        order = {"id": "reply", "case": case, "do": {"action": "reply", "text": "Ở Lê Lợi, Nguyễn"}}
+        replied = await client.post("/v1/commands", json=order, headers={"Tracking-Secret": secret})
+        assert replied.status_code == 202, replied.text
     id_ = json.loads(record.value or b"")["id"]
     shown = await made.until_kept("+84912345678")
     assert f"ioc.web {id_}: sealed under the person's key" in shown
     ring = key_ring(made.settings)
     connection = await asyncpg.connect(database_url)
     try:
-        personal = Personal(reporter=Reporter(name="Nguyễn Thị Mai", phone="0912 345 678"), text=report["text"])
+        mai = Reporter(name="Nguyễn Thị Mai", phone="0912 345 678")
+        personal = Personal(reporter=mai, title=report["title"], text=report["text"])
         assert await read_personal(connection, ring, "ioc.web", id_) == personal
         code, output = await made.ioc("person", "erase", "0912.345.678", "--reason", "asked to", "--yes")
         assert (code, output.splitlines()[-1]) == (0, "Erased."), output
