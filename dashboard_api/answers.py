@@ -10,13 +10,14 @@ from dashboard_api.cases import Order, read_list
 from dashboard_api.commands import outcome_text, read_decided
 from dashboard_api.config import Bounds, DashboardConfig
 from dashboard_api.database import Database, Reader
-from dashboard_api.live_cases import case_text, read_live_units
+from dashboard_api.live_cases import case_text, read_live_units, wordless_unit
 from dashboard_api.messages import series_text, value_text
 from dashboard_api.position import Position
 from dashboard_api.session import Handling, ReadRequest, Resumption, Rights, Snapshot, SnapshotReason
 from dashboard_api.statements import load_statements
 from dashboard_api.subscription import Subscription
 from dashboard_api.touched import AHEAD_S, Change, Wanted, decode_touched, oldest_shown_s, touched_points
+from schemas.display import is_display
 from schemas.window import TIERS
 
 _SQL = load_statements("feed")
@@ -101,7 +102,9 @@ async def _resume(
         inside = [
             event.text
             for event in new
-            if not set(subscription.areas).isdisjoint(event.path) and event.is_for(rights.actor)
+            if event.exercise is subscription.exercise
+            and not set(subscription.areas).isdisjoint(event.path)
+            and event.is_for(rights.actor)
         ]
         shown = inside[-subscription.events :]
         skipped += len(inside) - len(shown)
@@ -133,8 +136,10 @@ async def _handling(
     if subscription.cases is not None:
         found = await read_list(reader, rights.actor, subscription.cases, Order.DUE, None, bounds.cases_max + 1)
         has_more = len(found) > bounds.cases_max
-        cases = [(case.id, case_text(site, case)) for case in found[: bounds.cases_max]]
+        cases = [(case.id, case_text(site, case, rights.actor)) for case in found[: bounds.cases_max]]
     units = await read_live_units(reader, site, rights.units, now) if subscription.units else None
+    if units is not None and is_display(rights.actor):
+        units = {id_: wordless_unit(text) for id_, text in units.items()}
     decided = (
         await read_decided(reader, *since, [rights.source], bounds.decided_max)
         if since is not None and subscription.commands
@@ -173,7 +178,7 @@ async def _snapshot(
         rights.actor,
         site.areas,
         horizon.epoch,
-        events.EventFilter(areas=events.descendants(site.areas, areas)),
+        events.EventFilter(areas=events.descendants(site.areas, areas), exercise=subscription.exercise),
         None,
         subscription.events,
     )

@@ -4,9 +4,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from dashboard_api.case_view import NextActions
 from dashboard_api.provider import Provider
+from schemas.exercise import with_drills
 from schemas.personal import KeyRing
 from schemas.site import Site
 from schemas.token import Trust
@@ -65,5 +67,9 @@ class DashboardConfig(Struct, frozen=True, kw_only=True):
 
     @property
     def site(self) -> Site:
-        """The site pack in force. It may change while the process runs: nobody keeps it for longer than a request."""
-        return self.current_site()
+        """The site pack in force, and of each indicator its twin of drills behind them.
+
+        It may change while the process runs: nobody keeps it for longer than a request.
+        """
+        site = self.current_site()
+        return replace(site, kpis=with_drills(site.kpis))

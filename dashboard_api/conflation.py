@@ -30,6 +30,7 @@ class NewEvent(Struct, frozen=True):
 
     `seen`        what decides who may see its case, and so the event; None where it has none: then `path` does
     `is_bound`    it is for nobody who may not see its case, also where that is not known: a command, say
+    `exercise`    it is one of a drill
     """
 
     xid: int
@@ -38,6 +39,7 @@ class NewEvent(Struct, frozen=True):
     received_at: datetime
     is_bound: bool = False
     seen: Seen | None = None
+    exercise: bool = False
 
     def is_for(self, actor: Actor) -> bool:
         """Whether somebody may see it."""

@@ -23,6 +23,7 @@ from schemas.area import AreaTree
 from schemas.codec import decode_plain
 from schemas.command import Actor
 from schemas.event import EVENT_TYPES, AnyEvent, AreaId
+from schemas.exercise import is_drill
 from schemas.kpi import ALL_DIM, Base, Kpi, Measure, filter_of
 from schemas.site import Site
 from schemas.topics import INPUTS, Dedupe, Topic
@@ -40,6 +41,7 @@ _TOPICS: Mapping[str, Topic] = {
     name: topic for name, cls in EVENT_TYPES.items() for topic in INPUTS if cls in topic.types
 }
 _SQL = scoped_statements("drill")
+_OF_DRILLS = _SQL["read_behind"].replace("countable_event", "countable_drill")
 
 
 class Counted(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -239,6 +241,7 @@ class _Asked:
         # Most of all areas are no help to the database; they are told apart here.
         self._listed = None if 2 * len(areas) > len(tree) else sorted(areas)
         self._checks = [(role, _counting(role, where)) for role in roles]
+        self._is_drill = any(is_drill(role.base.id) for role in roles)
         self._spans: dict[str, Span] = {}
         for role in roles:
             known = self._spans.get(role.base.event, role.span)
@@ -284,7 +287,7 @@ class _Asked:
 
     async def _read(self, reader: Reader, cursor: Cursor, chunk: int) -> Sequence[Any]:
         return await reader.fetch(
-            _SQL["read_behind"],
+            _OF_DRILLS if self._is_drill else _SQL["read_behind"],
             *self._scope,
             list(self._spans),
             [datetime.fromtimestamp(span.start_s, UTC) for span in self._spans.values()],
@@ -300,6 +303,9 @@ class _Asked:
         if row["area"] not in self._areas:
             return None
         event = decode_plain(row["body"])
+        if self._is_drill and event.supersedes is not None:
+            # A drill corrects nothing, and what would correct something counts not at all.
+            return None
         at_s = row["window_time"].timestamp()
         counted: list[Counted] = []
         dims: dict[str, str] = {}

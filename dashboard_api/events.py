@@ -33,6 +33,7 @@ class EventFilter(Struct, frozen=True, kw_only=True):
     areas: Collection[AreaId] | None = None
     source: str | None = None
     subject: str | None = None
+    exercise: bool | None = None
 
 
 class ListedEvent(Struct, frozen=True):
@@ -66,6 +67,7 @@ async def read_recent(
         wanted.subject,
         limit,
         inside(actor, tree),
+        wanted.exercise,
     )
     return [
         ListedEvent(
@@ -93,6 +95,7 @@ async def read_between(
             row["received_at"],
             row["is_command"] or row["is_misplaced"],
             None if row["case_id"] is None or row["is_misplaced"] else seen_of(row),
+            row["is_exercise"],
         )
         for row in reversed(rows)
     ]

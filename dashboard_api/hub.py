@@ -12,12 +12,13 @@ import msgspec
 from msgspec import Struct
 
 from dashboard_api.conflation import NewEvent, Part
-from dashboard_api.live_cases import LiveCase
+from dashboard_api.live_cases import LiveCase, wordless_unit
 from dashboard_api.messages import DatabaseState
 from dashboard_api.position import Position
 from dashboard_api.session import LiveSession, News, Rights, SnapshotReason
 from dashboard_api.subscription import Series, Subscription
 from dashboard_api.touched import Point, Wanted, oldest_shown_s
+from schemas.display import is_display
 from schemas.event import AreaId
 from schemas.identity import may_see
 from schemas.window import TIERS, Tier
@@ -213,7 +214,7 @@ def _cases(audience: _Audience, batch: Batch) -> Iterator[tuple[str, str | None]
     if wanted is not None:
         for one in batch.cases:
             takes = wanted.takes(one.case) and may_see(audience.rights.actor, one.seen)
-            yield one.case.id, one.text if takes else None
+            yield one.case.id, one.text_for(audience.rights.actor) if takes else None
 
 
 def _part(
@@ -228,9 +229,12 @@ def _part(
     events = [
         event
         for event in (batch.events if wish.events else ())
-        if not audience.areas.isdisjoint(event.path) and event.is_for(rights.actor)
+        if event.exercise is wish.exercise
+        and not audience.areas.isdisjoint(event.path)
+        and event.is_for(rights.actor)
     ]
     units = [unit for unit in batch.units if unit in rights.units] if wish.units else []
+    is_wordless = is_display(rights.actor)
     outcomes = [(xid, text) for source, xid, text in batch.outcomes if wish.commands and source == rights.source]
     key = (
         audience.window if values else None,
@@ -238,6 +242,7 @@ def _part(
         tuple(map(id, events)),
         wish.sources,
         tuple(units),
+        is_wordless,
         tuple(outcomes),
     )
     part = shared.get(key)
@@ -251,7 +256,7 @@ def _part(
             events=events,
             events_skipped=batch.events_skipped if wish.events else 0,
             sources=tuple(batch.sources.items()) if wish.sources else (),
-            units=[(unit, batch.units[unit]) for unit in units],
+            units=[(unit, wordless_unit(batch.units[unit]) if is_wordless else batch.units[unit]) for unit in units],
             outcomes=outcomes,
         )
     return part

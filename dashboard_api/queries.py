@@ -75,6 +75,7 @@ DRILL_LIMIT = 50
 """Events of a page when nothing is said."""
 
 AreaParameter = Annotated[Word | None, Field(description="An area's id; the root when left out.")]
+Exercise = Annotated[bool, Field(description="Without `kpis`: those of drills instead of the real ones.")]
 Accept = Annotated[str, Header()]
 Wheres = Annotated[
     list[Word], Field(max_length=8, description="`dimension:value`, several times: only what has these values.")
@@ -120,6 +121,7 @@ class LatestQuery(FormatQuery):
     """Which indicators of which area."""
 
     area: AreaParameter = None
+    exercise: Exercise = False
     kpis: Annotated[
         Annotated[str, Field(min_length=1, max_length=40_000)] | None,
         Field(description="Ids with commas in between; all of them when left out."),
@@ -131,6 +133,7 @@ class OverviewQuery(FormatQuery):
     """Which indicators of which area, and over which period."""
 
     area: AreaParameter = None
+    exercise: Exercise = False
     kpis: Annotated[
         Annotated[str, Field(min_length=1, max_length=40_000)] | None,
         Field(description="Ids with commas in between; all of them when left out."),
@@ -285,7 +288,7 @@ def query_routes(config: DashboardConfig, database: Database) -> APIRouter:
         """All indicators of an area as they stand now."""
         site = config.site
         of = _area(site, query.area)
-        kpis = _kpis(site, viewer, query.kpis)
+        kpis = _kpis(site, viewer, query.kpis, exercise=query.exercise)
         async with one_moment(config, database, "latest") as moment:
             closed = await read_closing(moment.reader, site)
             items = await read_latest(moment.reader, site, kpis, of, query.step, moment.as_of, closed)
@@ -313,7 +316,7 @@ def query_routes(config: DashboardConfig, database: Database) -> APIRouter:
         """All indicators of an area over a period: judged, and beside the time before and the areas below."""
         site, now = config.site, config.now()
         of = _area(site, query.area)
-        kpis = _kpis(site, viewer, query.kpis)
+        kpis = _kpis(site, viewer, query.kpis, exercise=query.exercise)
         period = period_now(now, site, of) if query.period is None else period_of_text(query.period, "period")
         if period.first.year <= YEAR_MIN:
             fix = f"Ask for a period from {YEAR_MIN + 1} on."
@@ -442,9 +445,10 @@ def _area(site: Site, asked: str | None) -> AreaId:
     return site.areas.root.id if asked is None else area_of(site, asked, "area")
 
 
-def _kpis(site: Site, viewer: Actor, asked: str | None) -> list[Kpi]:
-    """The indicators with these ids, or all that somebody may see. Raises Refused."""
-    named = [kpi.id for kpi in seen_kpis(site, viewer)] if asked is None else asked.split(",")
+def _kpis(site: Site, viewer: Actor, asked: str | None, *, exercise: bool) -> list[Kpi]:
+    """The indicators with these ids, or all that somebody may see: real ones, or those of drills. Raises Refused."""
+    shown = seen_kpis(site, viewer, exercise=exercise)
+    named = [kpi.id for kpi in shown] if asked is None else asked.split(",")
     return [kpi_of(site, viewer, id_, f"kpis.{at}") for at, id_ in enumerate(dict.fromkeys(named))]
 
 

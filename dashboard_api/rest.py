@@ -86,6 +86,7 @@ class EventsQuery(BaseModel):
     area: Annotated[Word | None, Field(description="An area's id; what lies in it is included.")] = None
     source: Word | None = None
     subject: Word | None = None
+    exercise: Annotated[bool | None, Field(description="Only those of drills, or none of them.")] = None
     limit: Annotated[int, Field(ge=1, description="At most 500.")] = 50
     before: Annotated[Word | None, Field(description="`next` of the page before, or any position.")] = None
 
@@ -95,6 +96,13 @@ class AreasQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     list: Annotated[Word | None, Field(description="Only those of this code list.")] = None
+
+
+class KpisQuery(BaseModel):
+    """Which indicators."""
+
+    model_config = ConfigDict(extra="forbid")
+    exercise: Annotated[bool, Field(description="Those of drills, whose ids begin with `drill:`.")] = False
 
 
 class NoQuery(BaseModel):
@@ -313,10 +321,10 @@ def routes(config: DashboardConfig, database: Database) -> APIRouter:
         return serve(await kept_areas.get(areas, query.list, listed), request, {"Cache-Control": "no-cache"})
 
     @router.get("/kpis", **described(KpiList))
-    async def read_kpis(viewer: Viewer, _: Annotated[NoQuery, Query()]) -> Response:
+    async def read_kpis(viewer: Viewer, query: Annotated[KpisQuery, Query()]) -> Response:
         """The catalogue of indicators, as far as one may see them."""
         site = config.site
-        return _json(KpiList([_kpi_view(site.kpis, kpi) for kpi in seen_kpis(site, viewer)]))
+        return _json(KpiList([_kpi_view(site.kpis, kpi) for kpi in seen_kpis(site, viewer, exercise=query.exercise)]))
 
     @router.get("/kpis/{id}/series", **described(SeriesView, 404))
     async def read_series(
@@ -386,6 +394,7 @@ def routes(config: DashboardConfig, database: Database) -> APIRouter:
             else events.descendants(config.site.areas, [area_of(config.site, query.area, "area")]),
             source=query.source,
             subject=query.subject,
+            exercise=query.exercise,
         )
         async with database.reading("events") as reader:
             horizon = await read_horizon(reader)

@@ -14,6 +14,7 @@ from dashboard_api.within import descendants
 from schemas.area import AreaTree
 from schemas.command import Actor
 from schemas.event import AreaId
+from schemas.exercise import is_drill
 from schemas.identity import Role, Seen
 from schemas.kpi import Kpi
 from schemas.site import Site
@@ -79,6 +80,6 @@ def may_see_kpi(site: Site, actor: Actor, kpi: Kpi) -> bool:
     return not site.kpis.is_for_supervision(kpi.id) or supervises(site, actor)
 
 
-def seen_kpis(site: Site, actor: Actor) -> Sequence[Kpi]:
-    """The indicators that somebody may see, in the order of the site pack."""
-    return [kpi for kpi in site.kpis.kpis if may_see_kpi(site, actor, kpi)]
+def seen_kpis(site: Site, actor: Actor, *, exercise: bool = False) -> Sequence[Kpi]:
+    """The indicators that somebody may see, in the order of the site pack: real ones, or their twins of drills."""
+    return [kpi for kpi in site.kpis.kpis if is_drill(kpi.id) is exercise and may_see_kpi(site, actor, kpi)]

@@ -1,5 +1,6 @@
 """What does a live client want to see?"""
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -14,8 +15,10 @@ from dashboard_api.within import descendants
 from schemas.case import Kind, Severity, State
 from schemas.codec import explain
 from schemas.command import Actor
+from schemas.display import is_display
 from schemas.errors import Reason
 from schemas.event import AreaId
+from schemas.exercise import drill_name, is_drill, real_name
 from schemas.identity import NOBODY, actor_without_token
 from schemas.kpi import Kpi
 from schemas.site import Site
@@ -33,7 +36,8 @@ class Series(NamedTuple):
 class Subscription(Struct, frozen=True, kw_only=True):
     """A checked wish. `points` buckets of each series up to now, the `events` newest events, `sources` or not.
 
-    `cases` are those to be told of, None: of none; `units` and `commands`, one's own, are told of or not.
+    `cases` are those to be told of, None: of none; `units` and `commands`, one's own, are told of or not. With
+    `exercise` all of it is of drills, and without it nothing is.
     """
 
     kpis: tuple[str, ...]
@@ -46,6 +50,7 @@ class Subscription(Struct, frozen=True, kw_only=True):
     cases: CaseFilter | None = None
     units: bool = False
     commands: bool = False
+    exercise: bool = False
 
     @property
     def series(self) -> list[Series]:
@@ -80,6 +85,7 @@ class Wish(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     cases: WantedCases | None = None
     units: bool = False
     commands: bool = False
+    exercise: bool = False
 
 
 class Subscribe(Wish, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -146,7 +152,8 @@ def _checked(raw: Wish, site: Site, bounds: Bounds, actor: Actor | None) -> Subs
     if who is NOBODY and (raw.cases is not None or raw.units or raw.commands):
         fix = "Sign in, and connect again."
         raise Refused("$", RefusalReason.NOT_SIGNED_IN, "cases, units and commands need a sign-in", fix)
-    wanted = [kpi.id for kpi in seen_kpis(site, who)] if raw.kpis is None else raw.kpis
+    shown = seen_kpis(site, who, exercise=raw.exercise)
+    wanted = [kpi.id for kpi in shown] if raw.kpis is None else _named(raw.kpis, exercise=raw.exercise)
     places = [site.areas.root.id] if raw.areas is None else raw.areas
     subscription = Subscription(
         kpis=tuple(dict.fromkeys(kpi_of(site, who, id_, f"kpis[{i}]").id for i, id_ in enumerate(wanted))),
@@ -156,9 +163,10 @@ def _checked(raw: Wish, site: Site, bounds: Bounds, actor: Actor | None) -> Subs
         events=raw.events,
         sources=raw.sources,
         position=position,
-        cases=None if raw.cases is None else _cases(raw.cases, site),
+        cases=None if raw.cases is None else _cases(raw.cases, site, exercise=raw.exercise),
         units=raw.units,
         commands=raw.commands,
+        exercise=raw.exercise,
     )
     _check_size(subscription, bounds)
     return restricted(subscription, site, who)
@@ -170,12 +178,24 @@ def restricted(subscription: Subscription, site: Site, actor: Actor) -> Subscrip
         subscription,
         kpis=tuple(id_ for id_ in subscription.kpis if id_ in site.kpis and may_see_kpi(site, actor, site.kpis[id_])),
     )
+    if is_display(actor):
+        # What comes in was written by somebody, and a screen commands nothing.
+        return msgspec.structs.replace(shown, events=0, commands=False)
     if actor is not NOBODY:
         return shown
     return msgspec.structs.replace(shown, events=0, sources=False, cases=None, units=False, commands=False)
 
 
-def _cases(wanted: WantedCases, site: Site) -> CaseFilter:
+def _named(ids: Sequence[str], *, exercise: bool) -> list[str]:
+    """The indicators that are meant: in a drill the twins. Raises Refused: what is live shows no drill's figures."""
+    for at, id_ in enumerate(ids):
+        if is_drill(id_) and not exercise:
+            fix = 'Subscribe with "exercise": true.'
+            raise Refused(f"kpis[{at}]", RefusalReason.UNKNOWN_KPI, "its figures are those of drills", fix)
+    return [drill_name(real_name(id_)) for id_ in ids] if exercise else list(ids)
+
+
+def _cases(wanted: WantedCases, site: Site, *, exercise: bool) -> CaseFilter:
     inside = None
     if wanted.area is not None:
         inside = descendants(site.areas, [area_of(site, wanted.area, "cases.area")])
@@ -188,7 +208,7 @@ def _cases(wanted: WantedCases, site: Site) -> CaseFilter:
         areas=None if inside is None else frozenset(inside),
         agency=wanted.agency,
         unit=wanted.unit,
-        exercise=wanted.exercise,
+        exercise=exercise or wanted.exercise,
     )
 
 
