@@ -45,7 +45,7 @@ def parameters(actor: Actor) -> tuple[object, ...]:
         Role.SYSTEM in actor.roles,
         actor.tracking,
         actor.agency,
-        list(actor.agencies),
+        [*actor.agencies, *(f"/{one}" for one in actor.under)],
         list(actor.areas),
         actor.unit,
         set(actor.roles) <= {Role.UNIT},

@@ -1,13 +1,17 @@
 -- Who sees which case? The rule of schemas.identity.may_see, said once: a statement that holds {may_see} has it in that
 -- place, about the row `c` of `cases`, and takes the actor as its first eight parameters (dashboard_api.scope).
--- $1 is the centre itself, $2 the hash of a citizen's tracking secret, $3 the person's agency, $4 further agencies, $5 areas,
+-- $1 is the centre itself, $2 the hash of a citizen's tracking secret, $3 the person's agency, $4 further agencies and,
+-- with '/' before them, those that supervise any of these (no agency's id begins so), $5 areas,
 -- $6 the person's unit, $7 whether the person is in a unit and nothing else, $8 whether cases of every agency are seen.
 
 -- may_see --
 ($1::boolean OR CASE
     WHEN $2::text IS NOT NULL THEN $2::text = ANY (c.tracking)
-    WHEN c.accused_agency IS NOT NULL THEN coalesce(c.agency = $3::text, false) AND c.accused_agency <> $3::text
-        AND NOT c.accused_agency = ANY ($4::text[]) AND c.areas && $5::text[]
+    WHEN c.accused_agency IS NOT NULL
+        THEN (CASE WHEN c.agency IS NULL THEN $8::boolean ELSE coalesce(c.agency = $3::text, false) END)
+            AND c.accused_agency IS DISTINCT FROM $3::text
+            AND NOT (c.accused_agency = ANY ($4::text[]) OR '/' || c.accused_agency = ANY ($4::text[]))
+            AND c.areas && $5::text[]
     WHEN coalesce($6::text = ANY (c.units), false) THEN true
     WHEN $7::boolean THEN false
     ELSE ($8::boolean OR c.agency IS NULL OR coalesce(c.agency = $3::text, false) OR c.agency = ANY ($4::text[]))

@@ -3,6 +3,7 @@
 `agencies.toml` in the site pack. Every mistake is a SiteError with the line, the reason and the fix.
 """
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Annotated
 
@@ -39,3 +40,18 @@ def parse_agencies(text: str) -> dict[str, Agency]:
         if agency.supervisor is not None and agency.supervisor not in found:
             raise wrong(f"agency {agency.supervisor!r} is not known", suggestion(agency.supervisor, found))
     return found
+
+
+def supervisors_of(agencies: Mapping[str, Agency], agency: str) -> tuple[str, ...]:
+    """Who is over an agency, the nearest first; those that supervise each other in a circle once each."""
+    found: dict[str, None] = {}
+    at = agencies[agency].supervisor if agency in agencies else None
+    while at is not None and at not in found:
+        found[at] = None
+        at = agencies[at].supervisor if at in agencies else None
+    return tuple(found)
+
+
+def is_below(agencies: Mapping[str, Agency], agency: str, over: str) -> bool:
+    """Whether an agency is `over` itself, or supervised by it at any depth."""
+    return agency == over or over in supervisors_of(agencies, agency)

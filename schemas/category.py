@@ -3,14 +3,14 @@
 `cases.toml` in the site pack. Every mistake is a SiteError with the line, the reason and the fix.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cached_property, partial
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-from schemas.agency import AGENCIES_FILE, Agency
+from schemas.agency import AGENCIES_FILE, Agency, is_below
 from schemas.case import Kind, Severity
 from schemas.site_file import convert_file, mistake_at, numbered, suggestion
 
@@ -141,29 +141,24 @@ def parse_case_rules(text: str) -> CaseRules:
 def supervising_agency(rules: CaseRules, agencies: Mapping[str, Agency], category: str, accused: str) -> str | None:
     """Who deals with a complaint about an official of `accused`: its supervisor, else the category's own agency.
 
-    None where that would be the accused agency itself.
+    None where that would be the accused agency itself, or one that it supervises: the complaint stays with those who
+    see the cases of every agency.
     """
     supervisor = agencies[accused].supervisor if accused in agencies else None
-    found = supervisor or rules.of(category).agency
-    return None if found == accused else found
+    asked = (supervisor, rules.of(category).agency)
+    return next((one for one in asked if one is not None and not is_below(agencies, one, accused)), None)
 
 
-def is_below(agencies: Mapping[str, Agency], agency: str, over: str) -> bool:
-    """Whether an agency is `over` itself, or supervised by it at any depth."""
-    seen: set[str] = set()
-    at: str | None = agency
-    while at is not None and at not in seen:
-        if at == over:
-            return True
-        seen.add(at)
-        at = agencies[at].supervisor if at in agencies else None
-    return False
-
-
-def check_categories(text: str, rules: CaseRules, agencies: Mapping[str, Agency]) -> None:
+def check_categories(
+    text: str,
+    rules: CaseRules,
+    agencies: Mapping[str, Agency],
+    seeing_all: Collection[Collection[str]] | None,
+) -> None:
     """Checks what `cases.toml` says of agencies: each is declared, and a complaint about any of them has where to go.
 
-    Raises SiteError.
+    `seeing_all` are the agencies of each operator who sees the cases of every agency; None where everybody may do
+    everything. Raises SiteError.
     """
     wrong = partial(mistake_at, CASES_FILE, text)
     for number, category in enumerate(rules.category):
@@ -177,6 +172,10 @@ def check_categories(text: str, rules: CaseRules, agencies: Mapping[str, Agency]
             reason = f"nobody gets complaints of {category.id!r} that do not name an agency"
             raise wrong(path, reason, f"Add `agency`, one of {AGENCIES_FILE}.")
         for accused in agencies:
-            if supervising_agency(rules, agencies, category.id, accused) is None:
-                reason = f"nobody but {accused!r} itself would get complaints of {category.id!r} about it"
-                raise wrong(path, reason, f"Give {accused!r} a supervisor in {AGENCIES_FILE}.")
+            is_seen = seeing_all is None or any(
+                not any(is_below(agencies, one, accused) for one in theirs) for theirs in seeing_all
+            )
+            if not is_seen and supervising_agency(rules, agencies, category.id, accused) is None:
+                reason = f"nobody but {accused!r} and those below it would get complaints of {category.id!r}"
+                fix = f"Give {accused!r} a supervisor in {AGENCIES_FILE}, or declare an operator with "
+                raise wrong(path, reason, fix + 'agencies = ["*"] in people.toml who belongs to none of them.')

@@ -27,13 +27,14 @@ class Actor(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Who asks, as `ingest` found it: never what the sender claims.
 
     `areas` are area ids under whose trees the person works, `agencies` those whose cases the person handles beside
-    `agency`, the person's own; `sees_all`: cases of every agency.
+    `agency`, the person's own; `under` are those that supervise any of these; `sees_all`: cases of every agency.
     """
 
     id: str
     roles: tuple[str, ...]
     agency: str | None = None
     agencies: tuple[str, ...] = ()
+    under: tuple[str, ...] = ()
     sees_all: bool = False
     areas: tuple[str, ...] = ()
     unit: str | None = None

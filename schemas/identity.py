@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from msgspec import Meta, Struct
 
-from schemas.agency import AgencyId
+from schemas.agency import AgencyId, supervisors_of
 from schemas.area_id import AreaId
 from schemas.command import Actor
 from schemas.errors import AccessReason, AccessRefused
@@ -151,15 +151,33 @@ def actor_from(site: "Site", person: Person) -> Actor:
     """
     found = (site.areas.present.get(code) for code in person.areas)
     ids = [whole for area in found if area is not None for whole in site.areas.cover(area.id).whole]
+    own = _agencies_of(person)
     return Actor(
         id=person.id,
         roles=tuple(role.value for role in person.roles),
         agency=person.agency,
         agencies=tuple(agency for agency in person.agencies if agency != EVERY_AGENCY),
+        under=tuple(dict.fromkeys(over for agency in own for over in supervisors_of(site.agencies, agency))),
         sees_all=EVERY_AGENCY in person.agencies,
         areas=tuple(dict.fromkeys(ids)),
         unit=person.unit,
     )
+
+
+def seeing_all(people: Mapping[str, Person] | None) -> list[tuple[str, ...]] | None:
+    """The agencies of each operator who sees the cases of every agency; None where everyone may do everything."""
+    if people is None:
+        return None
+    return [
+        _agencies_of(person)
+        for person in people.values()
+        if EVERY_AGENCY in person.agencies and Role.OPERATOR in person.roles
+    ]
+
+
+def _agencies_of(person: Person) -> tuple[str, ...]:
+    """The person's own agency, and the others that are named."""
+    return tuple(one for one in (person.agency, *person.agencies) if one is not None and one != EVERY_AGENCY)
 
 
 def actor_without_token(site: "Site") -> Actor:
@@ -215,17 +233,18 @@ class Seen(Struct, frozen=True, kw_only=True):
 def may_see(actor: Actor, case: Seen) -> bool:
     """Whether somebody may know that a case exists.
 
-    A citizen sees what the tracking secret opens. A complaint about conduct is seen by the supervising agency alone,
-    never by the accused one, also not by who sees all. Else a person sees what lies in the person's areas and belongs
-    to the person's agencies, or to none yet; and a unit what it has been offered, wherever that is.
+    A citizen sees what the tracking secret opens. A complaint about conduct is seen by the agency that has it, or by
+    who sees all where none can have it; never by the accused one or one that it supervises. Else a person sees what
+    lies in the person's areas and belongs to the person's agencies, or to none yet; and a unit what it was offered.
     """
     if Role.SYSTEM in actor.roles:
         return True
     if actor.tracking is not None:
         return actor.tracking in case.tracking
     if case.accused_agency is not None:
-        own = actor.agency is not None and actor.agency == case.agency
-        return own and case.accused_agency not in (actor.agency, *actor.agencies) and _within(actor, case)
+        has_it = actor.sees_all if case.agency is None else actor.agency == case.agency
+        is_about = case.accused_agency in (actor.agency, *actor.agencies, *actor.under)
+        return has_it and not is_about and _within(actor, case)
     if actor.unit is not None and actor.unit in case.units:
         return True
     if set(actor.roles) <= {Role.UNIT}:

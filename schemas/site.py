@@ -25,7 +25,7 @@ from schemas.clock_plan import CLOCKS_FILE, ClockPlan, check_clocks, parse_clock
 from schemas.dispatch_plan import DISPATCH_FILE, DispatchPlan, check_dispatch, parse_dispatch
 from schemas.errors import SiteError
 from schemas.event import AreaCode
-from schemas.identity import PEOPLE_FILE, Person, check_people, parse_people
+from schemas.identity import PEOPLE_FILE, Person, check_people, parse_people, seeing_all
 from schemas.kpi import Catalogue
 from schemas.kpi_table import KPIS_FILE, parse_kpis
 from schemas.kpi_table import mistakes as kpi_mistakes
@@ -201,10 +201,10 @@ def _alerts(pack: Pack, site: Site) -> tuple[AlertRule, ...]:
 
 def _check_across(pack: Pack, site: Site) -> None:
     """Raises SiteError where one file names what another one ought to declare, and does not."""
-    if site.cases is not None:
-        check_categories(pack[CASES_FILE], site.cases, site.agencies)
-    categories = [] if site.cases is None else site.cases.category
     people = site.people if PEOPLE_FILE in pack else None
+    if site.cases is not None:
+        check_categories(pack[CASES_FILE], site.cases, site.agencies, seeing_all(people))
+    categories = [] if site.cases is None else site.cases.category
     if CLOCKS_FILE in pack:
         check_clocks(
             pack[CLOCKS_FILE],

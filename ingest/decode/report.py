@@ -72,6 +72,10 @@ def draft(body: bytes, *, token: bytes, ring: KeyRing, site: Site, received_at: 
         report = _decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise whole(codec.explain(error)) from error
+    if report.accused_agency is not None and (site.cases is None or not site.cases.conduct):
+        detail = "this site takes no complaints about officials: cases.toml declares no category of kind 'conduct'"
+        fix = "Leave `accused_agency` out, or send the complaint to the agency that supervises the official's."
+        raise InvalidBody("accused_agency", Reason.INVALID_FIELD, detail, fix)
     if report.accused_agency is not None and report.accused_agency not in site.agencies:
         detail = f"agency {report.accused_agency!r} is not known"
         fix = suggestion(report.accused_agency, site.agencies)

@@ -9,6 +9,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from schemas.agency import is_below
 from schemas.area_id import AreaId
 from schemas.case import (
     BROUGHT_BY_REPORT,
@@ -25,7 +26,6 @@ from schemas.case import (
     Taken,
     case_id,
 )
-from schemas.category import is_below, supervising_agency
 from schemas.command import (
     Accept,
     Acknowledge,
@@ -135,8 +135,6 @@ def _triage(draft: Draft, case: Case, action: Triage, rule: Rule) -> Refused | N
     accused = action.accused_agency or case.accused_agency
     if is_complaint and accused is None:
         return Refused(Refusal.INCOMPLETE, "accused_agency: say whose official the complaint is about")
-    if is_complaint and supervising_agency(rules, draft.site.agencies, category.id, accused or "") is None:
-        return Refused(Refusal.UNKNOWN_AGENCY, f"accused_agency: nobody supervises {accused!r}")
     if category.kind is not case.kind and (need := lacking(rules, case, [Need.DROPPED])) is not None:
         # Else one person could let a violation go, by calling it something else first.
         return _incomplete(need)

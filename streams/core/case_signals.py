@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from msgspec.structs import replace
 
+from schemas.agency import is_below
 from schemas.area_id import AreaId
 from schemas.case import (
     BROUGHT_BY_CAMERA,
@@ -22,7 +23,7 @@ from schemas.case import (
     Severity,
     State,
 )
-from schemas.category import CaseRules, Category, is_below, supervising_agency
+from schemas.category import CaseRules, Category, supervising_agency
 from schemas.command import Merge
 from schemas.event import (
     AlertChanged,

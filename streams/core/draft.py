@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
+from schemas.agency import is_below
 from schemas.area_id import AreaId
 from schemas.case import COUNTED_MAX, OFFER_OVER, WAITING, Case, CaseId, ClockName, Entry, Kind, Refusal, State
 from schemas.command import Actor, AnyAction
@@ -164,10 +165,14 @@ class Draft:
         self._commands.append(Following(case, area, action))
 
     def notify(self, case: Case, to: Iterable[str], why: Why, **detail: Word) -> None:
-        """Has somebody told; nobody who belongs to the accused agency, and subscribers only where there are any."""
-        accused = None if case.accused_agency is None else to_agency(case.accused_agency)
+        """Has somebody told; no agency that must not know, and subscribers only where there are any."""
+        accused = case.accused_agency
+        hidden: set[str] = set()
+        if accused is not None:
+            below = (one for one in self.site.agencies if is_below(self.site.agencies, one, accused))
+            hidden = {to_agency(one) for one in (accused, *below)}
         told = tuple(
-            dict.fromkeys(one for one in to if one != accused and (one != SUBSCRIBERS or has_subscribers(case)))
+            dict.fromkeys(one for one in to if one not in hidden and (one != SUBSCRIBERS or has_subscribers(case)))
         )
         if told:
             given: dict[str, Word] = {name: value for name, value in detail.items() if value is not None}

@@ -208,7 +208,10 @@ def _furthest(case: Case) -> State | None:
 
 
 def _handed_over(draft: Draft, case: Case) -> Case:
-    """The case with an owner that has yet to take it on."""
+    """The case with an owner that has yet to take it on, or with none that could have it."""
+    if case.agency is None and case.state is State.NEW:
+        return case
+    state = State.TRIAGED if case.agency is None else State.ASSIGNED
     if case.before_waiting is not None:
-        return replace(case, before_waiting=State.ASSIGNED)
-    return draft.move(case, State.ASSIGNED, draft.now) if case.state in RUNNING else case
+        return replace(case, before_waiting=state)
+    return draft.move(case, state, draft.now) if case.state in RUNNING else case

@@ -11,6 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from deploy.site import load_site
+from schemas.agency import is_below
 from schemas.area_id import AreaId
 from schemas.calendar import CALENDAR_FILE, parse_calendars
 from schemas.case import Case, CaseId, ClockName, Kind, State
@@ -18,6 +19,7 @@ from schemas.category import CASES_FILE, Category, supervising_agency
 from schemas.clock_plan import CLOCKS_FILE, parse_clocks
 from schemas.dispatch_plan import AWAITED, DISPATCH_FILE, parse_dispatch
 from schemas.dispatching import suggest
+from schemas.identity import Seen, actor_from, actor_without_token, may_see
 from schemas.site import Site
 from schemas.unit import UNITS_FILE, parse_units
 from schemas.working_time import after_working_s
@@ -101,12 +103,24 @@ def test_somebody_can_be_sent(name: str, category: Category) -> None:
 
 @pytest.mark.parametrize("name", PACKS)
 def test_complaints_go_elsewhere(name: str) -> None:
-    """Whoever is accused, another agency deals with it."""
+    """Whoever is accused, somebody deals with it who is not of that agency, nor of one that it supervises."""
     site = PACKS[name]
     assert site.cases is not None
+    actors = [actor_from(site, person) for person in site.people.values()] or [actor_without_token(site)]
     for category in site.cases.conduct:
         for accused in site.agencies:
-            assert supervising_agency(site.cases, site.agencies, category, accused) not in (None, accused)
+            agency = supervising_agency(site.cases, site.agencies, category, accused)
+            case = Seen(areas=[site.areas.root.id], agency=agency, accused_agency=accused)
+            if agency is None:
+                # Who works in a part of the site sees what is in that part.
+                case = Seen(
+                    areas=[area for actor in actors for area in actor.areas], agency=None, accused_agency=accused
+                )
+                assert any(may_see(actor, case) for actor in actors if "operator" in actor.roles)
+            for actor in actors:
+                own = [] if actor.agency is None else [actor.agency]
+                if any(is_below(site.agencies, one, accused) for one in (*own, *actor.agencies)):
+                    assert not may_see(actor, case)
 
 
 @pytest.mark.parametrize("name", PACKS)

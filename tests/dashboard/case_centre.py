@@ -139,6 +139,13 @@ agency = "city"
 agencies = ["*"]
 
 [[person]]
+id = "ines"
+name = "Sees all, and belongs to no agency"
+roles = ["operator"]
+areas = ["00"]
+agencies = ["*"]
+
+[[person]]
 id = "lena"
 name = "Leads the works"
 roles = ["leader"]
@@ -158,7 +165,7 @@ PACK: Mapping[str, str] = {
 
 
 def peopled_site() -> Site:
-    """A site with four agencies, of which the city supervises two, two units and eight people."""
+    """A site with four agencies, of which the city supervises two, two units and nine people."""
     return parse_site(PACK)
 
 

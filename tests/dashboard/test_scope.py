@@ -73,6 +73,7 @@ def random_actor(source: random.Random) -> Actor:
         roles=tuple(set(source.choices(roles, weights, k=source.randint(0, 2)))),
         agency=source.choice(AGENCIES),
         agencies=_some(source, AGENCIES) if source.random() < 0.5 else (),
+        under=_some(source, AGENCIES) if source.random() < 0.3 else (),
         sees_all=source.random() < 0.2,
         areas=_some(source, AREAS),
         unit=source.choice(UNITS),

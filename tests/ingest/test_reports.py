@@ -36,8 +36,23 @@ AGENCIES = """
 [[agency]]
 id = "roads"
 names = { en = "Roads" }
+supervisor = "city"
+[[agency]]
+id = "city"
+names = { en = "City" }
 """
-WITH_AGENCIES = parse_site(PACK | {"agencies.toml": AGENCIES})
+CASES = """
+other = "other"
+[[category]]
+id = "other"
+names = { en = "Other" }
+[[category]]
+id = "conduct"
+names = { en = "An official's conduct" }
+kind = "conduct"
+agency = "city"
+"""
+WITH_AGENCIES = parse_site(PACK | {"agencies.toml": AGENCIES, "cases.toml": CASES})
 
 
 def report(**given: Any) -> dict[str, Any]:
@@ -111,6 +126,17 @@ def test_what_is_no_report_is_refused(given_members: dict[str, Any], field: str,
         drafted(report(**given_members))
     assert (caught.value.field, caught.value.reason) == (field, reason)
     assert caught.value.fix
+
+
+@pytest.mark.parametrize("cases", [{}, {"cases.toml": CASES.partition('[[category]]\nid = "conduct"')[0]}])
+def test_no_complaint_is_taken_where_nothing_keeps_it_apart(cases: dict[str, str]) -> None:
+    site = parse_site(PACK | {"agencies.toml": AGENCIES} | cases)
+    body = json.dumps(report(accused_agency="roads")).encode()
+    with pytest.raises(InvalidBody) as caught:
+        draft(body, token=b"t", ring=RING, site=site, received_at=RECEIVED_AT)
+    assert (caught.value.field, caught.value.reason) == ("accused_agency", Reason.INVALID_FIELD)
+    assert "no category of kind 'conduct'" in caught.value.detail
+    assert "Leave `accused_agency` out" in caught.value.fix
 
 
 _JSON = st.none() | st.booleans() | st.integers() | st.text(max_size=10) | st.lists(st.text(max_size=3), max_size=3)

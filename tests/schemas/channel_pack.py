@@ -131,7 +131,7 @@ digest = true
 [[person]]
 id = "boss"
 name = "Boss"
-roles = ["leader"]
+roles = ["leader", "operator"]
 areas = ["00"]
 agencies = ["*"]
 """

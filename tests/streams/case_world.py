@@ -12,8 +12,10 @@ from typing import Any
 
 import msgspec
 
+from schemas.agency import is_below
 from schemas.area_id import AreaId
 from schemas.case import OFFER_OVER, WAITING, Case, CaseId, Deadline, Entry, Kind, State, case_id
+from schemas.category import supervising_agency
 from schemas.command import Action, Actor, Command, DeadlinePassed, Open
 from schemas.event import (
     Alert,
@@ -107,7 +109,6 @@ names = { en = "Province" }
 [[agency]]
 id = "inspection"
 names = { en = "Inspection" }
-supervisor = "province"
 [[agency]]
 id = "roads"
 names = { en = "Roads" }
@@ -175,10 +176,11 @@ DISPATCHER = _actor("dis", Role.DISPATCHER, sees_all=True)
 LEADER = _actor("boss", Role.LEADER, sees_all=True)
 AUDITOR = _actor("auditor", Role.AUDITOR, sees_all=True)
 ADMINISTRATOR = _actor("admin", Role.ADMINISTRATOR)
-AT_ROADS = _actor("at-roads", Role.OPERATOR, Role.DISPATCHER, agency="roads")
-AT_POWER = _actor("at-power", Role.OPERATOR, agency="power")
+AT_ROADS = _actor("at-roads", Role.OPERATOR, Role.DISPATCHER, agency="roads", under=("province",))
+AT_POWER = _actor("at-power", Role.OPERATOR, agency="power", under=("province",))
 AT_PROVINCE = _actor("at-province", Role.OPERATOR, agency="province")
 AT_INSPECTION = _actor("at-inspection", Role.OPERATOR, agency="inspection")
+SEES_ALL_BUT_BELOW = _actor("at-bridges", Role.OPERATOR, agency="bridges", under=("roads", "province"), sees_all=True)
 ELSEWHERE = _actor("elsewhere", Role.OPERATOR, sees_all=True, areas=(OTHER_COMMUNE,))
 CITIZEN = _actor("citizen", Role.CITIZEN, areas=(), tracking=TRACKING)
 UNIT = {name: _actor(f"unit-{name}", Role.UNIT, unit=name) for name in SITE.units}
@@ -193,6 +195,7 @@ EVERYBODY = (
     AT_POWER,
     AT_PROVINCE,
     AT_INSPECTION,
+    SEES_ALL_BUT_BELOW,
     ELSEWHERE,
     CITIZEN,
     *UNIT.values(),
@@ -415,8 +418,11 @@ def check_case(case: Case, of: Site = SITE) -> None:
     assert len({offer.number for offer in case.offers}) == len(case.offers)
     assert (case.kind is Kind.CONDUCT) == (case.accused_agency is not None)
     if case.kind is Kind.CONDUCT:
-        assert case.agency is not None
-        assert case.agency != case.accused_agency
+        assert case.agency is None or not is_below(of.agencies, case.agency, case.accused_agency or "")
+        assert (
+            case.agency is not None
+            or supervising_agency(of.cases, of.agencies, case.category, case.accused_agency or "") is None
+        ), "somebody has it who can"
         assert not case.units
         assert not case.published
     names = [due.name for due in deadlines_of(case, of)]

@@ -70,6 +70,7 @@ from streams.core.decide import Decided
 from tests.schemas.case_pack import site
 from tests.streams.case_world import (
     ADMINISTRATOR,
+    AT_INSPECTION,
     AT_POWER,
     AT_PROVINCE,
     AT_ROADS,
@@ -765,6 +766,28 @@ class TestComplaints:
         world = World()
         assert world.cases[complaint(world, "province")].agency == "inspection"
 
+    def test_about_who_is_over_everybody_who_could_have_it(self) -> None:
+        """Nobody who belongs to the accused agency, or is below it, is given it: it stays with who sees all."""
+        world = World()
+        case = complaint(world, "inspection")
+        assert (world.cases[case].agency, world.cases[case].state) == (None, State.NEW)
+        assert world.notices == []
+        below = replace(OPERATOR, agency="office", under=("inspection",))
+        for actor in (AT_INSPECTION, AT_PROVINCE, AT_ROADS, below):
+            assert refusal(world, case, AddNote(text="?"), actor) is Refusal.UNKNOWN_CASE
+        assert refusal(world, case, Assign(agency="inspection")) is Refusal.FORBIDDEN
+        assert world.do(case, Assign(agency="province")).state is State.ASSIGNED
+        assert refusal(world, case, AddNote(text="?"), OPERATOR) is Refusal.UNKNOWN_CASE
+        assert refusal(world, case, AddNote(text="?"), AT_PROVINCE) is None
+
+    def test_one_that_is_found_to_be_about_who_is_over_everybody_leaves_them(self) -> None:
+        world = World()
+        case = world.report("pothole", id="first")
+        world.do(case, Accept(), AT_ROADS)
+        after = world.do(case, Triage(category="conduct", accused_agency="inspection"))
+        assert (after.agency, after.state) == (None, State.TRIAGED)
+        assert refusal(world, case, AddNote(text="?"), AT_ROADS) is Refusal.UNKNOWN_CASE
+
     def test_the_accused_is_not_told_as_the_supervisor_either(self) -> None:
         world = World()
         case = complaint(world, "province")
@@ -812,7 +835,7 @@ class TestComplaints:
         assert [case.accused_agency for case in world.cases.values() if case.id not in before] == [accused] * 2
         assert world.said(ordinary) == ["open", "assign"]
 
-    @pytest.mark.parametrize("accused", ["roads", "inspection"])
+    @pytest.mark.parametrize("accused", ["roads", "power"])
     def test_a_correction_of_who_is_accused_holds(self, accused: str) -> None:
         """Also once the agency that is accused now has taken it on: it has to let go of it."""
         world = World()

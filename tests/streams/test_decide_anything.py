@@ -16,6 +16,7 @@ from hypothesis.stateful import (
 )
 from msgspec.structs import replace
 
+from schemas.agency import is_below
 from schemas.case import OFFER_OVER, Case, CaseId, Evidence, Kind, Refusal, Severity, State
 from schemas.command import (
     Accept,
@@ -386,8 +387,9 @@ class Handling(RuleBasedStateMachine):
             seen = Seen(areas=case.areas, agency=case.agency, accused_agency=case.accused_agency, units=case.units)
             for actor in EVERYBODY:
                 unit = SITE.units.get(actor.unit or "")
-                if case.accused_agency in (actor.agency, None if unit is None else unit.agency):
-                    assert not may_see(actor, seen)
+                for agency in (actor.agency, None if unit is None else unit.agency):
+                    if agency is not None and is_below(SITE.agencies, agency, case.accused_agency or ""):
+                        assert not may_see(actor, seen)
 
     def _drawn(self, data: st.DataObject) -> tuple[Case, Action]:
         """A case, and any action."""
