@@ -105,27 +105,28 @@ def parse_message(message: str | bytes, site: Site, bounds: Bounds, actor: Actor
 
     Without an actor it is somebody who has not signed in.
     """
-    _check_length(message, bounds)
+    check_length(message, bounds)
     try:
         raw = _decoder.decode(message) if isinstance(message, str) else _packed_decoder.decode(message)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise _refused(error) from error
-    return _checked(raw, site, bounds, actor)
+        raise malformed(error) from error
+    return checked(raw, site, bounds, actor)
 
 
 def parse_wish(
     text: str, position: str | None, site: Site, bounds: Bounds, actor: Actor | None = None
 ) -> Subscription:
     """Reads what the address of a request asks for; `position` overrides the wish's own. Raises Refused."""
-    _check_length(text, bounds)
+    check_length(text, bounds)
     try:
         raw = _wish_decoder.decode(text)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise _refused(error) from error
-    return _checked(raw if position is None else msgspec.structs.replace(raw, position=position), site, bounds, actor)
+        raise malformed(error) from error
+    return checked(raw if position is None else msgspec.structs.replace(raw, position=position), site, bounds, actor)
 
 
-def _check_length(message: str | bytes, bounds: Bounds) -> None:
+def check_length(message: str | bytes, bounds: Bounds) -> None:
+    """Raises Refused for a message that is too long to be read."""
     size = len(message)
     if isinstance(message, str) and size <= bounds.message_bytes_max:
         size = len(message.encode(errors="replace"))
@@ -138,7 +139,8 @@ def _check_length(message: str | bytes, bounds: Bounds) -> None:
         )
 
 
-def _checked(raw: Wish, site: Site, bounds: Bounds, actor: Actor | None) -> Subscription:
+def checked(raw: Wish, site: Site, bounds: Bounds, actor: Actor | None) -> Subscription:
+    """The wish, if it can be met, as far as its sender may see it. Raises Refused."""
     who = actor_without_token(site) if actor is None else actor
     for name, value, most in (("points", raw.points, bounds.points_max), ("events", raw.events, bounds.events_max)):
         least = 1 if name == "points" else 0
@@ -244,7 +246,7 @@ def _check_size(subscription: Subscription, bounds: Bounds) -> None:
         )
 
 
-def _refused(error: Exception) -> Refused:
+def malformed(error: Exception) -> Refused:
     """A decoder's error in our own words. The codec already knows how to read field and fix off it."""
     known = explain(error)
     if isinstance(error, msgspec.ValidationError):
