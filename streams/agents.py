@@ -104,6 +104,7 @@ class Worker:
         self._lanes = Lanes(self._open_lane, self.halt)
         self._behind: dict[Lane, int] = {}
         self._background: list[asyncio.Task[None]] = []
+        self._exiting: asyncio.Task[None] | None = None
         self._following = asyncio.Lock()
         self._unreadable = 0
         self.app = self._create_app()
@@ -156,7 +157,7 @@ class Worker:
         metrics.HALTED.labels(reason).set(1)
         self.health.halt(f"{reason}: {error}")
         _log.critical("HALTED %s: %s", reason, error, exc_info=None if isinstance(error, BrokenInvariant) else error)
-        asyncio.get_running_loop().create_task(self._say_and_exit())
+        self._exiting = asyncio.create_task(self._say_and_exit())
 
     async def _say_and_exit(self) -> None:
         try:

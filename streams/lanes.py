@@ -85,6 +85,9 @@ class Lanes:
         self._halt = halt
         self._ids_max = ids_max
         self._runners: dict[Lane, _Runner] = {}
+        # The event loop refers to tasks weakly. One that was cancelled may still be closing its connections, and with
+        # nobody holding both, the garbage collector would take them from under it.
+        self._ending: set[asyncio.Task[None]] = set()
 
     def __contains__(self, lane: object) -> bool:
         """Whether the lane is this worker's."""
@@ -110,6 +113,8 @@ class Lanes:
         for lane in [lane for lane in self._runners if lane not in kept]:
             runner = self._runners.pop(lane)
             runner.task.cancel()
+            self._ending.add(runner.task)
+            runner.task.add_done_callback(self._ending.discard)
             # An agent that waits for room in a queue which nobody empties would keep its whole topic waiting.
             while not runner.queue.empty():
                 runner.queue.get_nowait()
@@ -129,9 +134,8 @@ class Lanes:
 
     async def close(self) -> None:
         """Ends all lanes at once; what was not committed comes again."""
-        runners = list(self._runners.values())
         self.keep_only(())
-        await asyncio.gather(*(runner.task for runner in runners), return_exceptions=True)
+        await asyncio.gather(*self._ending, return_exceptions=True)
 
     def _runner(self, lane: Lane) -> _Runner:
         runner = self._runners.get(lane)

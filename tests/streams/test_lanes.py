@@ -1,6 +1,8 @@
 """Do lanes keep out of each other's way, and give up what another worker has now?"""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Callable
 from uuid import UUID
 
@@ -134,6 +136,37 @@ async def test_a_lane_that_comes_back_begins_anew() -> None:
     objects = [cell[0] for key, cell in world.writer.rows.cells[Tier.DAY].items() if key[0] == "objects"]
     assert objects == [2] * len(SITE.areas.path(AreaId("0101")))
     await world.lanes.close()
+
+
+class ClosingLog(MemoryLog):
+    """One whose connection takes its time to close, and is known to nobody but who closes it."""
+
+    closing: "weakref.ref[asyncio.Future[None]] | None" = None
+
+    async def topic_id(self, topic: str) -> UUID | None:
+        """Never answers."""
+        try:
+            return await asyncio.Future[UUID]()
+        finally:
+            closed = asyncio.Future[None]()
+            self.closing = weakref.ref(closed)
+            await closed
+
+
+async def test_a_lane_that_is_taken_away_may_close_its_connections_in_peace() -> None:
+    world = World()
+    world.log = log = ClosingLog()
+    world.lanes.assign([ONE])
+    await asyncio.sleep(0.01)
+    world.lanes.assign([])
+    await until(lambda: log.closing is not None)
+    gc.collect()
+    assert log.closing is not None
+    closed = log.closing()
+    assert closed is not None
+    closed.set_result(None)
+    await world.lanes.close()
+    assert world.halted == []
 
 
 async def test_a_topic_made_anew_is_heard_of_though_nothing_comes() -> None:
