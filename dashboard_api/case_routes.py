@@ -55,7 +55,7 @@ from dashboard_api.subscription import area_of
 from dashboard_api.track import TrackView, citizen, read_track, tracking_hash
 from dashboard_api.units import UnitView, may_see_unit, read_states, unit_view
 from dashboard_api.within import descendants
-from dashboard_api.written import first_words, read_excerpts, read_said, read_words
+from dashboard_api.written import first_words, read_excerpts, read_said, read_words, reads_words
 from schemas.cap import ATOM_MEDIA_TYPE, cap_feed
 from schemas.case import CaseId, Severity, State
 from schemas.case import Kind as CaseKind
@@ -307,8 +307,8 @@ def case_routes(config: DashboardConfig, database: Database, waiting: Waiting) -
             total = await reading.count(moment.reader, actor, wanted) if query.count else None
             page = found[:limit]
             # Files go further than whoever asks for them; what citizens wrote does not.
-            excerpted = page if form is CaseFormat.JSON else []
-            excerpts = await read_excerpts(moment.reader, config.key_ring, actor, excerpted)
+            handled = [case for case in page if reads_words(actor, case)] if form is CaseFormat.JSON else []
+            excerpts = await read_excerpts(moment.reader, config.key_ring, handled)
         answer = CaseList(
             position=moment.position,
             as_of=moment.as_of,
