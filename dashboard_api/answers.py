@@ -17,6 +17,7 @@ from dashboard_api.session import Handling, ReadRequest, Resumption, Rights, Sna
 from dashboard_api.statements import load_statements
 from dashboard_api.subscription import Subscription
 from dashboard_api.touched import AHEAD_S, Change, Wanted, decode_touched, oldest_shown_s, touched_points
+from dashboard_api.written import read_excerpts, reads_words
 from schemas.display import is_display
 from schemas.window import TIERS
 
@@ -136,7 +137,9 @@ async def _handling(
     if subscription.cases is not None:
         found = await read_list(reader, rights.actor, subscription.cases, Order.DUE, None, bounds.cases_max + 1)
         has_more = len(found) > bounds.cases_max
-        cases = [(case.id, case_text(site, case, rights.actor)) for case in found[: bounds.cases_max]]
+        page, actor = found[: bounds.cases_max], rights.actor
+        excerpts = await read_excerpts(reader, config.key_ring, (case for case in page if reads_words(actor, case)))
+        cases = [(case.id, case_text(site, case, actor, excerpts.get(case.id))) for case in page]
     units = await read_live_units(reader, site, rights.units, now) if subscription.units else None
     if units is not None and is_display(rights.actor):
         units = {id_: wordless_unit(text) for id_, text in units.items()}

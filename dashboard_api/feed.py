@@ -215,7 +215,7 @@ class Feed:
             events_skipped=skipped,
             sources=await sources.read_some(connection, site, heard, now) if heard else {},
             committed_at=min(change.committed_at for change in changes),
-            cases=await read_live_cases(connection, site, changed) if changed else (),
+            cases=await read_live_cases(connection, site, changed, self._config.key_ring) if changed else (),
             units=await read_live_units(connection, site, moved, now) if moved else {},
             outcomes=[
                 (outcome.source, xid, outcome_text(outcome))

@@ -54,14 +54,12 @@ async def read_said(
     return await _read(reader, ring, ((*entry.sealed, None) for entry in entries if entry.sealed is not None))
 
 
-async def read_excerpts(
-    reader: Reader, ring: KeyRing | None, actor: Actor, cases: Iterable[Case]
-) -> Mapping[CaseId, str]:
-    """The first words of cases that have no title, of those that the actor handles. One statement for all."""
+async def read_excerpts(reader: Reader, ring: KeyRing | None, cases: Iterable[Case]) -> Mapping[CaseId, str]:
+    """The first words of those cases that have no title, for who `reads_words`. One statement for all."""
     asked: dict[Identity, tuple[CaseId, tuple[str, str, str | None]]] = {}
     for case in cases:
         first = _untitled(case)
-        if first is not None and reads_words(actor, case):
+        if first is not None:
             asked[first.source, first.id] = case.id, _asked(first)
     found = await _read(reader, ring, (key for _, key in asked.values()))
     return {asked[identity][0]: text for identity, words in found.items() if (text := excerpt_of(words)) is not None}

@@ -10,11 +10,11 @@ import pytest
 from dashboard_api.commands import Waiting, source_of
 from dashboard_api.config import Bounds, DashboardConfig
 from dashboard_api.database import Database
-from schemas.case import Kind, Member, Offer, OfferStep
+from schemas.case import Entry, Kind, Member, Offer, OfferStep
 from schemas.command import Actor, AddNote, Confirm, Reveal
 from schemas.personal import KEY_BYTES, KeyRing, Personal, Reporter, encode_personal, encrypt, event_identity
 from tests.dashboard.case_centre import Centre, actor, case_centre
-from tests.dashboard.case_rows import OPENED_AT, case, put_cases, put_command, put_event, tell
+from tests.dashboard.case_rows import OPENED_AT, case, put_cases, put_command, put_entries, put_event, tell
 from tests.dashboard.centre import hear, say
 
 RING = KeyRing({"1": b"k" * KEY_BYTES}, "1", b"i" * KEY_BYTES)
@@ -250,6 +250,118 @@ async def test_who_handles_a_case_reads_what_the_citizen_wrote_and_not_who_it_wa
             (None, False),
             (None, True),
         ]
+
+
+async def test_what_a_citizen_wrote_stands_for_a_title_to_who_handles_the_case(tables: str) -> None:
+    def member(id_: str) -> Member:
+        return Member(source="hotline", id=id_, type="ioc.feedback.received.v1", at=OPENED_AT, case=id_)
+
+    offer = Offer(number=1, unit="u1", step=OfferStep.OFFERED, at={OfferStep.OFFERED: OPENED_AT})
+    long = "đèn đường hỏng\n" * 20
+    parts = {
+        "a": Personal(title="Mai's own title", text="at my door"),
+        "b": Personal(text=long),
+        "c": Personal(text="staff have named it"),
+    }
+    excerpts = {"a": "Mai's own title", "b": f"{' '.join(long.split())[:119].rstrip()}…"}
+    async with case_centre(tables, config={"key_ring": RING}) as centre:
+        for id_, personal in parts.items():
+            title = "Street light" if id_ == "c" else ""
+            await put_cases(
+                centre.connection, case(id_, title=title, members=(member(id_),), agency="works", offers=(offer,))
+            )
+            await put_personal(centre, "hotline", id_, personal)
+        for person, reads in (("wim", True), ("uma", True), ("lena", False), ("ada", False)):
+            listed = (await centre.ask("/v1/cases", person)).json()["items"]
+            expected = excerpts if reads else {}
+            assert {one["id"]: one["excerpt"] for one in listed if "excerpt" in one} == expected, person
+            assert {one["id"]: one["title"] for one in listed} == {"a": "", "b": "", "c": "Street light"}
+            detail = (await centre.ask("/v1/cases/a", person)).json()
+            assert detail.get("excerpt") == expected.get("a")
+            assert detail["signals"][0].get("title") == expected.get("a")
+        # No file takes it further.
+        for form in ("csv", "geojson"):
+            answer = await centre.ask("/v1/cases", "wim", format=form)
+            assert "own title" not in answer.text
+        # The live feed tells each the same as a list does, at once and when something changes.
+        async with centre.live("wim") as wim, centre.live("lena") as lena:
+            for client, expected in ((wim, excerpts), (lena, {})):
+                await say(client, op="subscribe", kpis=[], cases={})
+                told = (await hear(client, "snapshot"))["cases"]
+                assert {one["id"]: one["excerpt"] for one in told if "excerpt" in one} == expected
+            await put_cases(centre.connection, case("a", title="", version=2, members=(member("a"),), agency="works"))
+            await tell(centre.connection, cases=["a"])
+            (changed,) = (await hear(wim, "change"))["cases"]
+            assert (changed["version"], changed["excerpt"]) == (2, "Mai's own title")
+            (changed,) = (await hear(lena, "change"))["cases"]
+            assert (changed["version"], "excerpt" in changed) == (2, False)
+        await centre.connection.execute("UPDATE person_key SET wrapped = NULL WHERE person = 'a'")
+        listed = (await centre.ask("/v1/cases", "wim")).json()["items"]
+        assert {one["id"] for one in listed if "excerpt" in one} == {"b"}
+
+
+async def test_what_a_citizen_answered_is_read_in_the_timeline_and_by_the_citizen(tables: str) -> None:
+    secret, other = "of one", "of another"
+    tracking, others = (hashlib.sha256(one.encode()).hexdigest() for one in (secret, other))
+    members = tuple(
+        Member(source="hotline", id=id_, type="ioc.feedback.received.v1", at=OPENED_AT, case="a", tracking=hash_)
+        for id_, hash_ in (("r1", tracking), ("r2", others))
+    )
+
+    def line(number: int, hash_: str, *, public: bool = True) -> Entry:
+        sealed = (f"citizen:{hash_[:16]}", f"c{number}")
+        given: dict[str, Any] = {"action": "reply", "public": public, "sealed": sealed, "detail": {"words": 9}}
+        return Entry(case="a", number=number, at=OPENED_AT, recorded_at=OPENED_AT, **given)
+
+    lines = (line(1, tracking), line(2, others), line(3, tracking, public=False))
+    one = case("a", title="", agency="works", members=members, tracking=(tracking, others))
+    async with case_centre(tables, config={"key_ring": RING}) as centre:
+        await put_cases(centre.connection, one)
+        await put_entries(centre.connection, *lines)
+        await put_personal(centre, "hotline", "r1", Personal(title="My own title", text="at my door"))
+        for number, entry in enumerate(lines, 1):
+            assert entry.sealed is not None
+            await put_personal(centre, *entry.sealed, Personal(text=f"answer {number}"))
+        path = "/v1/cases/a/timeline"
+        for person, reads in (("wim", True), ("lena", False), ("ada", False)):
+            items = (await centre.ask(path, person)).json()["items"]
+            assert [item.get("text") for item in items] == (
+                [f"answer {n}" for n in (1, 2, 3)] if reads else [None] * 3
+            )
+            assert [item["detail"] for item in items] == [{"words": 9}] * 3
+        # A citizen reads what is their own, and of others who follow the same case that they have answered.
+        mine = (await centre.ask("/v1/track", secret=secret)).json()
+        assert mine["title"] == "My own title"
+        assert [said["text"] for said in mine["timeline"]] == ["answer 1", ""]
+        theirs = (await centre.ask("/v1/track", secret=other)).json()
+        assert (theirs["title"], [said["text"] for said in theirs["timeline"]]) == ("", ["", "answer 2"])
+        await centre.connection.execute("UPDATE person_key SET wrapped = NULL WHERE person IN ('c1', 'r1')")
+        items = (await centre.ask(path, "wim")).json()["items"]
+        assert [(item.get("text"), item.get("erased", False)) for item in items[:2]] == [
+            (None, True),
+            ("answer 2", False),
+        ]
+        mine = (await centre.ask("/v1/track", secret=secret)).json()
+        assert (mine["title"], [said["text"] for said in mine["timeline"]]) == ("", ["", ""])
+
+
+async def test_a_report_keeps_its_words_when_the_centre_itself_corrects_it(tables: str) -> None:
+    """That says what the report turned out to be, and is an event without words that stands in the report's place."""
+    member = Member(
+        source="hotline", id="r1", type="ioc.feedback.received.v1", at=OPENED_AT, case="a", corrected_by="corrected:1"
+    )
+    async with case_centre(tables, config={"key_ring": RING}) as centre:
+        await put_cases(centre.connection, case("a", agency="works", members=(member,)))
+        await put_personal(centre, "hotline", "r1", Personal(text="wrong"))
+        await put_personal(centre, "hotline", "r2", Personal(text="right"))
+        for id_ in ("r2", "corrected:1"):
+            await put_event(centre.connection, "a", "", id_=id_)
+            await centre.connection.execute("UPDATE event SET corrects = 'r1' WHERE id = $1", id_)
+        await centre.connection.execute(
+            "UPDATE personal SET received_at = received_at + interval '1 hour' WHERE id = 'r2'"
+        )
+        (signal,) = (await centre.ask("/v1/cases/a", "wim")).json()["signals"]
+        assert signal["text"] == "right"
 
 
 async def test_a_reveal_is_of_what_the_case_had_then_with_its_corrections(tables: str) -> None:
