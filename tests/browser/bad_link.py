@@ -8,6 +8,7 @@ import contextlib
 import random
 import socket
 import struct
+from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
@@ -32,12 +33,16 @@ class Quality(Struct, frozen=True):
 
 
 class BadLink:
-    """The link. `up` is what went to the centre, `down` what came from it, in bytes."""
+    """The link. `up` is what went to the centre, `down` what came from it, in bytes.
+
+    `carried` has both together, by the path that a connection asked for first.
+    """
 
     def __init__(self, target: str, seed: int = 1) -> None:
         """`target` is the centre's origin."""
         self.quality = Quality()
         self.up = self.down = 0
+        self.carried: Counter[str] = Counter()
         self.resets = 0
         self.origin = ""
         self._host, _, port = target.removeprefix("http://").partition(":")
@@ -96,10 +101,11 @@ class BadLink:
         self._open.update(ends)
         bounds = self.quality.reset_after_bytes
         left = [self._random.randint(*bounds) if bounds else None]
+        path = [""]
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._one_way(reader, there_writer, "up", left))
-                tasks.create_task(self._one_way(there_reader, writer, "down", left))
+                tasks.create_task(self._one_way(reader, there_writer, "up", left, path))
+                tasks.create_task(self._one_way(there_reader, writer, "down", left, path))
         except* (OSError, EOFError):
             pass
         finally:
@@ -108,7 +114,12 @@ class BadLink:
                 self._open.discard(end)
 
     async def _one_way(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, way: str, left: list[int | None]
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        way: str,
+        left: list[int | None],
+        path: list[str],
     ) -> None:
         queue: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(QUEUE_CHUNKS_MAX)
         loop = asyncio.get_running_loop()
@@ -122,6 +133,9 @@ class BadLink:
                 writer.write(chunk)
                 await writer.drain()
                 setattr(self, way, getattr(self, way) + len(chunk))
+                if not path[0]:
+                    path[0] = chunk.split(b" ", 2)[1].decode().partition("?")[0]
+                self.carried[path[0]] += len(chunk)
                 if left[0] is not None:
                     left[0] -= len(chunk)
                     if left[0] < 0:

@@ -1,7 +1,7 @@
 """Does a unit hear of its cases, and does the centre hear of its steps, over links as bad as they are out there?"""
 
 import time
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,6 +30,7 @@ SLOW_MS = 60_000
 PHONE = {"width": 360, "height": 740}
 FIRST_LOAD_BYTES_MAX = 150 * 1024
 UPDATE_BYTES_MAX = 300
+COMMANDS = "/v1/commands"
 BAD = Quality(bits_per_s=32_000, delay_s=0.8, reset_after_bytes=(3_000, 12_000))
 RESETS_MIN = 3
 UPDATES_MAX = 30
@@ -104,9 +105,19 @@ async def phone(
 
 async def test_a_unit_is_offered_a_case_goes_there_and_finishes_it(browser: Browser, centre: FieldCentre) -> None:
     attack = "<img src=x onerror=\"document.title='owned'\">"
-    async with phone(browser, centre, 0) as unit:
+    async with BadLink(centre.origin).listening() as link, phone(browser, centre, 0, link.origin) as unit:
         page = unit.page
-        await unit.open()
+        costs: list[int] = []
+
+        async def costing(press: Awaitable[None], case: str, step: str) -> None:
+            before = link.carried[COMMANDS]
+            await press
+            await centre.steps(case, step)
+            await expect(page.locator("#steps-title + ol .waits")).to_have_count(0, timeout=SLOW_MS)
+            costs.append(link.carried[COMMANDS] - before)
+
+        async with page.expect_websocket(lambda socket: socket.url.endswith(COMMANDS)):
+            await unit.open()
         await expect(page.locator("#unit-name")).to_have_text("Road and drainage team 0")
         await expect(page.locator("#cards")).to_contain_text("No case is assigned to you now")
         case = await centre.offer("u0", attack)
@@ -116,9 +127,14 @@ async def test_a_unit_is_offered_a_case_goes_there_and_finishes_it(browser: Brow
         await centre.steps(case, "seen")
         assert await page.locator("main img").count() == 0
         assert (await page.locator("#way").get_attribute("href") or "").startswith("geo:21.01230,105.81230")
-        await unit.presses("Accept")
-        await unit.presses("On the way")
-        await unit.presses("On the scene")
+        await expect(page.locator("#steps-title + ol .waits")).to_have_count(0, timeout=SLOW_MS)
+        await costing(unit.presses("Accept"), case, "accepted")
+        await costing(unit.presses("On the way"), case, "en_route")
+        await costing(unit.presses("On the scene"), case, "on_scene")
+        # Whole frames with their answers, once the socket is open. None is posted.
+        assert min(costs) > 0
+        assert max(costs) <= UPDATE_BYTES_MAX
+        print(f"an update and its answer are {min(costs)} to {max(costs)} bytes on the wire")
         await page.locator("#add-note").click()
         await page.locator("#ask-words").fill("Cần thêm rào chắn")
         await page.locator("#ask-send").click()
@@ -194,6 +210,14 @@ async def test_an_offer_and_every_update_go_through_a_link_that_breaks_all_the_t
             "request",
             lambda request: bodies.append(request.post_data_buffer or b"") if _is_command(request) else None,
         )
+        unit.page.on(
+            "websocket",
+            lambda socket: (
+                socket.on("framesent", lambda frame: bodies.append(_bytes(frame)))
+                if socket.url.endswith(COMMANDS)
+                else None
+            ),
+        )
         await unit.open()
         first_load = link.down
         assert first_load <= FIRST_LOAD_BYTES_MAX
@@ -230,6 +254,10 @@ async def test_an_offer_and_every_update_go_through_a_link_that_breaks_all_the_t
         )
 
 
+def _bytes(frame: str | bytes) -> bytes:
+    return frame.encode() if isinstance(frame, str) else frame
+
+
 class _Sent(Struct, frozen=True):
     """As much of a command as is looked at here."""
 
@@ -263,6 +291,8 @@ async def test_a_step_whose_answer_is_lost_is_sent_again_and_counts_once(
             server.on_message(lambda message: None if '"outcomes"' in str(message) else socket.send(message))
 
         await unit.page.route_web_socket("**/v1/live", keep_back)
+        # What is lost here is a request's answer.
+        await unit.page.route_web_socket("**/v1/commands", lambda socket: socket.close())
         # The service worker would be quicker to send it again, where nobody can count.
         await unit.open(worker=False)
         case = await centre.offer("u3", "Ổ gà lớn")

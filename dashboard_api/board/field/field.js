@@ -17,6 +17,7 @@ import { get, newId, signInLink } from "../shared/api.js";
 import { at, make, setText } from "../shared/dom.js";
 import { languageSwitch, nameOf, onLanguage, themeSwitch, titleOf, translate, word } from "../shared/texts.js";
 import { absolute } from "../shared/time.js";
+import { CommandSocket } from "./wire.js";
 
 /** @typedef {import("./assigned.js").Assigned} Assigned */
 /** @typedef {import("./outbox.js").Item} Item */
@@ -56,6 +57,7 @@ const gone = new Map();
 let queue = [];
 /** @type {Connection | null} */
 let connection = null;
+const commands = new CommandSocket();
 /** When the kept cases were those of the centre. @type {number | null} */
 let asOfMs = null;
 let offsetMs = 0;
@@ -158,7 +160,9 @@ const ask = (path) => get(path, { signal: AbortSignal.timeout(ASK_WAIT_MS) });
 // The live feed
 
 function connect() {
-  if (connection || !unit) return;
+  if (!unit) return;
+  commands.open(person);
+  if (connection) return;
   connection = new Connection(
     () => ({ kpis: [], areas: [], points: 1, events: 0, sources: false, cases: { unit }, units: true, commands: true }),
     hear,
@@ -404,7 +408,7 @@ async function sendNow() {
   isSending = true;
   let trouble;
   try {
-    trouble = await sendWaiting(person);
+    trouble = await sendWaiting(person, commands.wire(person));
   } catch (error) {
     cannotKeep(error);
   } finally {

@@ -6,13 +6,12 @@
  */
 
 import { within } from "./store.js";
+import { post } from "./wire.js";
 
 /** So many may wait; who has more is told so, and nothing is lost that was taken down. */
 export const DEPTH_MAX = 2000;
-/** Bytes of one request. On 32 kbit/s this takes a second; what was lost with the link is sent again. */
+/** Bytes of one message. On 32 kbit/s this takes a second; what was lost with the link is sent again. */
 const SEND_BYTES_MAX = 4096;
-/** A request that takes longer has been lost on the way. */
-const ANSWER_WAIT_MS = 30_000;
 const SENDING = "ioc-field-sending";
 
 /**
@@ -62,61 +61,57 @@ async function put(item) {
 
 /**
  * Sends what waits of this person, until nothing does or something is in the way. One at a time, whoever calls.
- * @param {string} person @returns {Promise<Trouble | null>} what is in the way
+ * @param {string} person @param {import("./wire.js").Wire} [wire] by what it goes
+ * @returns {Promise<Trouble | null>} what is in the way
  */
-export async function sendWaiting(person) {
-  const all = () => sendAll(person);
+export async function sendWaiting(person, wire = post) {
+  const all = () => sendAll(person, wire);
   return "locks" in navigator ? navigator.locks.request(SENDING, all) : all();
 }
 
-/** @param {string} person */
-async function sendAll(person) {
+/** @param {string} person @param {import("./wire.js").Wire} wire */
+async function sendAll(person, wire) {
   for (;;) {
     const waiting = (await items()).filter((item) => item.state === "waiting" && item.person === person);
     if (waiting.length === 0) return null;
-    const trouble = await send(firstOf(waiting));
+    const trouble = await send(firstOf(waiting), wire);
     if (trouble) return trouble;
   }
 }
 
-/** As many of the first as go into one request. @param {Item[]} waiting */
+/** As many of the first as go into one message. @param {Item[]} waiting */
 function firstOf(waiting) {
   let bytes = 0;
-  const fit = waiting.findIndex((item) => (bytes += new Blob([wire(item)]).size) > SEND_BYTES_MAX);
+  const fit = waiting.findIndex((item) => (bytes += new Blob([said(item)]).size) > SEND_BYTES_MAX);
   return fit < 0 ? waiting : waiting.slice(0, Math.max(1, fit));
 }
 
 /** @param {Item} item */
-const wire = ({ id, about, time, do: action }) => JSON.stringify({ id, ...about, time, do: action });
+const said = ({ id, about, time, do: action }) => JSON.stringify({ id, ...about, time, do: action });
 
-/** @param {Item[]} batch @returns {Promise<Trouble | null>} */
-async function send(batch) {
-  let answer, told;
+/** @param {Item[]} batch @param {import("./wire.js").Wire} wire @returns {Promise<Trouble | null>} */
+async function send(batch, wire) {
+  let answer;
   try {
-    answer = await fetch(new URL("../v1/commands", import.meta.url), {
-      method: "POST",
-      headers: { "Content-Type": "application/json", "IOC-Request": "1" },
-      body: batch.length === 1 ? wire(batch[0]) : `[${batch.map(wire).join(",")}]`,
-      credentials: "same-origin",
-      signal: AbortSignal.timeout(ANSWER_WAIT_MS),
-    });
-    told = await answer.json();
+    answer = await wire(batch.length === 1 ? said(batch[0]) : `[${batch.map(said).join(",")}]`);
   } catch (error) {
     return { status: 0, reason: "unreachable", detail: error instanceof Error ? error.message : String(error) };
   }
-  if (told?.results) {
-    for (const result of told.results) {
-      const item = batch[result.index];
-      if (result.status === "accepted") await put({ ...item, state: "sent", sentAtMs: Date.now() });
-      else await reject(item, result);
+  const { status, told } = answer;
+  if (status === 202 || told?.results) {
+    // A socket names those alone that were rejected.
+    const rejected = new Map((told.results ?? []).filter((/** @type {any} */ one) => one.status === "rejected").map((/** @type {any} */ one) => [one.index, one]));
+    for (const [index, item] of batch.entries()) {
+      if (rejected.has(index)) await reject(item, rejected.get(index));
+      else await put({ ...item, state: "sent", sentAtMs: Date.now() });
     }
     return null;
   }
-  if (answer.status === 400 || answer.status === 413 || answer.status === 422) {
+  if (status === 400 || status === 413 || status === 422) {
     // Never readable, however often it is sent: the one that is at fault is found by sending the first alone.
-    if (batch.length > 1) return send(batch.slice(0, 1));
+    if (batch.length > 1) return send(batch.slice(0, 1), wire);
     await reject(batch[0], told);
     return null;
   }
-  return { status: answer.status, reason: told?.reason ?? "", detail: told?.detail ?? told?.title ?? "" };
+  return { status, reason: told?.reason ?? "", detail: told?.detail ?? told?.title ?? "" };
 }

@@ -10,7 +10,7 @@ import { items, sendWaiting } from "./outbox.js";
 const CACHE = "ioc-field";
 const FILES = [
   "../field", "manifest.webmanifest", "icon.svg", "icon-maskable.svg", "field.css", "field.js", "texts.js", "view.js",
-  "assigned.js", "outbox.js", "store.js", "position.js",
+  "assigned.js", "outbox.js", "store.js", "position.js", "wire.js",
   "../shared/palette.css", "../shared/base.css", "../shared/api.js", "../shared/dom.js", "../shared/texts.js", "../shared/time.js",
   "../shared/choice.js", "../shared/connection.js", "../shared/format.js",
 ].map((name) => new URL(name, import.meta.url).href);
