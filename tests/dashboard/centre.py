@@ -524,6 +524,13 @@ class Running(msgspec.Struct, frozen=True):
             yield client
 
 
+PATIENT = {"answer_timeout_s": 30.0, "feed_timeout_s": 30.0}
+"""A machine that is busy with other tests is not a database that is away."""
+
+IMPATIENT = {"answer_timeout_s": Bounds().answer_timeout_s, "feed_timeout_s": Bounds().feed_timeout_s}
+"""As people have it, for tests in which the database is away."""
+
+
 @asynccontextmanager
 async def dashboard(
     database_url: str,
@@ -536,7 +543,11 @@ async def dashboard(
     """The dashboard on a port of its own, with the server options that it asks for."""
     app = create_app(
         DashboardConfig(
-            database_url=database_url, current_site=current_site, now=now, bounds=Bounds(**bounds), **(config or {})
+            database_url=database_url,
+            current_site=current_site,
+            now=now,
+            bounds=Bounds(**PATIENT | bounds),
+            **(config or {}),
         )
     )
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1, **SERVER_OPTIONS))

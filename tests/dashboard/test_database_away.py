@@ -14,7 +14,7 @@ from deploy.local.errors import OperatorError
 from deploy.local.postgres import LocalPostgres
 from deploy.migrate import migrate_schema
 from tests.conftest import ROOT, unavailable
-from tests.dashboard.centre import WAIT_S, Report, Running, Sample, dashboard, hear, say, writer
+from tests.dashboard.centre import IMPATIENT, WAIT_S, Report, Running, Sample, dashboard, hear, say, writer
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ async def until_ready(running: Running) -> None:
 async def test_a_restart_is_told_and_nothing_is_missed(postgres: LocalPostgres, how: str) -> None:
     await migrate_schema(postgres.address)
     now_s = int(time.time())
-    async with dashboard(postgres.address) as running, running.live() as client:
+    async with dashboard(postgres.address, **IMPATIENT) as running, running.live() as client:
         await until_ready(running)
         async with writer(postgres.address) as stream:
             await stream.commit([Sample(kpi="feedback_received", area="01", time_s=now_s)])
@@ -87,7 +87,7 @@ async def test_a_restart_is_told_and_nothing_is_missed(postgres: LocalPostgres, 
 
 async def test_a_frozen_database_is_noticed_within_five_seconds(postgres: LocalPostgres) -> None:
     await migrate_schema(postgres.address)
-    async with dashboard(postgres.address) as running, running.live() as client:
+    async with dashboard(postgres.address, **IMPATIENT) as running, running.live() as client:
         await until_ready(running)
         await say(client, op="subscribe", points=1)
         await hear(client, "snapshot")
@@ -106,7 +106,7 @@ async def test_a_frozen_database_is_noticed_within_five_seconds(postgres: LocalP
 async def test_the_dashboard_may_start_before_the_database(postgres: LocalPostgres) -> None:
     await migrate_schema(postgres.address)
     await asyncio.to_thread(postgres.stop)
-    async with dashboard(postgres.address) as running, running.live() as client:
+    async with dashboard(postgres.address, **IMPATIENT) as running, running.live() as client:
         assert (await hear(client, "status"))["database"]["state"] == "away"
         await say(client, op="subscribe", points=1)
         await asyncio.to_thread(postgres.start)
@@ -114,7 +114,7 @@ async def test_the_dashboard_may_start_before_the_database(postgres: LocalPostgr
 
 
 async def test_a_database_without_tables_is_away_and_says_what_to_do(database_url: str) -> None:
-    async with dashboard(database_url) as running, running.live() as client:
+    async with dashboard(database_url, **IMPATIENT) as running, running.live() as client:
         # A client that comes before the first attempt is told first that there was none yet.
         details = [(await hear(client, "status"))["database"]["detail"]]
         if details == ["not connected yet"]:
