@@ -21,6 +21,7 @@ from dashboard_api.case_routes import case_routes
 from dashboard_api.commands import Waiting
 from dashboard_api.config import DashboardConfig
 from dashboard_api.database import Database
+from dashboard_api.display_key import display_routes
 from dashboard_api.feed import Feed
 from dashboard_api.frames import FrameProtocol
 from dashboard_api.guard import Guard
@@ -92,6 +93,7 @@ def create_app(config: DashboardConfig) -> FastAPI:
     app.include_router(boundary_routes(config))
     app.include_router(layer_routes(config))
     app.include_router(sign_in_routes(config))
+    app.include_router(display_routes(config))
     app.include_router(page_routes(load_pages(), lambda: config.site.header.map))
 
     @app.websocket("/v1/live")

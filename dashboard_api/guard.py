@@ -13,8 +13,10 @@ from msgspec import Struct
 from starlette.requests import HTTPConnection
 
 from dashboard_api import metrics
+from dashboard_api.display_key import key_hash_shown
 from schemas.command import Actor
 from schemas.credential import LIVE_PROTOCOL, PACKED_LIVE_PROTOCOL, check_same_site, credential_of
+from schemas.display import display_let_in
 from schemas.errors import AccessReason, AccessRefused
 from schemas.identity import NOBODY, Role, actor_let_in, actor_without_token
 from schemas.site import Site
@@ -24,10 +26,14 @@ SIGN_IN = "Sign in at /signin, or send a header `Authorization: Bearer <token>`.
 
 
 class SignIn(Struct, frozen=True):
-    """Whose token a connection has shown, and until when it counts. Nobody's: both are None."""
+    """Whose token a connection has shown, and until when it counts. Nobody's: all are None.
+
+    `display` is what the key of a screen hashes to, where it is one that asks.
+    """
 
     subject: str | None = None
     expires_at: datetime | None = None
+    display: str | None = None
 
 
 class Guard:
@@ -46,7 +52,7 @@ class Guard:
         headers = connection.scope["headers"]
         credential = credential_of(headers) if self._current_site().people else None
         if credential is None:
-            return SignIn()
+            return self.display_of(connection)
         try:
             if credential.by_cookie:
                 check_same_site(connection.scope.get("method", "GET"), headers)
@@ -55,6 +61,11 @@ class Guard:
             metrics.REFUSED_TOKENS.labels(refused.reason.value).inc()
             raise
         return SignIn(found.subject, found.expires_at)
+
+    def display_of(self, connection: HTTPConnection) -> SignIn:
+        """The screen that asks; nobody where none does, and wherever screens have nothing to look for."""
+        site = self._current_site()
+        return SignIn(display=key_hash_shown(connection, site)) if site.people else SignIn()
 
     def subprotocol(self, connection: HTTPConnection) -> str | None:
         """What a WebSocket is accepted with: the first of ours that is offered, never the token beside it."""
@@ -67,6 +78,8 @@ class Guard:
         A live connection asks again whenever it matters: what it was told at first may no longer hold.
         """
         site = self._current_site()
+        if site.people and sign_in.display is not None:
+            return display_let_in(site, sign_in.display)
         if not site.people or sign_in.subject is None:
             return actor_without_token(site)
         if sign_in.expires_at is not None and sign_in.expires_at < self._now():
@@ -91,7 +104,8 @@ async def who_asks(connection: HTTPConnection) -> tuple[SignIn, Actor]:
         return sign_in, guard.actor(sign_in)
     except AccessRefused as refused:
         if refused.reason is not AccessReason.CROSS_SITE and _shows_cookie(connection):
-            return SignIn(), NOBODY
+            display = guard.display_of(connection)
+            return display, guard.actor(display)
         raise
 
 

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from deploy.audit import audit_app
+from deploy.display import display_app
 from deploy.identity_commands import passwd_command, token_command
 from deploy.person import person_app
 from deploy.repair import backfill_command, parse_moment, rebuild_command, redrive_command
@@ -28,6 +29,7 @@ run_app = typer.Typer(no_args_is_help=True, help="Run one part of the centre in 
 app.add_typer(run_app, name="run")
 app.add_typer(person_app, name="person")
 app.add_typer(audit_app, name="audit")
+app.add_typer(display_app, name="display")
 app.add_typer(site_app, name="site")
 
 

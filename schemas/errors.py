@@ -57,6 +57,7 @@ class AccessReason(StrEnum):
     WRONG_ISSUER = "wrong_issuer"
     WRONG_AUDIENCE = "wrong_audience"
     UNKNOWN_PERSON = "unknown_person"
+    UNKNOWN_DISPLAY = "unknown_display"
     CROSS_SITE = "cross_site"
     NOT_ALLOWED = "not_allowed"
 

@@ -23,6 +23,7 @@ from schemas.category import CASES_FILE, CaseRules, check_categories, parse_case
 from schemas.channel import CHANNELS_FILE, Channels, check_channels, parse_channels
 from schemas.clock_plan import CLOCKS_FILE, ClockPlan, check_clocks, parse_clocks
 from schemas.dispatch_plan import DISPATCH_FILE, DispatchPlan, check_dispatch, parse_dispatch
+from schemas.display import DISPLAYS_FILE, Display, check_displays, parse_displays
 from schemas.errors import SiteError
 from schemas.event import AreaCode
 from schemas.identity import PEOPLE_FILE, Person, check_people, parse_people, seeing_all
@@ -53,6 +54,7 @@ OPTIONAL_FILES = (
     ALERTS_FILE,
     CHANNELS_FILE,
     LAYERS_FILE,
+    DISPLAYS_FILE,
 )
 
 _WEEK_S = 7 * 24 * 60 * 60
@@ -120,7 +122,7 @@ class Header(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Site(Struct, frozen=True, kw_only=True):
-    """A whole site pack, read and checked."""
+    """A whole site pack, read and checked. `displays` are by what their keys hash to."""
 
     header: Header
     areas: AreaTree
@@ -136,6 +138,7 @@ class Site(Struct, frozen=True, kw_only=True):
     alerts: tuple[AlertRule, ...] = ()
     channels: Channels = Channels()
     layers: Mapping[str, SiteLayer] = {}
+    displays: Mapping[str, Display] = {}
 
 
 Pack = Mapping[str, str]
@@ -174,6 +177,7 @@ def parse_site(pack: Pack) -> Site:
         people=parse_people(pack[PEOPLE_FILE]) if PEOPLE_FILE in pack else {},
         channels=parse_channels(pack[CHANNELS_FILE], header.languages) if CHANNELS_FILE in pack else Channels(),
         layers=parse_layers(pack, header.languages) if LAYERS_FILE in pack else {},
+        displays=parse_displays(pack[DISPLAYS_FILE]) if DISPLAYS_FILE in pack else {},
     )
     _check_across(pack, site)
     return replace(site, alerts=_alerts(pack, site)) if ALERTS_FILE in pack else site
@@ -235,6 +239,8 @@ def _check_across(pack: Pack, site: Site) -> None:
             units=site.units,
             languages=site.header.languages,
         )
+    if DISPLAYS_FILE in pack:
+        check_displays(pack[DISPLAYS_FILE], site.displays, site.people)
     if CHANNELS_FILE in pack:
         check_channels(pack[CHANNELS_FILE], site)
 
@@ -268,6 +274,7 @@ def mistakes(pack: Pack) -> list[SiteError]:
         (UNITS_FILE, parse_units),
         (DISPATCH_FILE, parse_dispatch),
         (PEOPLE_FILE, parse_people),
+        (DISPLAYS_FILE, parse_displays),
         (CHANNELS_FILE, partial(parse_channels, languages=() if header is None else header.languages)),
     ):
         if file in pack:
