@@ -6,7 +6,7 @@
 
 /**
  * @typedef {{id: string, version: number, kind: string, state: string, open: boolean, category: string, severity: string,
- *   area: string, title: string, opened_at: string, changed_at: string, members: number, units?: string[],
+ *   area: string, title: string, excerpt?: string, opened_at: string, changed_at: string, members: number, units?: string[],
  *   names?: Record<string, string>, place?: string, agency?: string, due_at?: string, acknowledged_by?: string,
  *   escalations?: number, exercise?: boolean}} Item
  * @typedef {{words: string, state: string, severity: string, agency: string, area: string, mine: boolean}} Filters
@@ -17,8 +17,6 @@
 export const SEVERITIES = ["critical", "major", "minor", "info"];
 /** What somebody has to have seen before boards fall silent. */
 export const SEVERE = new Set(["major", "critical"]);
-/** How long the centre's list on one connection is. */
-export const CASES_MAX = 500;
 
 export class Work {
   constructor() {
@@ -64,7 +62,7 @@ export class Work {
     const words = folded(filters.words).split(/\s+/).filter(Boolean);
     return [...this.cases.values()]
       .filter((item) => !filters.mine || item.agency === myAgency)
-      .filter((item) => words.every((one) => folded(item.title || item.id).includes(one)))
+      .filter((item) => words.every((one) => folded(item.title || item.excerpt || item.id).includes(one)))
       .sort(byDue);
   }
 

@@ -1,7 +1,8 @@
 /**
  * Is the board in touch with the server, and since when not?
  *
- * One socket at a time. After a loss it comes back with the last position, later and later and never at the same
+ * One connection at a time: a WebSocket, or where none gets through a stream of events, or where that does not either, polls.
+ * All bring the same messages. After a loss it comes back with the last position, later and later and never at the same
  * moment as all the others.
  */
 
@@ -12,7 +13,18 @@ const GIVE_UP_AFTER_MS = 10000;
 const RETRY_MIN_MS = 300;
 const RETRY_MAX_MS = 10000;
 
+/** After so many sockets that brought nothing the other ways are tried, one after the other, and then sockets again. */
+const SOCKETS_TRIED = 2;
+/** The same where one has worked before: then rather the centre or the link is away. */
+const SOCKETS_TRIED_AGAIN = 6;
+/** How long a poll waits for news, in seconds: no longer than heartbeats are apart. */
+const POLL_WAIT_S = 2;
+/** How soon a board without a socket looks whether one gets through by now. */
+const PROBE_EVERY_MS = 30_000;
+
+/** @typedef {"socket" | "events" | "poll"} Way */
 /** @typedef {"connecting" | "live" | "held" | "stale" | "away" | "stopped"} ConnectionState  `stopped`: nobody counts */
+/** What is open: `close` ends it for good, and nothing of it is heard any more. @typedef {{close: () => void, isOpen: () => boolean}} Line */
 
 export class Connection {
   /**
@@ -22,8 +34,15 @@ export class Connection {
   constructor(wish, heard) {
     this.wish = wish;
     this.heard = heard;
-    /** @type {WebSocket | null} */
+    /** @type {Line | null} */
+    this.line = null;
+    /** The open socket, where that is the way. @type {WebSocket | null} */
     this.socket = null;
+    /** How many lines in a row have brought nothing. */
+    this.failed = 0;
+    this.socketWorked = false;
+    /** Whether this line has brought anything. */
+    this.isProven = false;
     /** @type {string | null} */
     this.position = null;
     /** When a message came last, by our own clock. @type {number | null} */
@@ -37,9 +56,17 @@ export class Connection {
     this.openedAtMs = 0;
     this.subscribed = false;
     setInterval(() => this.#watch(), 1000);
+    setInterval(() => this.#probe(), PROBE_EVERY_MS);
     addEventListener("online", () => this.#retryNow());
     document.addEventListener("visibilitychange", () => { if (!document.hidden) this.#retryNow(); });
     this.open();
+  }
+
+  /** By what the messages come. @returns {Way} */
+  get way() {
+    const sockets = this.socketWorked ? SOCKETS_TRIED_AGAIN : SOCKETS_TRIED;
+    const turn = this.failed % (sockets + 2);
+    return turn < sockets ? "socket" : turn === sockets ? "events" : "poll";
   }
 
   /** What to tell people. @returns {ConnectionState} */
@@ -52,20 +79,15 @@ export class Connection {
     return this.feed.state === "held" ? "held" : "live";
   }
 
-  /** Whether the socket itself is open. */
+  /** Whether something is open that messages come by. */
   get isOpen() {
-    return this.socket?.readyState === WebSocket.OPEN;
+    return this.line?.isOpen() ?? false;
   }
 
   open() {
-    const address = new URL("v1/live", document.baseURI);
-    address.protocol = address.protocol === "https:" ? "wss:" : "ws:";
-    const socket = new WebSocket(address);
-    this.socket = socket;
     this.openedAtMs = Date.now();
-    socket.onopen = () => this.subscribe();
-    socket.onmessage = (event) => { if (this.socket === socket) this.#take(JSON.parse(event.data)); };
-    socket.onclose = () => { if (this.socket === socket) this.#lost(); };
+    this.isProven = false;
+    this.line = this.way === "socket" ? this.#openSocket() : this.way === "events" ? this.#openEvents() : this.#openPolls();
   }
 
   /** Subscribes anew. With `afresh` the last position does not count, for something else is wanted. @param {boolean} [afresh] */
@@ -74,14 +96,87 @@ export class Connection {
       this.position = null;
       this.subscribed = false;
     }
-    if (!this.isOpen) return;
-    const position = this.position ? { position: this.position } : {};
-    this.socket?.send(JSON.stringify({ op: "subscribe", ...this.wish(), ...position }));
+    if (this.socket) {
+      if (this.isOpen) this.socket.send(JSON.stringify({ op: "subscribe", ...this.#asked() }));
+    } else if (this.line) {
+      // What is wanted stands in the address, so it takes another one.
+      this.line.close();
+      this.open();
+    }
+  }
+
+  #asked() {
+    return { ...this.wish(), ...(this.position ? { position: this.position } : {}) };
+  }
+
+  /** @param {WebSocket} [opened] @returns {Line} */
+  #openSocket(opened) {
+    const socket = opened ?? new WebSocket(addressOf("v1/live", "ws"));
+    this.socket = socket;
+    socket.onopen = () => this.subscribe();
+    socket.onmessage = (event) => this.#take(JSON.parse(event.data));
+    socket.onclose = () => this.#lost();
+    return {
+      isOpen: () => socket.readyState === WebSocket.OPEN,
+      close: () => {
+        socket.onopen = socket.onmessage = socket.onclose = null;
+        this.socket = null;
+        socket.close();
+      },
+    };
+  }
+
+  /** @returns {Line} */
+  #openEvents() {
+    const source = new EventSource(addressOf("v1/live/events", "http", { subscription: JSON.stringify(this.#asked()) }));
+    source.onmessage = (event) => this.#take(JSON.parse(event.data));
+    // By itself it would come back to the same address for ever, also where nothing is to be had by it.
+    source.onerror = () => this.#lost();
+    return {
+      isOpen: () => source.readyState === EventSource.OPEN,
+      close: () => {
+        source.onmessage = source.onerror = null;
+        source.close();
+      },
+    };
+  }
+
+  /** @returns {Line} */
+  #openPolls() {
+    const stop = new AbortController();
+    const subscription = JSON.stringify(this.wish());
+    /** @type {string | null} */
+    let session = null;
+    const poll = async () => {
+      while (!stop.signal.aborted) {
+        const known = { ...(session ? { session } : {}), ...(this.position ? { position: this.position } : {}) };
+        const address = addressOf("v1/live/poll", "http", { subscription, wait: String(POLL_WAIT_S), ...known });
+        const signal = AbortSignal.any([stop.signal, AbortSignal.timeout(GIVE_UP_AFTER_MS)]);
+        const answer = await fetch(address, { credentials: "same-origin", cache: "no-store", signal });
+        if (!answer.ok) throw new Error(`${answer.status}`);
+        const told = await answer.json();
+        if (stop.signal.aborted) return;
+        session = told.session;
+        for (const message of told.messages) {
+          this.#take(message);
+          // What hears a message may want something else, and then this line is over.
+          if (stop.signal.aborted) return;
+        }
+      }
+    };
+    poll().catch(() => { if (!stop.signal.aborted) this.#lost(); });
+    return { isOpen: () => this.isProven, close: () => stop.abort() };
   }
 
   /** @param {any} message */
   #take(message) {
+    if (message.op === "close") return this.#lost();
     this.heardAtMs = Date.now();
+    this.isProven = true;
+    if (this.socket) {
+      this.socketWorked = true;
+      this.failed = 0;
+    }
     if (message.op === "status") this.database = message.database;
     if (message.op === "heartbeat") {
       this.feed = message.feed;
@@ -100,14 +195,16 @@ export class Connection {
   }
 
   #lost() {
-    this.socket = null;
+    this.line?.close();
+    this.line = null;
+    if (!this.isProven) this.failed += 1;
     const ceiling = Math.min(RETRY_MAX_MS, RETRY_MIN_MS * 2 ** this.attempts);
     this.attempts += 1;
-    this.timer = setTimeout(() => { if (!this.socket) this.open(); }, ceiling * (0.5 + Math.random() / 2));
+    this.timer = setTimeout(() => { if (!this.line) this.open(); }, ceiling * (0.5 + Math.random() / 2));
   }
 
   #retryNow() {
-    if (this.socket) return;
+    if (this.line) return;
     clearTimeout(this.timer);
     this.attempts = 0;
     this.open();
@@ -115,12 +212,30 @@ export class Connection {
 
   #watch() {
     const since = Math.max(this.heardAtMs ?? 0, this.openedAtMs);
-    if (this.socket && Date.now() - since > GIVE_UP_AFTER_MS) {
-      const silent = this.socket;
-      // A dead link may take minutes to close, so its end is not waited for.
-      this.#lost();
-      silent.onclose = null;
-      silent.close();
-    }
+    // A dead link may take minutes to close, so its end is not waited for.
+    if (this.line && Date.now() - since > GIVE_UP_AFTER_MS) this.#lost();
   }
+
+  /** Whether a socket gets through by now: then it takes over, from the position that was reached. */
+  #probe() {
+    if (this.way === "socket" || !this.line || document.hidden) return;
+    const socket = new WebSocket(addressOf("v1/live", "ws"));
+    socket.onopen = () => {
+      if (this.way === "socket" || !this.line) return socket.close();
+      this.line.close();
+      this.failed = 0;
+      this.openedAtMs = Date.now();
+      this.isProven = false;
+      this.line = this.#openSocket(socket);
+      this.subscribe();
+    };
+  }
+}
+
+/** @param {string} path @param {"ws" | "http"} scheme @param {Record<string, string>} [query] */
+function addressOf(path, scheme, query = {}) {
+  const address = new URL(path, document.baseURI);
+  address.protocol = scheme + (address.protocol === "https:" ? "s:" : ":");
+  address.search = new URLSearchParams(query).toString();
+  return address;
 }
