@@ -9,6 +9,9 @@ from typing import Any
 
 import httpx
 
+from deploy.personal_keys import key_ring
+from deploy.settings import Settings
+from streams.store.personal import read_personal
 from tests.dashboard.case_centre import AGENCIES_TOML, CASES_TOML
 from tests.dashboard.centre import KPIS_TOML, SITE_TOML
 from tests.faults.centre import Centre, ready, until
@@ -62,6 +65,14 @@ class CitizenCentre:
                 WHERE type = 'ioc.feedback.received.v1' ORDER BY received_at"""
             )
         return [httpx.Response(200, text=row["data"]).json() for row in rows]
+
+    async def words(self) -> list[str | None]:
+        """What the reports say, in the same order; nothing else than the centre's keys opens it."""
+        ring = key_ring(Settings.from_env({"IOC_DATA": str(self.centre.folder / "data")}))
+        async with self.centre.connected() as connection:
+            rows = await connection.fetch("SELECT source, id FROM personal ORDER BY received_at")
+            opened = [await read_personal(connection, ring, row["source"], row["id"]) for row in rows]
+        return [None if one is None else one.text for one in opened]
 
     async def counted(self) -> None:
         """Waits until everything on the log is decided."""

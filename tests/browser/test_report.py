@@ -101,7 +101,8 @@ async def test_a_citizen_reports_by_position_follows_disputes_confirms_and_rates
         await expect(page.locator("#stands")).to_contain_text("đã nhận được phản ánh", timeout=SLOW_MS)
         await expect(page.locator(".facts")).to_contain_text("Dự kiến xong")
         (report,) = await centre.reports()
-        assert (report["category"], report["text"]) == ("road", "Ổ gà lớn trước số 12")
+        assert (report["category"], "text" in report) == ("road", False)
+        assert await centre.words() == ["Ổ gà lớn trước số 12"]
 
         await centre.act(reference, action="assign", agency="works")
         await centre.act(reference, action="wait", until="citizen", text="Bên trái hay bên phải?")
@@ -180,7 +181,7 @@ async def test_a_report_survives_a_lost_link_and_a_reload_and_is_one_report(
         secret = await secret_of(page)
         assert lost == [202, 202]
         await centre.counted()
-        assert [one["text"] for one in await centre.reports()] == ["A tree lies on the road"]
+        assert await centre.words() == ["A tree lies on the road"]
         assert await page.evaluate("localStorage.getItem('ioc.report.draft')") is None
         await page.goto(f"{centre.origin}/report?language=en#{secret}")
         await expect(page.locator("#stands")).to_contain_text("We have received your report", timeout=SLOW_MS)

@@ -165,7 +165,7 @@ function place(item) {
 /** @param {any} item @param {Scene} scene */
 function signals(item, scene) {
   const t = texts();
-  const told = (item.signals ?? []).filter((/** @type {any} */ signal) => signal.title && signal.title !== item.title);
+  const told = (item.signals ?? []).filter((/** @type {any} */ signal) => signal.text || (signal.title && signal.title !== item.title));
   return make(
     "section",
     { class: "panel", "aria-labelledby": "told-title", ...(told.length ? {} : { hidden: "" }) },
@@ -173,7 +173,8 @@ function signals(item, scene) {
     make("ul", { class: "lines" }, ...told.map((/** @type {any} */ signal) => make(
       "li",
       {},
-      make("p", { class: "words" }, signal.title),
+      signal.title ? make("p", { class: "words" }, signal.title) : null,
+      signal.text ? make("p", { class: "words" }, signal.text) : null,
       make("p", { class: "small quiet" }, t.signal(relative(signal.at, scene.nowMs))),
     ))),
   );

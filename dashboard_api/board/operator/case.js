@@ -113,8 +113,33 @@ function facts({ detail, revealed }, scene) {
   add(t().acknowledgedBy, detail.acknowledged_by);
   add(t().mergedInto, detail.merged_into && caseLink(detail.merged_into, scene));
   if ((detail.absorbed ?? []).length > 0) add(t().absorbed, make("span", { class: "row" }, ...detail.absorbed.map((/** @type {string} */ id) => caseLink(id, scene))));
-  if (revealed) add(t().revealed, make("code", { text: JSON.stringify(revealed, null, 1) }));
+  if (revealed) add(t().revealed, shown(revealed));
   return list;
+}
+
+/** What one look has shown, as labelled lines: each signal by itself. @param {any} revealed */
+function shown(revealed) {
+  if (revealed.items.length === 0) return make("p", { class: "quiet", text: t().revealedNothing });
+  return make("ul", { class: "revealed" }, ...revealed.items.map((/** @type {any} */ one) => {
+    const lines = make("dl", {});
+    const add = (/** @type {string} */ name, /** @type {string | undefined} */ value) => {
+      if (value) lines.append(make("div", {}, make("dt", { text: name }), make("dd", { text: value })));
+    };
+    const contact = one.contact ?? {};
+    add(t().plate, one.plate);
+    add(t().revealedWho, one.who);
+    add(t().revealedPhone, contact.phone);
+    add(t().revealedEmail, contact.email);
+    add("Zalo", contact.zalo);
+    add(t().revealedAddress, contact.address);
+    add(t().revealedLanguage, contact.language);
+    add(t().revealedTitle, one.title);
+    add(t().revealedWords, one.words);
+    if (one.erased) lines.append(make("p", { class: "quiet", text: t().revealedErased }));
+    if (one.missing_key) lines.append(make("p", { class: "quiet", text: t().revealedNoKey }));
+    if (lines.childElementCount === 0) lines.append(make("p", { class: "quiet", text: t().revealedAnonymous }));
+    return make("li", {}, lines);
+  }));
 }
 
 /** @param {string} id @param {Scene} scene */
@@ -173,7 +198,8 @@ function evidenceNode(one, scene) {
 
 /** @param {any} one @param {Scene} scene */
 function memberNode(one, scene) {
-  return make("li", {}, make("p", { text: one.title || one.id }),
+  const said = one.erased ? t().erased : one.text;
+  return make("li", {}, make("p", { text: one.title || (said ? "" : one.id) }), said && make("p", { class: one.erased ? "quiet" : "said", text: said }),
     make("p", { class: "quiet small" }, [one.source, one.channel].filter(Boolean).join(" · "), " · ", timeNode(one.at, scene.nowMs, scene.zone)));
 }
 
@@ -188,7 +214,7 @@ function timeline(lines, scene) {
       make("p", {}, make("strong", { text: word("action", line.action) }), " ",
         make("span", { class: "quiet small", text: [line.actor, absolute(line.at, scene.nowMs, scene.zone)].filter(Boolean).join(" · ") }),
         line.public && make("span", { class: "badge", text: t().publicLine })),
-      line.text && make("p", { class: "said", text: line.text }),
+      line.text && make("p", { class: "said", text: line.text }), line.erased && make("p", { class: "quiet", text: t().erased }),
       about && make("p", { class: "quiet small", text: about }));
   }));
   return [make("section", { class: "part timeline", "aria-labelledby": "timeline-title" },

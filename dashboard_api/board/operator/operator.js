@@ -269,7 +269,7 @@ async function applied(id, action, outcome) {
   if (opened.id !== id) return;
   await look(id);
   if (action === "reveal" && outcome.state === "applied") {
-    opened.revealed = await get(`/v1/cases/${encodeURIComponent(id)}/revealed`).catch(() => null);
+    opened.revealed = await get(`/v1/cases/${encodeURIComponent(id)}/revealed?showing=${encodeURIComponent(outcome.id)}`).catch(() => null);
     caseDrawn = "";
     draw();
   }
@@ -340,7 +340,7 @@ function showOpened(nowMs) {
   showCase(root, opened, {
     nowMs, zone: site.zone, area: areaName, agency: agencyName, unit: unitName, step: stepName, allLines: opened.allLines,
     act: (one, preset) => void desk.act(opened.detail, one, preset), open: (id) => void open(id), close: () => close(),
-    title: (id) => work.cases.get(id)?.title || id, showAll: () => { opened.allLines = true; caseDrawn = ""; draw(); },
+    title: (id) => work.cases.get(id)?.title || work.cases.get(id)?.excerpt || id, showAll: () => { opened.allLines = true; caseDrawn = ""; draw(); },
   });
   if (key) (/** @type {HTMLElement | null} */ (root.querySelector(key)) ?? root).focus();
 }

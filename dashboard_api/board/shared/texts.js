@@ -64,8 +64,11 @@ export function nameOf(names, otherwise) {
   return names?.[spoken] ?? names?.vi ?? names?.en ?? Object.values(names ?? {})[0] ?? otherwise;
 }
 
-/** What a case is called. @param {{title?: string, names?: Record<string, string>, category: string}} item */
-export const titleOf = (item) => item.title || nameOf(item.names, item.category);
+/**
+ * What a case is called: by its title, by how a citizen's report begins for those who may read it, or by its category.
+ * @param {{title?: string, excerpt?: string, names?: Record<string, string>, category: string}} item
+ */
+export const titleOf = (item) => item.title || item.excerpt || nameOf(item.names, item.category);
 
 /** Two buttons, of which one is on. @param {HTMLElement} root */
 export function languageSwitch(root) {
