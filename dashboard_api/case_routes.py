@@ -50,7 +50,7 @@ from dashboard_api.public_alerts import read_alerts
 from dashboard_api.public_cases import PublicCase, PublicFilter, public_sheet, read_public
 from dashboard_api.refusal import RefusalReason, Refused
 from dashboard_api.rest import NoQuery, Word, described
-from dashboard_api.revealed import RevealedView, read_revealed
+from dashboard_api.revealed import RevealedView, Showings, read_revealed
 from dashboard_api.subscription import area_of
 from dashboard_api.track import TrackView, citizen, read_track, tracking_hash
 from dashboard_api.units import UnitView, may_see_unit, read_states, unit_view
@@ -142,6 +142,13 @@ class SuggestionsQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     limit: Annotated[int, Field(ge=1, le=100)] = SUGGESTIONS
+
+
+class RevealedQuery(BaseModel):
+    """Which showing."""
+
+    model_config = ConfigDict(extra="forbid")
+    showing: Annotated[Word, Field(description="The id of one's own command `reveal`, which was applied.")]
 
 
 class UnitsQuery(BaseModel):
@@ -290,6 +297,7 @@ ANSWERS: tuple[type[Struct], ...] = (
 def case_routes(config: DashboardConfig, database: Database, waiting: Waiting) -> APIRouter:
     """The routes under /v1 about cases."""
     router, bounds = APIRouter(prefix="/v1", tags=["cases"]), config.bounds
+    showings = Showings()
 
     @router.get("/cases", **described(CaseList, 401))
     async def list_cases(actor: SignedIn, query: Annotated[CasesQuery, Query()], accept: Accept = "") -> Response:
@@ -405,12 +413,17 @@ def case_routes(config: DashboardConfig, database: Database, waiting: Waiting) -
         return _json(SuggestionList(case=case.id, position=moment.position, as_of=moment.as_of, items=items))
 
     @router.get("/cases/{id}/revealed", **described(RevealedView, 401, 403, 404))
-    async def read_what_was_masked(id: str, actor: SignedIn, _: Annotated[NoQuery, Query()]) -> Response:  # noqa: A002
-        """What is masked, for ten minutes after one's own `reveal` command was applied."""
+    async def read_what_was_masked(
+        id: str,  # noqa: A002
+        actor: SignedIn,
+        query: Annotated[RevealedQuery, Query()],
+    ) -> Response:
+        """What is masked, once, within a minute after one's own command `reveal` was applied."""
         require(actor, Role.OPERATOR, Role.DISPATCHER)
         async with one_moment(config, database, "revealed") as moment:
             case = await reading.read_case(moment.reader, actor, _id(id))
-            found = await read_revealed(moment.reader, config.key_ring, actor, case)
+            found = await read_revealed(moment.reader, config.key_ring, actor, case.id, query.showing)
+        showings.claim(source_of(actor), query.showing, moment.as_of)
         return _json(found)
 
     @router.get("/units", **described(UnitList, 401))

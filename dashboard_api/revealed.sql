@@ -1,12 +1,15 @@
 -- What is masked in a case, for whom, and for how long?
 
--- read_reveals --
--- The applied `reveal` commands of one person ($1, the source) about a case ($2), not older than $3; the newest first.
-SELECT k.decided_at, e.body FROM command AS k JOIN event AS e USING (source, id)
-WHERE k.source = $1 AND k.subject = $2 AND k.action = 'reveal' AND k.is_applied
-    AND k.decided_at > clock_timestamp() - $3::interval
-ORDER BY k.decided_at DESC
-LIMIT 20
+-- read_reveal --
+-- An applied `reveal` command by its source ($1) and id ($2) about a case ($3), not older than $4; `shown` is the case in
+-- the version that it was decided on.
+SELECT k.decided_at, e.body, (
+    SELECT v.body FROM case_version AS v WHERE v.case_id = k.subject AND v.version = k.version
+    ORDER BY v.at DESC LIMIT 1
+) AS shown
+FROM command AS k JOIN event AS e USING (source, id)
+WHERE k.source = $1 AND k.id = $2 AND k.subject = $3 AND k.action = 'reveal' AND k.is_applied
+    AND k.decided_at > clock_timestamp() - $4::interval
 
 -- read_personal --
 -- The personal parts of these events ($1 sources, $2 ids), with what opens them.

@@ -201,7 +201,9 @@ class TakeStep(Action, tag="law_step", frozen=True, kw_only=True, gc=False):
 
 
 class Reveal(Action, tag="reveal", frozen=True, kw_only=True, gc=False):
-    """Wants to see what is masked, for a reason. Who was shown what is on the audit log because of this."""
+    """Wants to see what is masked, for a reason: one command is one look. Who was shown what is on the audit log
+    because of this.
+    """
 
     what: Literal["plate", "reporter"]
     reason: Words

@@ -2,10 +2,12 @@
 
 import asyncio
 import hashlib
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
+from msgspec.structs import replace
 
 from dashboard_api.commands import Waiting, source_of
 from dashboard_api.config import Bounds, DashboardConfig
@@ -180,41 +182,72 @@ async def put_personal(centre: Centre, source: str, id_: str, personal: Personal
     )
 
 
-async def test_what_is_masked_is_shown_to_who_asked_for_it_and_for_ten_minutes(tables: str) -> None:
+async def test_what_is_masked_is_shown_once_to_who_asked_for_it(tables: str) -> None:
     member = Member(source="cameras", id="i1", type="ioc.camera.incident.v1", at=OPENED_AT, case="a")
     reported = Member(source="hotline", id="r1", type="ioc.feedback.received.v1", at=OPENED_AT, case="a")
     violation = case("a", kind=Kind.VIOLATION, plate="30*-***.45", members=(member, reported), agency="works")
+    mai = Reporter(name="Mai", phone="0912 345 678", language="vi")
     async with case_centre(tables, config={"key_ring": RING}) as centre:
-        await put_cases(centre.connection, violation)
+
+        async def look(showing: str, person: str = "wim", at: str = "a") -> Any:
+            return await centre.ask(f"/v1/cases/{at}/revealed?showing={showing}", person)
+
+        async def ask(person: str, id_: str, subject: str, what: Any = "plate", **given: Any) -> None:
+            reveal = Reveal(what=what, reason="to send the notice")
+            await put_command(centre.connection, actor(person), id_, subject, reveal, **{"version": 1, **given})
+
+        await put_cases(centre.connection, violation, case("b", agency="works"))
         await put_personal(centre, "cameras", "i1", Personal(plate="30A-123.45"))
-        await put_personal(centre, "hotline", "r1", Personal(reporter=Reporter(name="Mai"), text="at my door"))
-        path = "/v1/cases/a/revealed"
-        assert (await centre.ask(path, "wim")).json()["reason"] == "not_revealed"
-        plate = Reveal(what="plate", reason="to send the notice")
-        old = timedelta(minutes=10, seconds=1)
-        await put_command(centre.connection, actor("wim"), "old", "a", plate, age=old)
-        await put_command(centre.connection, actor("wim"), "no", "a", plate, refusal="forbidden")
-        await put_command(centre.connection, actor("wim"), "other", "b", plate)
-        await put_command(centre.connection, actor("olga"), "others", "a", plate)
-        assert (await centre.ask(path, "wim")).json()["reason"] == "not_revealed"
-        await put_command(centre.connection, actor("wim"), "yes", "a", plate)
-        shown = await centre.ask(path, "wim")
+        await put_personal(centre, "hotline", "r1", Personal(reporter=mai, title="A door", text="at my door"))
+        assert (await centre.ask("/v1/cases/a/revealed", "wim")).json()["field"] == "showing"
+        assert (await look("never")).json()["reason"] == "not_revealed"
+        await ask("wim", "old", "a", age=timedelta(minutes=1, seconds=1))
+        await ask("wim", "no", "a", refusal="forbidden")
+        await ask("wim", "other", "b")
+        await ask("olga", "others", "a")
+        for showing in ("old", "no", "other", "others"):
+            assert (await look(showing)).json()["reason"] == "not_revealed", showing
+        await ask("wim", "yes", "a")
+        shown = await look("yes")
         assert shown.headers["cache-control"] == "no-store"
-        assert [item.get("plate") for item in shown.json()["items"]] == ["30A-123.45", None]
-        assert "Mai" not in shown.text
-        assert shown.json()["what"] == ["plate"]
+        body = shown.json()
+        assert body.pop("asked_at")
+        at = body["items"][0].pop("at")
+        assert datetime.fromisoformat(at) == OPENED_AT
+        assert body == {
+            "case": "a",
+            "showing": "yes",
+            "what": "plate",
+            "reason": "to send the notice",
+            "items": [{"source": "cameras", "id": "i1", "plate": "30A-123.45"}],
+        }
+        # Once: to look again is another command, and another line on the record.
+        again = (await look("yes")).json()
+        assert (again["reason"], again["field"]) == ("not_revealed", "showing")
+        assert "one look" in again["detail"]
         # The case itself stays masked, and for some roles has no plate at all.
         assert (await centre.ask("/v1/cases/a", "wim")).json()["plate"] == "30*-***.45"
         assert "plate" not in (await centre.ask("/v1/cases/a", "lena")).json()
-        assert (await centre.ask(path, "lena")).status_code == 403
-        reporter = Reveal(what="reporter", reason="to call back")
-        await put_command(centre.connection, actor("wim"), "who", "a", reporter)
-        both = (await centre.ask(path, "wim")).json()
-        assert (both["what"], both["items"][1]["reporter"]["name"]) == (["plate", "reporter"], "Mai")
+        assert (await look("yes", "lena")).status_code == 403
+        await ask("wim", "who", "a", "reporter")
+        (who,) = (await look("who")).json()["items"]
+        assert (who["who"], who["contact"]) == ("Mai", {"phone": "0912 345 678", "language": "vi"})
+        assert (who["title"], who["words"], "plate" in who) == ("A door", "at my door", False)
         # Who was erased stays erased.
         await centre.connection.execute("UPDATE person_key SET wrapped = NULL WHERE person = 'r1'")
-        erased = (await centre.ask(path, "wim")).json()["items"][1]
-        assert erased == {"source": "hotline", "id": "r1", "erased": True}
+        await ask("wim", "gone", "a", "reporter")
+        (erased,) = (await look("gone")).json()["items"]
+        assert erased == {"source": "hotline", "id": "r1", "at": at, "erased": True}
+
+
+async def test_of_several_who_look_at_once_by_one_command_one_is_shown(tables: str) -> None:
+    async with case_centre(tables, config={"key_ring": RING}) as centre:
+        await put_cases(centre.connection, case("a", agency="works"))
+        reveal = Reveal(what="reporter", reason="to call back")
+        await put_command(centre.connection, actor("wim"), "c", "a", reveal, version=1)
+        path = "/v1/cases/a/revealed?showing=c"
+        answers = await asyncio.gather(*(centre.ask(path, "wim") for _ in range(5)))
+        assert sorted(answer.status_code for answer in answers) == [200, 403, 403, 403, 403]
 
 
 async def test_who_handles_a_case_reads_what_the_citizen_wrote_and_not_who_it_was(tables: str) -> None:
@@ -365,16 +398,24 @@ async def test_a_report_keeps_its_words_when_the_centre_itself_corrects_it(table
 
 
 async def test_a_reveal_is_of_what_the_case_had_then_with_its_corrections(tables: str) -> None:
+    """Also of a signal that had come in long before, and was merged into the case only since."""
     members = tuple(
         Member(source="hotline", id=id_, type="ioc.feedback.received.v1", at=OPENED_AT, case="a", corrected_by=by)
         for id_, by in (("r1", "r2"), ("r3", None))
     )
     async with case_centre(tables, config={"key_ring": RING}) as centre:
-        await put_cases(centre.connection, case("a", agency="works", members=members))
+        before = case("a", agency="works", members=members[:1])
+        await put_cases(centre.connection, before)
         await put_personal(centre, "hotline", "r1", Personal(reporter=Reporter(name="Mai")))
         await put_personal(centre, "hotline", "r2", Personal(reporter=Reporter(name="Mai Anh")))
-        await put_personal(centre, "hotline", "r3", Personal(reporter=Reporter(name="Late")))
-        await centre.connection.execute("UPDATE personal SET received_at = now() + interval '1 hour' WHERE id = 'r3'")
-        await put_command(centre.connection, actor("wim"), "c1", "a", Reveal(what="reporter", reason="to call back"))
-        items = (await centre.ask("/v1/cases/a/revealed", "wim")).json()["items"]
-        assert [item["reporter"]["name"] for item in items] == ["Mai", "Mai Anh"]
+        await put_personal(centre, "hotline", "r3", Personal(reporter=Reporter(name="Merged")))
+        reveal = Reveal(what="reporter", reason="to call back")
+        await put_command(centre.connection, actor("wim"), "c1", "a", reveal, version=before.version)
+        after = replace(before, members=members, version=before.version + 1)
+        await centre.connection.execute(
+            "UPDATE cases SET body = $2, version = $3 WHERE id = $1", "a", msgspec.json.encode(after), after.version
+        )
+        await put_command(centre.connection, actor("wim"), "c2", "a", reveal, version=after.version)
+        for showing, names in (("c1", ["Mai", "Mai Anh"]), ("c2", ["Mai", "Mai Anh", "Merged"])):
+            shown = await centre.ask(f"/v1/cases/a/revealed?showing={showing}", "wim")
+            assert [item["who"] for item in shown.json()["items"]] == names
