@@ -386,7 +386,7 @@ def _words(
     """Title and text. Who is not a person of ours, nor the reporter, reads the title of published cases alone."""
     values = _values(site, notice, case, language, said)
     if not to:
-        shown = values["title"] if case.published else ""
+        shown = one_line(case.title) if case.published else ""
         values |= {"title": shown, "result": "", "reason": "", "said": ""}
     title = template.title.get(language, "")
     return (
@@ -402,10 +402,12 @@ def _values(site: Site, notice: Notice, case: Case, language: str, said: str) ->
     unit_id = notice.detail.get("unit")
     unit = None if unit_id is None else site.units.get(str(unit_id))
     due_at = _due_at(case)
+    kind = (category.names.get(language) if category else None) or case.category
     return {
         "case": case.id,
-        "title": one_line(case.title),
-        "category": (category.names.get(language) if category else None) or case.category,
+        # What citizens call it is sealed, and goes into no letter.
+        "title": one_line(case.title) or kind,
+        "category": kind,
         "severity": worded(SEVERITIES, language, case.severity),
         "state": worded(STATES, language, case.state),
         "area": area.names.get(language) or area.code,

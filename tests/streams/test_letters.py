@@ -154,6 +154,16 @@ def test_a_drill_says_so_and_is_not_played() -> None:
     assert "horns" in [one.channel for one in made(Why.ASSIGNED, "an", of=fire, exercise=True, site=loud)]
 
 
+@pytest.mark.parametrize(("title", "called"), [("Ổ gà", "Ổ gà"), ("", "pothole")])
+def test_a_case_without_a_title_is_called_by_its_category(title: str, called: str) -> None:
+    """What citizens call it is sealed with their words, and goes into no letter."""
+    (found,) = made(Why.BREACHED, "an", of=replace(POTHOLE, title=title))
+    assert found.letter.title.endswith(f": {called}")
+    assert found.letter.text == f"c {called} hạn"
+    copied = [one.letter for one in made(Why.ASSIGNED, "nobody", of=replace(POTHOLE, title=title, published=True))]
+    assert [one.text for one in copied] == [f"Có pothole ở Xã A. {title}".rstrip()]
+
+
 @pytest.mark.parametrize("why", list(Why))
 @pytest.mark.parametrize("accused", [None, "roads", "power"])
 def test_nobody_gets_a_letter_about_what_they_may_not_see(why: Why, accused: str | None) -> None:
