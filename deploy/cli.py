@@ -177,6 +177,14 @@ def backtest(
     command.run(current, rule, since=since, until=until, file=csv, every=all_)
 
 
+@app.command()
+def asyncapi() -> None:
+    """Print the AsyncAPI document of the live protocol. docs/asyncapi.yaml is this."""
+    from deploy import asyncapi as described
+
+    typer.echo(described.text(), nl=False)
+
+
 @run_app.command("web")
 def run_web() -> None:
     """Ingest and dashboard behind one origin."""
