@@ -17,7 +17,7 @@ from hypothesis.stateful import (
 from msgspec.structs import replace
 
 from schemas.agency import is_below
-from schemas.case import OFFER_OVER, Case, CaseId, Evidence, Kind, Refusal, Severity, State
+from schemas.case import MEMBERS_MAX, OFFER_OVER, Case, CaseId, Evidence, Kind, Refusal, Severity, State
 from schemas.command import (
     Accept,
     Acknowledge,
@@ -99,6 +99,12 @@ agencies, categories = st.sampled_from(AGENCIES), st.sampled_from(CATEGORIES)
 units = st.sampled_from([*SITE.units, "z"])
 offers = st.integers(1, 4)
 evidence = st.sampled_from([[], PROOF])
+
+PLAYED = st.sampled_from([False] * 5 + [True])
+"""Whether a command is given in a drill."""
+
+FEW = 3
+"""Signals of a case, so that some are too many: nobody sends 500 by chance."""
 
 LATE = st.sampled_from([0, 0, 0, 120, 3600, 86_400])
 """How many seconds ago a fact was that is told of now."""
@@ -234,21 +240,21 @@ class Handling(RuleBasedStateMachine):
             self.world.report(category, subject, accused_agency="roads", **{name: id_})
 
     @precondition(lambda self: self.world.cases)
-    @rule(data=st.data(), sees=st.sampled_from([0, 0, 1, 2, 5]), late=LATE)
-    def anybody_asks_anything(self, data: st.DataObject, sees: int, late: int) -> None:
+    @rule(data=st.data(), sees=st.sampled_from([0, 0, 1, 2, 5]), late=LATE, played=PLAYED)
+    def anybody_asks_anything(self, data: st.DataObject, sees: int, late: int, played: bool) -> None:
         """Mostly what they may not, sometimes about a version that is not the current one."""
         case, action = self._drawn(data)
         actor = data.draw(st.sampled_from(EVERYBODY))
-        self._ask(case.id, action, actor, None if sees == 0 else max(1, case.version + 2 - sees), late)
+        self._ask(case.id, action, actor, None if sees == 0 else max(1, case.version + 2 - sees), late, played)
 
     @precondition(lambda self: self.world.cases)
-    @rule(data=st.data(), late=LATE)
-    def somebody_who_may_asks(self, data: st.DataObject, late: int) -> None:
+    @rule(data=st.data(), late=LATE, played=PLAYED)
+    def somebody_who_may_asks(self, data: st.DataObject, late: int, played: bool) -> None:
         """Anything, of a case that the person may see, in a role that may ask for it."""
         case, action = self._drawn(data)
         who = [actor for actor in EVERYBODY if _may(actor, case, action)]
         if who:
-            self._ask(case.id, action, data.draw(st.sampled_from(who)), None, late)
+            self._ask(case.id, action, data.draw(st.sampled_from(who)), None, late, played)
 
     @precondition(lambda self: self.world.cases)
     @rule(data=st.data(), steps=st.lists(st.sampled_from(ONWARD), min_size=1, max_size=4))
@@ -268,19 +274,32 @@ class Handling(RuleBasedStateMachine):
         self._ask(case, Dispatch(unit=unit, force=True, reason="it has to"), DISPATCHER, None, 0)
 
     @precondition(lambda self: any(case.units for case in self.world.cases.values()))
-    @rule(data=st.data(), late=LATE)
-    def a_unit_says_how_far_it_is(self, data: st.DataObject, late: int) -> None:
+    @rule(data=st.data(), late=LATE, played=PLAYED)
+    def a_unit_says_how_far_it_is(self, data: st.DataObject, late: int, played: bool) -> None:
         """With offers that are there, so that cases get somewhere."""
         at = [(case.id, offer) for case in self.world.cases.values() for offer in case.offers]
         case, offer = data.draw(st.sampled_from(at))
         step = data.draw(st.sampled_from(["seen", "accepted", "en_route", "on_scene", "done", "declined"]))
         action = OfferStepped(offer=offer.number, step=step, result="mended", evidence=PROOF)
         actor = next(one for one in EVERYBODY if one.unit == offer.unit)
-        self._ask(case, action, actor, None, late)
+        self._ask(case, action, actor, None, late, played)
 
-    @rule(unit=units, status=st.sampled_from(["available", "busy", "off"]), actor=st.sampled_from(EVERYBODY))
-    def a_unit_says_whether_it_can_be_sent(self, unit: str, status: Any, actor: Actor) -> None:
-        self.world.ask(f"unit:{unit}", SetAvailability(status=status), actor)
+    @rule(subject=st.sampled_from(SUBJECTS), accused=st.none() | agencies, exercise=PLAYED)
+    def a_subject_is_reported_again_and_again(self, subject: str, accused: str | None, exercise: bool) -> None:
+        """Until a case is full, where a few signals fill it."""
+        for _ in range(FEW):
+            self.world.report("pothole", subject, accused_agency=accused, exercise=exercise)
+
+    @rule(
+        unit=units,
+        status=st.sampled_from(["available", "busy", "off"]),
+        actor=st.sampled_from(EVERYBODY),
+        played=PLAYED,
+    )
+    def a_unit_says_whether_it_can_be_sent(self, unit: str, status: Any, actor: Actor, played: bool) -> None:
+        before = dict(self.world.units)
+        self.world.ask(f"unit:{unit}", SetAvailability(status=status), actor, exercise=played)
+        assert not played or self.world.units == before, "a unit that plays is as it was"
 
     @rule(category=categories, accused=st.none() | agencies, actor=st.sampled_from(EVERYBODY))
     def somebody_opens_a_case(self, category: str, accused: str | None, actor: Actor) -> None:
@@ -397,23 +416,39 @@ class Handling(RuleBasedStateMachine):
         case = self.world.cases[data.draw(cases)]
         return case, data.draw(actions(data.draw(cases), [one.id for one in case.members]))
 
-    def _ask(self, case: CaseId, action: Action, actor: Actor, version: int | None, late: int) -> None:
+    def _ask(
+        self, case: CaseId, action: Action, actor: Actor, version: int | None, late: int, played: bool = False
+    ) -> None:
         action, time = replace(action, version=version), self.world.now - timedelta(seconds=late)
-        event = self.world.command_event(action, actor, case, time=time)
+        event = self.world.command_event(action, actor, case, time=time, exercise=played)
+        real, had = self._real(), dict(self.world.units)
         decided = self.world.take(event)
+        if played:
+            assert (self._real(), self.world.units) == (real, had), "a drill touches nothing real"
         if decided.refusal is None:
             assert set(actor.roles) & PERMITS[move_of(action)].roles
         assert self.world.take(event) == type(decided)(), "the same command twice is applied once"
+
+    def _real(self) -> dict[CaseId, Case]:
+        return {id_: case for id_, case in self.world.cases.items() if not case.exercise}
 
     def _due_of(self, case: CaseId) -> list[Any]:
         return deadlines_of(self.world.cases[case], SITE)
 
 
-def test_anything() -> None:
+@pytest.fixture(params=[MEMBERS_MAX, FEW], ids=["cases as large as they may be", "cases that are soon full"])
+def members_max(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """How many signals a case may have."""
+    for module in ("case_signals", "merging"):
+        monkeypatch.setattr(f"streams.core.{module}.MEMBERS_MAX", request.param)
+    return request.param
+
+
+def test_anything(members_max: int) -> None:
     run_state_machine_as_test(
         Handling,
         settings=settings(
-            max_examples=40,
+            max_examples=30 if members_max == MEMBERS_MAX else 15,
             stateful_step_count=40,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
@@ -422,11 +457,12 @@ def test_anything() -> None:
 
 
 @pytest.mark.soak
+@pytest.mark.usefixtures("members_max")
 def test_anything_for_long() -> None:
     run_state_machine_as_test(
         Handling,
         settings=settings(
-            max_examples=50 * int(os.environ.get("MINUTES", "60")),
+            max_examples=25 * int(os.environ.get("MINUTES", "60")),
             stateful_step_count=150,
             deadline=None,
             suppress_health_check=list(HealthCheck),
