@@ -34,6 +34,8 @@ from dashboard_api.pages import load_pages, page_routes
 from dashboard_api.problem import answer_problems
 from dashboard_api.queries import ANSWERS as FIGURES
 from dashboard_api.queries import query_routes
+from dashboard_api.replay_routes import ANSWERS as PAST
+from dashboard_api.replay_routes import replay_routes
 from dashboard_api.rest import ANSWERS, describe, routes
 from dashboard_api.sign_in import ANSWERS as SIGN_IN
 from dashboard_api.sign_in import sign_in_routes
@@ -85,7 +87,7 @@ def create_app(config: DashboardConfig) -> FastAPI:
     app.state.database = database
     app.state.feed = feed
     app.state.guard = Guard(config.current_site, config.now, config.trust)
-    app.openapi = describe(app.openapi, (*ANSWERS, *FIGURES, *CASES, *BOUNDARIES, *LAYERS, *SIGN_IN))
+    app.openapi = describe(app.openapi, (*ANSWERS, *FIGURES, *CASES, *BOUNDARIES, *LAYERS, *PAST, *SIGN_IN))
     answer_problems(app)
     app.include_router(routes(config, database))
     app.include_router(query_routes(config, database))
@@ -101,6 +103,7 @@ def create_app(config: DashboardConfig) -> FastAPI:
         await live.serve(websocket)
 
     app.include_router(live_routes(live))
+    app.include_router(replay_routes(config, database))
 
     @app.get("/healthz", summary="Whether the process answers")
     async def healthz() -> dict[str, str]:
