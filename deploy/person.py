@@ -19,6 +19,8 @@ from deploy.settings import Settings
 from schemas.errors import DependencyUnavailable, OperatorError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import asyncpg
 
     from schemas.event import AreaId
@@ -33,12 +35,15 @@ OUTCOME_WAIT_S = 30.0
 
 POLL_S = 0.2
 
+_CASE = "case:"
+
 person_app = typer.Typer(no_args_is_help=True, help="What is kept of a person, and how it is erased.")
 
 _Who = Annotated[
     str,
     typer.Argument(
-        metavar="PERSON", help="A phone number, an e-mail address, zalo:NAME, plate:NUMBER, or a person's id."
+        metavar="PERSON",
+        help="A phone number, an e-mail address, zalo:NAME, plate:NUMBER, case:REFERENCE, or a person's id.",
     ),
 ]
 
@@ -101,7 +106,7 @@ def person_id(ring: "KeyRing", site: "Site", who: str) -> str:
     else:
         raise OperatorError(
             f"{who!r} is no contact and no person's id.",
-            "Give a phone number, an e-mail address, zalo:NAME, plate:NUMBER, or the 64 digits of an id.",
+            "Give a phone number, e-mail address, zalo:NAME, plate:NUMBER, case:REFERENCE, or an id of 64 digits.",
         )
     return ring.person_of(personal, "", "", site.header.calling_code)
 
@@ -135,20 +140,33 @@ def _kept(settings: Settings, who: str) -> "tuple[str, list[Kept]]":
     from deploy.local.addresses import reachable
     from deploy.personal_keys import key_ring
     from deploy.site import load_site
-    from streams.store.personal import read_person
+    from streams.store.personal import read_person, read_persons
 
-    ring = key_ring(settings)
-    person = person_id(ring, load_site(settings.site), who)
+    ring, site = key_ring(settings), load_site(settings.site)
 
-    async def read(database_url: str) -> "list[Kept]":
+    async def read(database_url: str) -> "tuple[str, list[Kept]]":
         connection = await asyncpg.connect(database_url)
         try:
-            return await read_person(connection, ring, person)
+            if who.startswith(_CASE):
+                person = _only_one(who, await read_persons(connection, who.removeprefix(_CASE)))
+            else:
+                person = person_id(ring, site, who)
+            return person, await read_person(connection, ring, person)
         finally:
             await connection.close()
 
     with reachable(settings) as (_, database_url):
-        return person, asyncio.run(read(database_url))
+        return asyncio.run(read(database_url))
+
+
+def _only_one(case: str, persons: "Sequence[str]") -> str:
+    """Whom a case is of: who gave no contact can be found by nothing else. Raises OperatorError."""
+    if len(persons) == 1:
+        return persons[0]
+    if not persons:
+        raise OperatorError(f"Nothing is kept of anybody in {case}.", "Look whether all of the reference was copied.")
+    fix = "Give one of these, after looking at each by `ioc person show`."
+    raise OperatorError(f"{len(persons)} persons are in {case}: {', '.join(persons)}.", fix)
 
 
 async def _erase(kafka: str, database_url: str, topic_prefix: str, site: "Site", person: str, reason: str) -> str:

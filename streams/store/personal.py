@@ -128,6 +128,11 @@ async def read_person(connection: Connection, ring: KeyRing, person: str, limit:
     ]
 
 
+async def read_persons(connection: Connection, case: str) -> list[str]:
+    """The persons of whom something is kept in a case."""
+    return [row["person"] for row in await connection.fetch(SQL["read_persons"], case)]
+
+
 async def contact_of(connection: Connection, ring: KeyRing, person: str) -> Reporter | None:
     """How a person can be reached, as they said last; None for one who was erased, or never said."""
     for kept in await read_person(connection, ring, person):

@@ -53,3 +53,8 @@ WHERE p.source = $1 AND p.id = $2;
 SELECT p.source, p.id, p.person, p.received_at, p.sealed, p.as_it_came, k.wrapped, e.case_id
 FROM personal AS p LEFT JOIN person_key AS k USING (person) LEFT JOIN event AS e USING (source, id)
 WHERE p.person = $1 ORDER BY p.received_at DESC LIMIT $2;
+
+-- read_persons --
+-- The persons of whom something is kept in a case.
+SELECT DISTINCT p.person FROM event AS e JOIN personal AS p USING (source, id)
+WHERE e.case_id = $1 AND p.person IS NOT NULL ORDER BY p.person;

@@ -28,7 +28,7 @@ from tests.ingest.vector import PACK
 
 CALLING_CODE = PACK | {"site.toml": PACK["site.toml"] + 'calling_code = "84"\n'}
 SITE = parse_site(CALLING_CODE)
-TRACES = ("Nguyễn", "0912", "Lê Lợi")
+TRACES = ("Nguyễn", "0912 345", "912345678", "Lê Lợi")
 IOC = (sys.executable, "-m", "deploy.cli")
 WAIT_S = 120.0
 
@@ -181,6 +181,9 @@ async def test_a_person_is_erased(
         await connection.close()
     code, output = await made.ioc("person", "show", "0912345678")
     assert (code, "erased" in output) == (0, True)
+    # Who gave no contact is looked for by the reference; this site keeps no cases.
+    code, output = await made.ioc("person", "show", f"case:{nameless.json()['reference']}")
+    assert (code != 0, "Nothing is kept of anybody" in output) == (True, True), output
     # Neither tables nor log nor what the processes said and were told hold anything of the person, or of the keys.
     tables = await everything(database_url)
     log = b"".join((record.value or b"") for record in await written(kafka, topic_prefix)).decode()

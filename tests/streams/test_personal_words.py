@@ -25,7 +25,7 @@ from schemas.command import Actor, AnyAction, ErasePerson, Resolve
 from schemas.event import AnyEvent, CaseCommand, FeedbackReceived
 from schemas.identity import Role, citizen, tracking_of
 from schemas.personal import KEY_BYTES, CannotOpen, KeyRing, Personal, event_identity
-from streams.store.personal import read_personal
+from streams.store.personal import read_personal, read_persons
 from streams.store.timescale import TimescaleWriter
 from streams.versions import Versions
 from tests.schemas.case_pack import AT
@@ -38,7 +38,7 @@ ADMINISTRATOR = Actor(id="admin", roles=(Role.ADMINISTRATOR.value,), sees_all=Tr
 LATER = timedelta(hours=1)
 MARK = "Žluťoučký"
 """In all that is personal here."""
-TRACES = (MARK, json.dumps(MARK)[1:-1], "0912")
+TRACES = (MARK, json.dumps(MARK)[1:-1], "0912 345", "912345678")
 """What it looks like, also with the escapes of JSON."""
 
 
@@ -184,6 +184,8 @@ async def test_what_citizens_write_is_nowhere_in_plain(store: Store) -> None:
     rows = await store.connection.fetch("SELECT person, sealed, as_it_came FROM personal")
     assert {row["person"] for row in rows} == {NAMED.person, ANONYMOUS.person}
     assert {(row["sealed"] is None, row["as_it_came"]) for row in rows} == {(False, None)}
+    # Who gave no contact is found by the reference alone.
+    assert await read_persons(store.connection, ANONYMOUS.case) == [ANONYMOUS.person]
     # The timeline says that something was written, and where it is kept.
     lines = await lines_of(store, NAMED.case)
     told = {line.action: (line.text, line.detail["words"]) for line in lines if line.sealed is not None}
