@@ -199,7 +199,8 @@ function evidenceNode(one, scene) {
 /** @param {any} one @param {Scene} scene */
 function memberNode(one, scene) {
   const said = one.erased ? t().erased : one.text;
-  return make("li", {}, make("p", { text: one.title || (said ? "" : one.id) }), said && make("p", { class: one.erased ? "quiet" : "said", text: said }),
+  return make("li", {}, (one.title || !said) && make("p", { text: one.title || one.id }),
+    said && make("p", { class: one.erased ? "quiet" : "said", text: said }),
     make("p", { class: "quiet small" }, [one.source, one.channel].filter(Boolean).join(" · "), " · ", timeNode(one.at, scene.nowMs, scene.zone)));
 }
 
