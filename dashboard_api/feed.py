@@ -6,6 +6,7 @@ rows say what happened. Its position stays in memory while the database is away,
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from datetime import datetime
 
@@ -118,9 +119,11 @@ class Feed:
                 look_s = loop.time() + workers.LOOK_EVERY_S
             # Cleared before reading: what is notified meanwhile may or may not be in what is read.
             self._wake.clear()
-            started_s = loop.time()
-            values, more = await self._read(connection)
-            rest_s = started_s + gap_s(len(self._hub), values) - loop.time()
+            started_s, busy_s = loop.time(), time.thread_time()
+            more = await self._read(connection)
+            # What was handed to the sockets is written at the end of the loop's turn, and counts as well.
+            await asyncio.sleep(0)
+            rest_s = started_s + gap_s(time.thread_time() - busy_s) - loop.time()
             if rest_s > 0:
                 await asyncio.sleep(rest_s)
             if more:
@@ -143,8 +146,8 @@ class Feed:
             self._streams = state
             self._hub.wake()
 
-    async def _read(self, connection: Connection) -> tuple[int, bool]:
-        """Reads and publishes one batch. Returns how many values it had, and whether there is more at once."""
+    async def _read(self, connection: Connection) -> bool:
+        """Reads and publishes one batch. Returns whether there is more at once."""
         position, limit = self._hub.position, self._config.bounds.changes_max
         assert position is not None, "_begin sets it"
         rows = await connection.fetch(_SQL["read_changes"], str(position.xid), limit)
@@ -153,7 +156,7 @@ class Feed:
         metrics.FEED_LAG_S.set(_since_s(self._held_since, self._config.now()))
         if horizon.epoch != position.epoch or horizon.xid < position.xid:
             self._reset(horizon, SnapshotReason.EPOCH_CHANGED)
-            return 0, False
+            return False
         changes = [
             Change(row["xid"], row["committed_at"], decode_touched(row["touched"]))
             for row in rows
@@ -162,23 +165,23 @@ class Feed:
         if any(change.touched is None for change in changes):
             _log.error("a change row of %s could not be read; all clients get a snapshot", horizon)
             self._reset(horizon, SnapshotReason.UNREADABLE_CHANGE)
-            return 0, False
+            return False
         if any(change.touched and change.touched.reload for change in changes):
             self._last_minutes.clear()
             self._reset(horizon, SnapshotReason.RELOAD)
-            return 0, False
+            return False
         more = len(changes) == limit
         through = Position(horizon.epoch, changes[-1].xid) if more else horizon
         if not changes:
             self._hub.position = through
-            return 0, False
+            return False
         with metrics.FEED_READ_S.time():
             batch = await self._batch(connection, changes, position, through)
         parts = self._hub.publish(batch, self._config.now().timestamp())
         now = self._config.now()
         for part in parts:
             _measure(part, now)
-        return len(batch.values), more
+        return more
 
     async def _batch(
         self, connection: Connection, changes: list[Change], after: Position, through: Position

@@ -33,6 +33,7 @@ from dashboard_api.live_stream import EventStream
 from dashboard_api.outgoing import Form, Message
 from dashboard_api.places import Places, no_place
 from dashboard_api.refusal import RefusalReason, Refused
+from dashboard_api.shared_answers import SharedAnswers
 from dashboard_api.subscription import parse_wish
 from schemas.credential import PACKED_LIVE_PROTOCOL
 from schemas.errors import AccessReason, AccessRefused, DependencyUnavailable
@@ -46,7 +47,7 @@ class LiveFeed:
 
     def __init__(self, config: DashboardConfig, database: Database, hub: Hub, feed: Feed) -> None:
         self._config = config
-        self._sources = Sources(config, database, hub, feed)
+        self._sources = Sources(config, database, hub, feed, SharedAnswers(config, database, hub))
         self._places = Places(config.bounds.clients_max)
         self._polls = Polls(self._sources, self._places)
         self._beats = Heartbeats(self._sources)

@@ -13,7 +13,6 @@ from typing import Any
 from msgspec import Struct
 
 from dashboard_api import metrics
-from dashboard_api.answers import answer
 from dashboard_api.commands import source_of
 from dashboard_api.config import DashboardConfig
 from dashboard_api.conflation import Flush, Part
@@ -33,6 +32,7 @@ from dashboard_api.session import (
     Snapshot,
     SnapshotReason,
 )
+from dashboard_api.shared_answers import SharedAnswers
 from dashboard_api.subscription import Subscription, parse_message, restricted
 from schemas.command import Actor
 from schemas.errors import AccessRefused, DependencyUnavailable
@@ -79,6 +79,7 @@ class Sources(Struct, frozen=True):
     database: Database
     hub: Hub
     feed: Feed
+    answers: SharedAnswers
 
 
 class LiveClient:
@@ -96,6 +97,7 @@ class LiveClient:
         self._database = sources.database
         self._hub = sources.hub
         self._feed = sources.feed
+        self._answers = sources.answers
         self._guard = guard
         self.sign_in = sign_in
         self._rights = NO_RIGHTS
@@ -252,7 +254,7 @@ class LiveClient:
 
     async def _answer(self, request: ReadRequest) -> None:
         try:
-            found = await answer(self._database, request, self._config)
+            found = await self._answers.answer(request)
         except DependencyUnavailable:
             await asyncio.sleep(RETRY_READ_S)
             self.session.read_failed(request.token)

@@ -13,6 +13,9 @@ REFUSED_TOKENS = Counter("ioc_dashboard_refused_tokens", "Requests whose sign-in
 CLOSED_SLOW_CLIENTS = Counter("ioc_dashboard_closed_slow_clients", "Live clients closed because they took nothing.")
 MESSAGES_OUT = Counter("ioc_dashboard_messages_out", "Messages sent to live clients.")
 SNAPSHOTS = Counter("ioc_dashboard_answers", "First answers to subscriptions, by kind.", ["kind"])
+SHARED_ANSWERS = Counter(
+    "ioc_dashboard_shared_answers", "Of these, taken from somebody who asked the same just before."
+)
 COMMIT_TO_SEND_S = Histogram(
     "ioc_dashboard_commit_to_send_seconds",
     "From a change's commit to its sending to all who show the same.",

@@ -10,7 +10,7 @@ committed in between waits here; what the snapshot holds already is then dropped
 """
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 import msgspec
@@ -30,6 +30,9 @@ from schemas.identity import NOBODY
 NOTICES_MAX = 32
 """Errors and states that wait for one client. Further ones are dropped: it reads nothing, and is closed for that."""
 
+
+SHARED_FOR = timedelta(seconds=0.5)
+"""A message that was put together longer ago is put together anew, for it says what time it is."""
 
 EARLY_MAX = 4_000
 """Changed cases that wait for a client's own answer. At it the database is asked again."""
@@ -89,7 +92,13 @@ class Handling(Struct, frozen=True, kw_only=True):
 NO_HANDLING = Handling()
 
 
-class Snapshot(Struct, frozen=True, kw_only=True):
+class _Told(Struct, kw_only=True):
+    """An answer. `told` is what was made of it last, and when."""
+
+    told: tuple[datetime, Message] | None = None
+
+
+class Snapshot(_Told, kw_only=True):
     """All that a client shows, as of `position`."""
 
     position: Position
@@ -100,7 +109,7 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     handling: Handling = NO_HANDLING
 
 
-class Resumption(Struct, frozen=True, kw_only=True):
+class Resumption(_Told, kw_only=True):
     """What changed since the client's own position, up to `position`."""
 
     position: Position
@@ -345,11 +354,11 @@ class LiveSession:
 
     def take(self, feed: Position | None, now: datetime) -> Outgoing:
         """All that can be said now. `feed` is how far the feed has come; everything up to it has been offered."""
-        texts, self._notices = self._notices, []
+        told, self._notices = [Message(text) for text in self._notices], []
         if self.phase is not Phase.LIVE or self.position is None:
-            return Outgoing([Message(text) for text in texts])
+            return Outgoing(told)
         if self._answer is not None:
-            texts.append(_answer_text(self._answer, now))
+            told.append(_answer_message(self._answer, now))
             self._answer = None
         # The feed may be behind the client's own snapshot, and its epoch changes only with a reset.
         if feed is not None and feed > self.position:
@@ -362,11 +371,11 @@ class LiveSession:
             message = change_message(self.position, now, flush)
             self._pending = None
         else:
-            return Outgoing([Message(text) for text in texts])
+            return Outgoing(told)
         if self._waited_s:
-            texts.append(messages.lagging_text(self._waited_s, replaced))
+            told.append(Message(messages.lagging_text(self._waited_s, replaced)))
             self._waited_s = 0.0
-        return Outgoing([*map(Message, texts), message], flush)
+        return Outgoing([*told, message], flush)
 
     def wake(self) -> None:
         """Something outside the subscription may have to be said."""
@@ -430,6 +439,13 @@ class LiveSession:
         if len(self._notices) < NOTICES_MAX:
             self._notices.append(text)
             self._on_ready()
+
+
+def _answer_message(answer: Snapshot | Resumption, now: datetime) -> Message:
+    """What a client is told of an answer. Those who take the same one at the same time share the message."""
+    if answer.told is None or now - answer.told[0] > SHARED_FOR:
+        answer.told = (now, Message(_answer_text(answer, now)))
+    return answer.told[1]
 
 
 def _answer_text(answer: Snapshot | Resumption, now: datetime) -> str:

@@ -21,7 +21,7 @@ from rich.table import Table
 
 from deploy.settings import Settings
 from streams.core.dedupe import IDS_MAX
-from tests.benchmarks import commands, fold, ingest, latency, query, start_up
+from tests.benchmarks import commands, fold, ingest, latency, live, query, start_up
 from tests.benchmarks.services import Services, services
 
 EVENTS, EVENTS_QUICK = 2_000_000, 500_000
@@ -58,6 +58,9 @@ LIMITS = {
     "query_p95_s": 0.1,
     "latency_board_p50_s": 0.06,
     "latency_board_p99_s": 0.25,
+    "live_p99_s": 0.15,
+    "live_client_kb": 60.0,
+    "live_cpu_ratio": 2.0,
     "command_outcome_p99_s": 0.3,
     "clocks_core_share": 0.05,
     "up_warm_s": 15.0,
@@ -115,6 +118,7 @@ async def measure(place: Services, *, quick: bool, only: set[str], say: Callable
         "growth": lambda: growth(place),
         "ingest": lambda: ingest.measure(place, quick=quick),
         "latency": lambda: latency.measure(place, quick=quick),
+        "live": lambda: live.measure(place, quick=quick),
         "commands": lambda: commands.measure(place, quick=quick),
         "query": lambda: query.measure(place, quick=quick),
         "up": lambda: start_up.measure(place),
@@ -164,7 +168,7 @@ def main() -> None:
     """Runs the benchmarks."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer runs and events, in some minutes")
-    groups = ["fold", "growth", "ingest", "latency", "commands", "query", "up"]
+    groups = ["fold", "growth", "ingest", "latency", "live", "commands", "query", "up"]
     parser.add_argument("--only", action="append", default=[], choices=groups)
     arguments = parser.parse_args()
     say = Console(stderr=True).print

@@ -1,0 +1,57 @@
+"""Must the database be asked once for each of many clients that come at the same time?
+
+After a restart a thousand boards ask for the same few things within seconds. Whoever asks while the same question is
+being answered may take that answer, unless the feed has told something since that the answer does not hold: a client
+that asked after it was told would miss it.
+"""
+
+import asyncio
+
+from dashboard_api import metrics
+from dashboard_api.answers import answer
+from dashboard_api.config import DashboardConfig
+from dashboard_api.database import Database
+from dashboard_api.hub import Hub
+from dashboard_api.session import ReadRequest, Resumption, Rights, Snapshot, SnapshotReason
+from dashboard_api.subscription import Subscription
+from schemas.site import Site
+
+_Key = tuple[Subscription, Rights, SnapshotReason | None]
+_Found = Snapshot | Resumption
+
+
+class SharedAnswers:
+    """The questions that are being asked. Each ends by the database's timeout, and nothing is kept after it."""
+
+    def __init__(self, config: DashboardConfig, database: Database, hub: Hub) -> None:
+        self._config = config
+        self._database = database
+        self._hub = hub
+        self._asked: dict[_Key, tuple[Site, asyncio.Task[_Found]]] = {}
+
+    async def answer(self, request: ReadRequest) -> _Found:
+        """What `answers.answer` says. Raises DependencyUnavailable.
+
+        The client stands in the hub's list before it asks, so all that is told from now on waits for it.
+        """
+        told, site = self._hub.position, self._config.site
+        key = (request.subscription, request.rights, request.reason)
+        while (known := self._asked.get(key)) is not None and known[0] is site and not known[1].done():
+            # Shielded: a client that leaves does not take away what others wait for.
+            found = await asyncio.shield(known[1])
+            if told is None or found.position >= told:
+                metrics.SHARED_ANSWERS.inc()
+                return found
+            # The next question was asked after what was told, so its answer will do for all who wait here.
+        task = asyncio.create_task(answer(self._database, request, self._config))
+        self._asked[key] = (site, task)
+        task.add_done_callback(lambda done: self._forget(key, done))
+        return await asyncio.shield(task)
+
+    def _forget(self, key: _Key, task: "asyncio.Task[_Found]") -> None:
+        known = self._asked.get(key)
+        if known is not None and known[1] is task:
+            del self._asked[key]
+        if not task.cancelled():
+            # Everybody who asked may have left: then nobody hears of an error, and that is well.
+            task.exception()
