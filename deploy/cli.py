@@ -19,6 +19,7 @@ from deploy.repair import backfill_command, parse_moment, rebuild_command, redri
 from deploy.replay.command import replay_command
 from deploy.settings import Settings
 from deploy.site_commands import site_app
+from deploy.watch import watch_command
 from schemas.errors import IocError
 
 EXIT_WRONG = 1  # something is wrong and the line above says what
@@ -213,6 +214,7 @@ def run_outbound() -> None:
 app.command("token")(token_command)
 app.command("passwd")(passwd_command)
 app.command("replay")(replay_command)
+app.command("watch")(watch_command)
 app.command("backfill")(backfill_command)
 app.command("rebuild")(rebuild_command)
 app.command("redrive")(redrive_command)
