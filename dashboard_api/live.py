@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from dashboard_api import metrics
+from dashboard_api.answers import answer
 from dashboard_api.config import DashboardConfig
 from dashboard_api.database import Database
 from dashboard_api.feed import Feed
@@ -47,7 +48,8 @@ class LiveFeed:
 
     def __init__(self, config: DashboardConfig, database: Database, hub: Hub, feed: Feed) -> None:
         self._config = config
-        self._sources = Sources(config, database, hub, feed, SharedAnswers(config, database, hub))
+        answers = SharedAnswers(hub, config.current_site, lambda request: answer(database, request, config))
+        self._sources = Sources(config, database, hub, feed, answers)
         self._places = Places(config.bounds.clients_max)
         self._polls = Polls(self._sources, self._places)
         self._beats = Heartbeats(self._sources)

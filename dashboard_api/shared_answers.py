@@ -6,11 +6,10 @@ that asked after it was told would miss it.
 """
 
 import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from dashboard_api import metrics
-from dashboard_api.answers import answer
-from dashboard_api.config import DashboardConfig
-from dashboard_api.database import Database
 from dashboard_api.hub import Hub
 from dashboard_api.session import ReadRequest, Resumption, Rights, Snapshot, SnapshotReason
 from dashboard_api.subscription import Subscription
@@ -23,18 +22,20 @@ _Found = Snapshot | Resumption
 class SharedAnswers:
     """The questions that are being asked. Each ends by the database's timeout, and nothing is kept after it."""
 
-    def __init__(self, config: DashboardConfig, database: Database, hub: Hub) -> None:
-        self._config = config
-        self._database = database
+    def __init__(
+        self, hub: Hub, current_site: Callable[[], Site], ask: Callable[[ReadRequest], Coroutine[Any, Any, _Found]]
+    ) -> None:
         self._hub = hub
+        self._current_site = current_site
+        self._ask = ask
         self._asked: dict[_Key, tuple[Site, asyncio.Task[_Found]]] = {}
 
     async def answer(self, request: ReadRequest) -> _Found:
-        """What `answers.answer` says. Raises DependencyUnavailable.
+        """What `ask` says, or has just said to somebody else. Raises what it raises.
 
         The client stands in the hub's list before it asks, so all that is told from now on waits for it.
         """
-        told, site = self._hub.position, self._config.site
+        told, site = self._hub.position, self._current_site()
         key = (request.subscription, request.rights, request.reason)
         while (known := self._asked.get(key)) is not None and known[0] is site and not known[1].done():
             # Shielded: a client that leaves does not take away what others wait for.
@@ -43,7 +44,7 @@ class SharedAnswers:
                 metrics.SHARED_ANSWERS.inc()
                 return found
             # The next question was asked after what was told, so its answer will do for all who wait here.
-        task = asyncio.create_task(answer(self._database, request, self._config))
+        task = asyncio.create_task(self._ask(request))
         self._asked[key] = (site, task)
         task.add_done_callback(lambda done: self._forget(key, done))
         return await asyncio.shield(task)
