@@ -260,6 +260,17 @@ class CaseStep(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     score: Annotated[int, Meta(ge=1, le=5)] | None = None
 
 
+class OnDuty(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """How many seconds a unit was on duty in the hour that the event's `time` lies in, up to that time.
+
+    Below zero it takes back what had been told: the unit's word that it was off came late.
+    """
+
+    unit: Label
+    seconds: Annotated[float, Meta(ge=-3600, le=3600)]
+    agency: Label | None = None
+
+
 class Position(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Where a unit is. The envelope's `place` says where, `subject` is the unit."""
 
@@ -370,6 +381,12 @@ class CaseStepped(Event, frozen=True, kw_only=True, gc=False, tag="ioc.case.step
     data: CaseStep
 
 
+class UnitOnDuty(Event, frozen=True, kw_only=True, gc=False, tag="ioc.unit.duty.v1"):
+    """A unit was on duty. Made by `streams`; `subject` is `unit:<id>`."""
+
+    data: OnDuty
+
+
 class UnitPositioned(Event, frozen=True, kw_only=True, gc=False, tag="ioc.unit.position.v1"):
     """A unit said where it is."""
 
@@ -397,11 +414,12 @@ AnyEvent = (
     | IndicatorObserved
     | CaseCommand
     | CaseStepped
+    | UnitOnDuty
     | UnitPositioned
     | AlertChanged
 )
 
-INTERNAL = (CaseCommand, CaseStepped, AlertChanged)
+INTERNAL = (CaseCommand, CaseStepped, UnitOnDuty, AlertChanged)
 """What only the centre itself makes: a sender's event of such a type is refused."""
 
 OWN_SOURCES = ("ioc.", "person:", "citizen:")

@@ -22,6 +22,7 @@ from schemas.event import (
     FeedbackReopened,
     IndicatorObserved,
     ServiceMetric,
+    UnitOnDuty,
     UnitPositioned,
 )
 
@@ -67,6 +68,7 @@ CASES = Topic(
         AlertChanged,
         CaseCommand,
         CaseStepped,
+        UnitOnDuty,
     ),
 )
 RECORDS = Topic(
@@ -133,11 +135,11 @@ def about(event: Event) -> str:
 
 
 def case_of(event: Event) -> str:
-    """The case that an event on the topic of cases belongs to. Commands and steps name it; signals open it.
+    """The case that an event on the topic of cases belongs to. What the centre makes names it; signals open it.
 
     What a drill says of a subject is about another case than what is said of it in earnest.
     """
-    if isinstance(event, CaseCommand | CaseStepped):
+    if isinstance(event, CaseCommand | CaseStepped | UnitOnDuty):
         return about(event)
     return _named(_DRILL, event, about(event)) if event.exercise else case_id(event.source, about(event))
 

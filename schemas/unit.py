@@ -64,6 +64,7 @@ class UnitState(Struct, frozen=True, kw_only=True, omit_defaults=True):
     `until`        when `status` ends and it is available again; None: until it says so
     `position_at`  when it was at `lat`, `lon`
     `cases`        those that it has been offered or is at
+    `duty_since`, `duty_at`  from when and up to when its time on duty was told to the figures
     """
 
     unit: str
@@ -76,6 +77,8 @@ class UnitState(Struct, frozen=True, kw_only=True, omit_defaults=True):
     lon: float | None = None
     position_at: datetime | None = None
     cases: tuple[CaseId, ...] = ()
+    duty_since: datetime | None = None
+    duty_at: datetime | None = None
 
     def status_by(self, now: datetime) -> UnitStatus:
         """What it says of itself, at a moment."""

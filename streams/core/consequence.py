@@ -14,13 +14,18 @@ import msgspec
 from schemas.area import AreaTree
 from schemas.case import Case, Deadline, pair_of
 from schemas.command import Actor, Command, DeadlinePassed
-from schemas.event import AnyEvent, AreaCode, AreaId, CaseCommand, CaseStep, CaseStepped
+from schemas.event import AnyEvent, AreaCode, AreaId, CaseCommand, CaseStep, CaseStepped, OnDuty, UnitOnDuty
 from schemas.identity import Role
 from schemas.topics import key_of, topic_of
+from schemas.unit import Unit
+from streams.core.duty import WITHIN, Duty
 from streams.core.scene import Following
 
 SYSTEM = "ioc.streams"
 """The source of what `streams` itself causes, and the id of the actor."""
+
+HOUR_PASSED = "hour"
+"""The deadline that every full hour is to a unit."""
 
 SYSTEM_ACTOR = Actor(id=SYSTEM, roles=(Role.SYSTEM,), sees_all=True)
 
@@ -81,6 +86,25 @@ def stepped(areas: AreaTree, cause: Cause, steps: Sequence[tuple[Case, datetime,
         )
 
 
+def told_of_duty(areas: AreaTree, cause: Cause, duties: Sequence[Duty], *, exercise: bool) -> Iterator[UnitOnDuty]:
+    """The events of the time that units were on duty, which one cause has made known."""
+    for number, duty in enumerate(duties):
+        area = areas.present.get(duty.unit.area)
+        code, list_id = _where(areas, areas.root.id if area is None else area.id)
+        yield UnitOnDuty(
+            specversion="1.0",
+            id=f"duty:{cause.name}:{number}",
+            source=SYSTEM,
+            subject=f"unit:{duty.unit.id}",
+            time=duty.until - WITHIN,
+            area=code,
+            area_list=list_id,
+            received_at=cause.received_at,
+            exercise=exercise,
+            data=OnDuty(unit=duty.unit.id, agency=duty.unit.agency, seconds=duty.seconds),
+        )
+
+
 def following(
     areas: AreaTree, cause: Cause, commands: Sequence[Following], *, exercise: bool
 ) -> Iterator[CaseCommand]:
@@ -102,6 +126,24 @@ def passed(
     id_ = f"deadline:{deadline.case}:{deadline.name}:{due_at.isoformat()}:{version}"
     action = DeadlinePassed(name=deadline.name, due_at=due_at)
     return own_command(areas, id_, Following(deadline.case, area, action), due_at, now, exercise=exercise)
+
+
+def hour_passed(areas: AreaTree, unit: Unit, hour: datetime, now: datetime) -> CaseCommand:
+    """The command that the end of an hour is to a unit: its time on duty is told up to then."""
+    due_at = hour.astimezone(UTC)
+    area = areas.present.get(unit.area)
+    code, list_id = _where(areas, areas.root.id if area is None else area.id)
+    return CaseCommand(
+        specversion="1.0",
+        id=f"hour:{unit.id}:{due_at.isoformat()}",
+        source=SYSTEM,
+        subject=f"unit:{unit.id}",
+        time=due_at,
+        area=code,
+        area_list=list_id,
+        received_at=now,
+        data=Command(do=DeadlinePassed(name=HOUR_PASSED, due_at=due_at), actor=SYSTEM_ACTOR),
+    )
 
 
 def own_command(

@@ -35,7 +35,7 @@ from streams.core.consequence import SYSTEM
 from streams.core.draft import Draft, Refused
 from streams.core.due import deadlines_of as deadlines_of
 from streams.core.due import pass_deadline
-from streams.core.field_work import call_back, report, send, set_availability
+from streams.core.field_work import call_back, pass_hour, report, send, set_availability
 from streams.core.life_cycle import PASSED_ON, PERMITS, TABLE, Rule, move_of
 from streams.core.merging import leads_to
 from streams.core.merging import next_case as next_case
@@ -79,8 +79,10 @@ def cases_needed(event: AnyEvent, homes: Mapping[tuple[str, str], CaseId]) -> tu
         return tuple(dict.fromkeys((CaseId(case_of(event)), *own, *(() if home is None else (home,)))))
     if not isinstance(event, CaseCommand) or isinstance(event.data.do, SetAvailability | Silence | ErasePerson):
         return ()
-    own = CaseId(about(event))
     action = event.data.do
+    if _is_of_unit(event, action):
+        return ()
+    own = CaseId(about(event))
     return (own, action.other) if isinstance(action, Merge | Unmerge | Dismiss) else (own,)
 
 
@@ -99,7 +101,7 @@ def units_needed(
         return None
     if isinstance(action, Dispatch):
         found.add(action.unit)
-    if isinstance(action, SetAvailability):
+    if isinstance(action, SetAvailability) or _is_of_unit(event, action):
         found.add(about(event).removeprefix("unit:"))
     return frozenset(found)
 
@@ -150,7 +152,7 @@ def _decide_command(
     if Role.SYSTEM in actor.roles and event.source != SYSTEM:
         return Decided(refusal=Refusal.FORBIDDEN, detail="only the centre itself speaks for the centre")
     draft = Draft(scene, event, received_at, actor, actor.roles[0] if actor.roles else "")
-    if isinstance(action, SetAvailability | Silence | ErasePerson | Open):
+    if isinstance(action, SetAvailability | Silence | ErasePerson | Open) or _is_of_unit(event, action):
         return _elsewhere(draft, event, action, area)
     move = move_of(action)
     origin = CaseId(about(event))
@@ -169,6 +171,11 @@ def _decide_command(
         return _refused(Refused(Refusal.STALE, outdated), case)
     refused = _impossible(case, move, action) if rule is None else _carry_out(draft, case, action, rule)
     return draft.finish(case.id) if refused is None else _refused(refused, case)
+
+
+def _is_of_unit(event: CaseCommand, action: AnyAction) -> bool:
+    """Whether a deadline is a unit's, and no case's."""
+    return isinstance(action, DeadlinePassed) and about(event).startswith("unit:")
 
 
 def _carry_out(draft: Draft, case: Case, action: AnyAction, rule: Rule) -> Refused | None:
@@ -200,6 +207,8 @@ def _elsewhere(draft: Draft, event: CaseCommand, action: AnyAction, area: AreaId
             return draft.finish(case.id)
         case SetAvailability():
             subject, refused = "unit", set_availability(draft, name, action)
+        case DeadlinePassed():
+            subject, refused = "unit", pass_hour(draft, name, action)
         case Silence():
             subject, refused = "alert", _silence(draft, name, action)
         case _:

@@ -19,6 +19,7 @@ from schemas.site import Site
 from schemas.unit import UnitState
 from streams.core import clock, dispatch
 from streams.core.consequence import SYSTEM, Cause, step_id
+from streams.core.duty import Duty
 from streams.core.life_cycle import RUNNING, STOPPED
 from streams.core.notice import SUBSCRIBERS, Notice, Why, has_subscribers, to_agency, to_unit
 from streams.core.scene import Corrected, Decided, Following, Judged, Proposal, Scene, Silenced, Step
@@ -54,6 +55,7 @@ class Draft:
         self._steps: list[Step] = []
         self._commands: list[Following] = []
         self._notices: list[Notice] = []
+        self.duties: list[Duty] = []
         self._counted: dict[CaseId, list[tuple[str, str]]] = {}
 
     @property
@@ -291,6 +293,7 @@ class Draft:
             steps=tuple(self._steps),
             commands=tuple(self._commands),
             signals=tuple(self.signals),
+            duties=tuple(self.duties),
             notices=tuple(self._notices),
             proposals=tuple(self.proposals),
             judged=tuple(self.judged),

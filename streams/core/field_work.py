@@ -6,12 +6,13 @@ from datetime import datetime
 from msgspec.structs import replace
 
 from schemas.case import OFFER_OVER, OFFERS_MAX, Case, Kind, Offer, OfferStep, Refusal
-from schemas.command import Dispatch, OfferStepped, SetAvailability, WithdrawOffer
+from schemas.command import DeadlinePassed, Dispatch, OfferStepped, SetAvailability, WithdrawOffer
 from schemas.dispatching import check_unit
 from schemas.identity import Role, may_see_unit
 from schemas.unit import UnitStatus
 from streams.core import dispatch
 from streams.core.draft import Draft, Refused
+from streams.core.duty import told_anew, told_up_to
 from streams.core.handling import in_the_field, resolve, with_evidence
 from streams.core.life_cycle import TABLE, UNDONE, Rule, lacking, led_to
 from streams.core.notice import Why, to_unit
@@ -164,9 +165,26 @@ def set_availability(draft: Draft, unit: str, action: SetAvailability) -> Refuse
     if draft.event.exercise:
         # Said and decided, but a unit that plays is as it was.
         return None
-    draft.change_unit(
-        replace(state, status=UnitStatus(action.status), status_at=draft.at, until=action.until, note=action.note)
-    )
+    state, told = told_up_to(draft.site, declared, state, draft.at)
+    after = replace(state, status=UnitStatus(action.status), status_at=draft.at, until=action.until, note=action.note)
+    draft.duties += (*told, *told_anew(draft.site, declared, state, after, draft.at))
+    draft.change_unit(after)
+    return None
+
+
+def pass_hour(draft: Draft, unit: str, action: DeadlinePassed) -> Refused | None:
+    """Tells the figures how long a unit was on duty, up to the end of an hour."""
+    declared = draft.site.units.get(unit)
+    if declared is None:
+        return _refused(Refusal.UNKNOWN_UNIT, unit)
+    if action.due_at > draft.now:
+        return Refused(Refusal.FROM_THE_FUTURE, "due_at: that moment is still to come")
+    state = draft.unit(unit)
+    after, told = told_up_to(draft.site, declared, state, action.due_at)
+    if after == state:
+        return Refused(Refusal.TOO_LATE, f"its time on duty is known up to {state.duty_at}")
+    draft.duties += told
+    draft.change_unit(after)
     return None
 
 

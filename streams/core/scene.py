@@ -25,6 +25,7 @@ from schemas.event import (
 )
 from schemas.site import Site
 from schemas.unit import UnitState
+from streams.core.duty import Duty
 from streams.core.notice import Notice
 
 NEAR_MAX = 50
@@ -107,6 +108,7 @@ class Decided(Struct, frozen=True, kw_only=True):
     `entries`   lines for timelines, also of cases that did not change otherwise; their `number` is 0: the store's
     `units`     new versions of what is known of units
     `steps`     facts to be counted, `commands` what follows by itself; both go onto the log
+    `duties`    units' time on duty, to be counted; it goes there, too
     `signals`   corrections of what was counted for the case, whole and with their identity; they go there, too
     `silenced`, `erased`  what a command about an alert rule or a person asks for
     """
@@ -119,6 +121,7 @@ class Decided(Struct, frozen=True, kw_only=True):
     units: tuple[UnitState, ...] = ()
     steps: tuple[Step, ...] = ()
     commands: tuple[Following, ...] = ()
+    duties: tuple[Duty, ...] = ()
     signals: tuple[Corrected, ...] = ()
     notices: tuple[Notice, ...] = ()
     proposals: tuple[Proposal, ...] = ()

@@ -18,6 +18,7 @@ from streams.maintenance.across import put_together
 from streams.maintenance.compaction import compact
 from streams.maintenance.deadlines import pass_deadlines
 from streams.maintenance.history import keep_history
+from streams.maintenance.hours import pass_hour
 from streams.maintenance.retention import Kept, retain
 from streams.store.cells import Connection
 from streams.store.timescale import TimescaleWriter
@@ -57,7 +58,16 @@ async def look_after(writer: TimescaleWriter, versions: Versions, wall_clock_s: 
     async def keep_deadlines() -> None:
         await _until_done(writer, lambda connection: pass_deadlines(connection, versions.newest.site))
 
+    hour: datetime | None = None
+
+    async def keep_hours() -> None:
+        nonlocal hour
+        async with writer.connection() as connection:
+            now = datetime.fromtimestamp(wall_clock_s(), UTC)
+            hour = await pass_hour(connection, versions.newest.site, hour, now)
+
     async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(_again_and_again(LOOK_EVERY_S, keep_hours))
         tasks.create_task(_again_and_again(LOOK_EVERY_S, keep_small))
         tasks.create_task(_again_and_again(LOOK_EVERY_S, keep_past))
         tasks.create_task(_again_and_again(ACROSS_EVERY_S, keep_together))

@@ -18,14 +18,14 @@ from msgspec import Struct
 from schemas.case import Case, CaseId, Entry
 from schemas.codec import SEALED_BYTES_MAX, decode
 from schemas.command import Reveal, name_of
-from schemas.event import AnyEvent, CaseCommand, CaseStepped, UnitPositioned, type_of
+from schemas.event import AnyEvent, CaseCommand, CaseStepped, UnitOnDuty, UnitPositioned, type_of
 from schemas.location import place_of
 from schemas.statements import parse_statements, together
 from schemas.topics import CASES, case_of, topic_of
 from schemas.unit import UnitState
 from streams.alerts.silence import apply_silence
 from streams.core.audit import CaseAfter, Head, Record, case_after, digest
-from streams.core.consequence import Cause, Outgoing, following, outgoing, stepped
+from streams.core.consequence import Cause, Outgoing, following, outgoing, stepped, told_of_duty
 from streams.core.decide import (
     cases_needed,
     deadlines_of,
@@ -117,7 +117,7 @@ def is_decided(event: AnyEvent, *, keeps_cases: bool) -> bool:
     """Whether an event of the topic of cases is for `decide`. Without declared cases signals concern none."""
     if event.__class__ is CaseCommand:
         return True
-    return keeps_cases and event.__class__ is not CaseStepped and topic_of(event) is CASES
+    return keeps_cases and event.__class__ not in (CaseStepped, UnitOnDuty) and topic_of(event) is CASES
 
 
 async def decide_all(connection: Connection, fresh: Sequence[Fresh], passing: Iterable[LaneBatch]) -> Changed:
@@ -450,6 +450,8 @@ def _onto_the_log(fresh: Fresh, cause: Cause, decided: Decided) -> Iterator[Outg
     """The events that a decision causes."""
     areas, exercise = fresh.batch.version.site.areas, fresh.arrival.event.exercise
     for event in stepped(areas, cause, decided.steps):
+        yield outgoing(event)
+    for event in told_of_duty(areas, cause, decided.duties, exercise=exercise):
         yield outgoing(event)
     for event in following(areas, cause, decided.commands, exercise=exercise):
         yield outgoing(event)

@@ -352,6 +352,10 @@ def case_steps() -> list[AnyEvent]:
     events += [
         step("unit_done", hours * HOUR, unit=unit) for unit, hours in (("doi-1", 1), ("doi-1", 2), ("doi-2", 3))
     ]
+    # Sixteen hours on duty, of which one is taken back: the unit's word that it was off came late.
+    events += [happened("unit.duty", NOON, unit="doi-1", seconds=HOUR_S) for _ in range(9)]
+    events += [happened("unit.duty", NOON, unit="doi-2", seconds=HOUR_S) for _ in range(7)]
+    events.append(happened("unit.duty", NOON, unit="doi-2", seconds=-HOUR_S))
     return events
 
 
@@ -419,7 +423,8 @@ EXPECTED: dict[str, float] = {
     "unit.declined_share": 2 / 4,
     "unit.busy_time": 6 * HOUR_S,
     "unit.active": 2,
-    "unit.utilisation": 3 * HOUR_S,
+    "unit.duty_time": 15 * HOUR_S,
+    "unit.utilisation": 6 / 15,
     "camera.detections": 500,
     "camera.incidents": 2,
     "camera.incidents_per_1000": 4,

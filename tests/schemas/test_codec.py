@@ -29,6 +29,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "ioc.case.command.v1": {"do": {"action": "accept"}, "actor": {"id": "lan", "roles": ["operator"]}},
     "ioc.case.step.v1": {"case": "c", "step": "opened", "kind": "service", "category": "c", "severity": "minor"},
     "ioc.unit.position.v1": {"unit": "doi-1"},
+    "ioc.unit.duty.v1": {"unit": "doi-1", "seconds": 3600},
     "ioc.alert.changed.v1": {
         "rule": "r",
         "state": "firing",

@@ -40,6 +40,7 @@ def event(type_: str, **given: Any) -> AnyEvent:
         pytest.param("ioc.alert.changed.v1", CASES, CASE, id="alert"),
         pytest.param("ioc.case.command.v1", CASES, b"case-7", id="a command names its case"),
         pytest.param("ioc.case.step.v1", CASES, b"case-7", id="a step, too"),
+        pytest.param("ioc.unit.duty.v1", CASES, b"case-7", id="time on duty names its unit"),
         pytest.param("ioc.unit.position.v1", UNITS, b"doi-1", id="position"),
         pytest.param("ioc.camera.detection.v1", DETECTIONS, b"s", id="detection"),
         pytest.param("ioc.service.metric.v1", METRICS, b"s", id="metric"),

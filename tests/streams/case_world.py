@@ -46,6 +46,7 @@ from streams.core.decide import (
     units_needed,
     wants_near,
 )
+from streams.core.duty import Duty
 from streams.core.life_cycle import RUNNING
 from streams.core.merging import newly_of
 from streams.core.notice import Notice, to_agency
@@ -214,6 +215,7 @@ class World:
         self.homes: dict[tuple[str, str], CaseId] = {}
         self.timeline: list[Entry] = []
         self.notices: list[Notice] = []
+        self.duties: list[Duty] = []
         self.steps: list[tuple[str, CaseId, str | None]] = []
         self.fired: set[tuple[str, str, datetime]] = set()
         self.last = Decided()
@@ -251,6 +253,7 @@ class World:
         self.units |= {state.unit: state for state in decided.units}
         self.timeline += decided.entries
         self.notices += decided.notices
+        self.duties += decided.duties
         self.steps += [(step.data.step, step.case.id, step.data.unit) for step in decided.steps]
         cause = Cause(event.source, event.id, self.now)
         for step in stepped(self.site.areas, cause, decided.steps):
