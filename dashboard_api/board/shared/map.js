@@ -13,8 +13,8 @@ import { choice, keep } from "./choice.js";
 import { make, setText } from "./dom.js";
 import { language, locale, nameOf, onLanguage, word } from "./texts.js";
 
-/** Marks nearer to each other than this are one. */
-const NEAR_PX = 40;
+/** Marks nearer to each other than this are one; in units of the page's letters, as the marks are. */
+const NEAR_REM = 2.3;
 /** So close that what is still one lies in one place. */
 const ZOOM_MAX = 18;
 /** One place alone is shown with its surroundings. */
@@ -153,7 +153,7 @@ export class CaseMap {
     this.marks = marks;
     this.selected = selected;
     this.index = new /** @type {any} */ (globalThis).Supercluster({
-      radius: NEAR_PX, extent: 256, maxZoom: ZOOM_MAX - 1, minPoints: 2,
+      radius: NEAR_REM * parseFloat(getComputedStyle(document.documentElement).fontSize), extent: 256, maxZoom: ZOOM_MAX - 1, minPoints: 2,
       map: (/** @type {any} */ one) => ({ rank: one.rank, over: one.over, rounded: one.rounded }),
       reduce: (/** @type {any} */ all, /** @type {any} */ one) => {
         all.rank = Math.min(all.rank, one.rank);
@@ -394,7 +394,7 @@ export class CaseMap {
       ...(this.kinds.includes("severity") ? SEVERITIES.map((one) => entry("", one, SIGNS[one], word("severity", one))) : [entry("", "", "", t().open)]),
       ...(this.kinds.includes("over") ? [entry("over", "", "", t().over)] : []),
       ...(this.kinds.includes("rounded") ? [entry("rounded", "", "", t().rounded)] : []),
-      entry("several", "", "3", t().several),
+      ...(this.isStill ? [] : [entry("several", "", "3", t().several)]),
     );
   }
 
