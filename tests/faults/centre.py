@@ -98,11 +98,15 @@ class Centre:
     def web(self) -> Iterator[str]:
         """The web process, for as long as the block lasts: ingest and dashboard. Gives its address."""
         port = ports.free_port()
-        child = self._spawn("web", ["-m", "deploy.cli", "run", "web"], {"IOC_PORT": str(port)})
+        child = self.start_web(port)
         try:
             yield f"http://{ports.LOOPBACK}:{port}"
         finally:
             child.kill()
+
+    def start_web(self, port: int) -> Child:
+        """The web process on this port. It may not be ready yet."""
+        return self._spawn("web", ["-m", "deploy.cli", "run", "web"], {"IOC_PORT": str(port)})
 
     @contextmanager
     def ingest(self) -> Iterator[str]:
@@ -127,7 +131,9 @@ class Centre:
     def check_runs(self, processes: int) -> None:
         """Raises AssertionError, with the last words of those that ended, unless so many run."""
         ended = [child for child in self.children if child.exit_code() is not None]
-        said = "\n".join("\n".join([f"{child.name} ended with {child.exit_code()}:", *child.tail()]) for child in ended)
+        said = "\n".join(
+            "\n".join([f"{child.name} ended with {child.exit_code()}:", *child.tail()]) for child in ended
+        )
         assert len(self.running()) == processes, said
 
     async def counted(self, *, connection: "asyncpg.Connection[asyncpg.Record] | None" = None) -> int:
