@@ -22,6 +22,7 @@ from dashboard_api.config import Bounds, DashboardConfig
 from schemas.area import Area, AreaTree, Zone
 from schemas.distinct import merge, sketch_of
 from schemas.event import AreaCode, AreaId
+from schemas.exercise import with_drills
 from schemas.kpi import DIM_SEPARATOR, LATEST_BIN, MICRO, Base, Measure
 from schemas.lineage import Link
 from schemas.site import Site, parse_site
@@ -297,7 +298,7 @@ class Writer:
         for tier in TIERS:
             rows: dict[_Key, _Cell] = {}
             for sample in samples:
-                base, area_id = self.site.kpis.base(sample.kpi), AreaId(sample.area)
+                base, area_id = with_drills(self.site.kpis).base(sample.kpi), AreaId(sample.area)
                 for area in self.site.areas.path(area_id):
                     bucket_s = bucket_start(sample.time_s, tier, self.site.areas.zone(area))
                     _count(rows, base, area, datetime.fromtimestamp(bucket_s, UTC), sample)

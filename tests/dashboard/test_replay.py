@@ -116,6 +116,7 @@ async def test_figures_are_those_that_were_known(tables: str) -> None:
                         assert point.value.value is None
                         assert point.bucket_s >= closed_s // 60 * 60 or one.tier is not Tier.MINUTE
                     elif point.known is Known.PART:
+                        assert point.until_s is not None
                         assert point.bucket_s < point.until_s <= closed_s < point.bucket_s + width_s
                         if one.kpi == "received":
                             minutes = then[Series(one.kpi, ROOT, Tier.MINUTE)]

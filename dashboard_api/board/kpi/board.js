@@ -7,12 +7,12 @@
 
 import { inOrder } from "../shared/areas.js";
 import { THEMES, applyTheme, choice, keep } from "../shared/choice.js";
-import { Connection } from "../shared/connection.js";
 import { formatAge, formatTime } from "../shared/format.js";
 import { EVENTS_SHOWN, Model, POINTS } from "./model.js";
 import { LANGUAGE_NAMES, LANGUAGES, nameIn, textsOf } from "./texts.js";
 import { make, setText, showEvents, showSources, showTiles } from "./view.js";
 import { Session } from "../shared/session.js";
+import { Travel, modeOf } from "../shared/travel.js";
 
 const DRAW_EVERY_MS = 200;
 const RETRY_LOAD_MS = 3000;
@@ -33,7 +33,7 @@ async function load() {
     try {
       const site = await ask("v1/site");
       return await Promise.all([
-        site, ask("v1/kpis"), ask(`v1/areas?list=${encodeURIComponent(site.area_list)}`), ask("v1/me"),
+        site, ask(`v1/kpis${modeOf().drill ? "?exercise=true" : ""}`), ask(`v1/areas?list=${encodeURIComponent(site.area_list)}`), ask("v1/me"),
       ]);
     } catch (error) {
       const language = choice("language", "vi", Object.keys(LANGUAGES));
@@ -82,11 +82,13 @@ async function start() {
     areas: new Map(areas.items.map((/** @type {{list: string, code: string}} */ area) => [`${area.list}/${area.code}`, area])),
     notLive: "",
   };
+  const travel = new Travel(site, at("travel"), () => scene.language);
   const model = new Model();
+  model.isPast = travel.isPast;
   let due = false;
   let drawnAtMs = 0;
 
-  const connection = new Connection(
+  const connection = travel.connect(
     () => ({
       kpis: kpis.items.map((/** @type {{id: string}} */ kpi) => kpi.id),
       areas: [chosen.area],
@@ -193,6 +195,7 @@ async function start() {
     radios(at("language"), "language", spoken.map((/** @type {string} */ one) => [one, LANGUAGE_NAMES[one]]), scene.language, (one) => {
       chosen.language = scene.language = one;
       keep("language", one);
+      travel.draw();
       showControls();
       draw();
     });

@@ -27,6 +27,8 @@ export class Model {
     /** @type {Map<string, Source>} */
     this.sources = new Map();
     this.loaded = false;
+    /** Of a bucket of the past that nobody spoke of nothing is known. */
+    this.isPast = false;
     /** Server time less ours, in ms. */
     this.clockOffsetMs = 0;
   }
@@ -95,7 +97,7 @@ export class Model {
     /** @type {Point | undefined} */
     let before;
     return shown.map((bucket) => {
-      const empty = measure === "balance" && before ? { ...before, bucket } : { bucket, value: addsUp(measure) ? 0 : null, n: 0 };
+      const empty = measure === "balance" && before ? { ...before, bucket } : { bucket, value: addsUp(measure) && !this.isPast ? 0 : null, n: 0 };
       before = series.points.get(bucket) ?? empty;
       return before;
     });

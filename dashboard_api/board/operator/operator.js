@@ -7,13 +7,13 @@
 
 import { inOrder } from "../shared/areas.js";
 import { choice, keep } from "../shared/choice.js";
-import { Connection } from "../shared/connection.js";
 import { ApiError, get, signInLink } from "../shared/api.js";
 import { at, make, setText } from "../shared/dom.js";
 import { CaseMap, pointOf } from "../shared/map.js";
 import { Session } from "../shared/session.js";
 import { language, languageSwitch, locale, nameOf, onLanguage, themeSwitch, titleOf, translate, word } from "../shared/texts.js";
 import { absolute, duration, Freshness } from "../shared/time.js";
+import { Travel } from "../shared/travel.js";
 import { Desk } from "./actions.js";
 import { Alarm } from "./alarm.js";
 import { KEYS, showCase } from "./case.js";
@@ -50,7 +50,9 @@ let site;
 let areas = [];
 /** @type {Session} */
 let session;
-/** @type {Connection} */
+/** Of the present, of the past, or of drills. @type {Travel} */
+let travel;
+/** @type {ReturnType<Travel["connect"]>} */
 let connection;
 /** @type {List} */
 let list;
@@ -114,8 +116,11 @@ async function start() {
   showGround();
   /** @type {HTMLDetailsElement} */ (at("narrow")).open = !matchMedia(NARROW).matches;
   at("open-case").hidden = !me.roles.includes("operator") && !me.roles.includes("dispatcher") && me.asked;
-  connection = new Connection(wish, heard);
-  looked.glance = keptGlance();
+  travel = new Travel(site, at("travel"));
+  if (travel.isPast) at("open-case").hidden = at("sound").hidden = true;
+  connection = travel.connect(wish, heard);
+  // What happened since somebody looked away is told of what is live.
+  looked.glance = travel.isPast || travel.isDrill ? null : keptGlance();
   wire();
   showControls();
   onLanguage(() => { showControls(); caseDrawn = ""; draw(); });
@@ -166,12 +171,19 @@ function afterNews(first) {
   if (!work.loaded) return;
   // What comes in late, after a sleep or a lost connection, happened while nobody looked, too.
   if (looked.glance && !document.hidden) compare();
+  if (travel.isPast) return afterPast();
   const fresh = alarm.tell(work.unseen());
   if (fresh.length > 0 && !first) said(t().severeNew(titleOf(fresh[0])), "warn");
   if (opened.id === null) return;
   const known = work.cases.get(opened.id);
   if (known && opened.detail && known.version > opened.detail.version) void look(opened.id);
   else if (!known && opened.detail && opened.detail.open && opened.asked < Date.now() - 1000) void look(opened.id);
+}
+
+/** In the past nothing sounds and nothing waits for anybody; an open case goes on with it. */
+function afterPast() {
+  const known = opened.id === null ? undefined : work.cases.get(opened.id);
+  if (known && opened.id !== null && known.version !== opened.detail?.version) void look(opened.id);
 }
 
 // What is different since somebody looked away
@@ -185,7 +197,7 @@ function keptGlance() {
 }
 
 function lookAway() {
-  if (!work.loaded) return;
+  if (!work.loaded || travel.isPast || travel.isDrill) return;
   // Who looks away twice before looking at what is new has not seen it.
   looked.glance ??= work.glance(Date.now());
   keep(GLANCE_KEY, JSON.stringify(looked.glance));
@@ -241,9 +253,12 @@ function close(remember = true) {
 async function look(id) {
   const asked = (opened.asked = Date.now());
   try {
-    const path = `/v1/cases/${encodeURIComponent(id)}`;
-    const [detail, timeline] = await Promise.all([get(path), get(`${path}/timeline?limit=500`)]);
-    if (opened.id !== id || (opened.detail && opened.detail.version > detail.version)) return;
+    const path = `/v1/${travel.isPast ? "past/" : ""}cases/${encodeURIComponent(id)}`;
+    const when = travel.isPast ? `as_of=${encodeURIComponent(travel.asOf)}` : "";
+    const [detail, timeline] = await Promise.all([get(`${path}${when && `?${when}`}`), get(`${path}/timeline?limit=500${when && `&${when}`}`)]);
+    if (opened.id !== id || (!travel.isPast && opened.detail && opened.detail.version > detail.version)) return;
+    // A drill is acted on where everything is one, and what is real nowhere else than where it is.
+    if ((detail.exercise ?? false) !== travel.isDrill) detail.actions = [];
     const isSame = opened.detail?.version === detail.version && opened.lines.length === timeline.items.length;
     opened.detail = detail;
     opened.lines = timeline.items;
@@ -381,7 +396,7 @@ function showAlarm() {
   const signature = [unseen.length, unseen[0]?.id, language()].join(" ");
   if (root.dataset.drawn === signature) return;
   root.dataset.drawn = signature;
-  root.hidden = unseen.length === 0;
+  root.hidden = unseen.length === 0 || travel.isPast;
   document.title = `${unseen.length > 0 ? `(${unseen.length}) ` : ""}${t().title} · ${nameOf(site.names, site.id)}`;
   if (root.hidden) return root.replaceChildren();
   const first = unseen[0];

@@ -55,7 +55,7 @@ export async function get(path, { secret, signal } = {}) {
  * @param {{time?: string, version?: number, id?: string, secret?: string, area?: string, place?: string, exercise?: boolean}} [options]
  * @returns {Promise<Outcome>}
  */
-export async function command(subject, action, { time, version, id = newId(), secret, area, place, exercise } = {}) {
+export async function command(subject, action, { time, version, id = newId(), secret, area, place, exercise = isDrill() } = {}) {
   const about = subject === null ? {} : subject.includes(":") ? { subject } : { case: subject };
   const sent = {
     id,
@@ -70,6 +70,9 @@ export async function command(subject, action, { time, version, id = newId(), se
   if (result.status !== "accepted") throw new ApiError(422, result);
   return outcome(id, secret);
 }
+
+/** Whether this page is in drill mode: then whatever is done on it is a drill. */
+const isDrill = () => new URLSearchParams(location.search).get("drill") === "1";
 
 /**
  * What became of a command, waited for a while.
