@@ -22,11 +22,14 @@ import { texts } from "./texts.js";
 
 const READ_EVERY_MS = 30_000;
 const AGAIN_MS = 3000;
+/** Areas of one's own that have a link; the others are found by the table. */
+const MINE_MAX = 12;
 
 /** @typedef {import("./reasons.js").Overview} Overview */
 /** @typedef {import("./reasons.js").Kpi} Kpi */
 /** @typedef {import("./state.js").State} State */
 /** @typedef {import("./areas.js").Row} Row */
+/** @typedef {import("./reasons.js").Area} Area */
 
 /** @type {{names: Record<string, string>, zone: string, area_list: string} | null} */
 let site = null;
@@ -48,8 +51,8 @@ let staleSinceMs = null;
 let stoppedSince = null;
 /** The server's clock less ours. */
 let offsetMs = 0;
-/** Names of areas that are not on the page otherwise, by id. @type {Map<string, string> | null} */
-let names = null;
+/** Areas that are not on the page otherwise, by id; null until they are needed. @type {Map<string, Area> | null} */
+let allAreas = null;
 let state = readState(location.search);
 let areaPage = 0;
 let reading = new AbortController();
@@ -110,8 +113,9 @@ async function read() {
   const number = (asked += 1);
   let again = READ_EVERY_MS;
   try {
-    const period = calendarPeriod(state.period, nowMs(), overview?.zone ?? site?.zone ?? "UTC");
-    const query = new URLSearchParams({ ...(state.area ? { area: state.area } : {}), period });
+    // Which month it is the centre knows best.
+    const query = new URLSearchParams(state.area ? { area: state.area } : {});
+    if (state.period !== "month") query.set("period", calendarPeriod(state.period, nowMs(), overview?.zone ?? site?.zone ?? "UTC"));
     const found = /** @type {Overview} */ (await get(`/v1/overview?${query}`, { signal }));
     if (number !== asked) return;
     offsetMs = Date.parse(found.as_of) - Date.now();
@@ -194,6 +198,7 @@ function draw() {
   at("areas-part").hidden = !isThere || (overview?.below.length === 0 && overview?.maps.length === 0);
   at("depth").hidden = true;
   at("print").textContent = said.report;
+  for (const id of ["print", "export"]) at(id).hidden = !isThere;
   drawPeriod();
   if (overview === null) {
     say(at("as-of"), "");
@@ -250,8 +255,9 @@ function drawPath(found) {
     const isLast = number === found.path.length - 1;
     return make("li", {}, make("a", { href: link({ area: area.id, map: "" }), "aria-current": isLast ? "page" : undefined, "data-area": area.id }, nameOf(area.names, area.code)));
   });
-  const own = myAreas().filter((id) => id !== found.area && !found.path.some((area) => area.id === id));
-  const mine = own.length > 0 && own.length <= 12
+  // Whoever works in an area works in those of earlier maps that lie in it, too; these are found by its own.
+  const own = myAreas().filter((id) => id !== found.area && listOf(id) === site?.area_list).slice(0, MINE_MAX);
+  const mine = own.length > 0
     ? make("p", { class: "small row" }, `${said.yourAreas}:`, ...own.map((id) => make("a", { href: link({ area: id, map: "" }) }, areaName(id))))
     : null;
   at("path").replaceChildren(...[make("ol", {}, ...links), mine].filter((part) => part !== null));
@@ -370,23 +376,28 @@ function drawFailure() {
   message.replaceChildren(...parts);
 }
 
-/** What an area is called, as far as it is known here; the rest is read when it is first needed. @param {string} id */
-function areaName(id) {
+/** An area, as far as it is known here; the rest is read when it is first needed. @param {string} id */
+function areaOf(id) {
   const near = [...(overview?.path ?? []), ...(overview?.below ?? []), ...(overview?.maps.flatMap((map) => map.areas) ?? [])].find((area) => area.id === id);
-  if (near) return nameOf(near.names, near.code);
-  if (names === null) {
-    names = new Map();
+  if (near) return near;
+  if (allAreas === null) {
+    allAreas = new Map();
     get("/v1/areas").then((found) => {
-      allAreas = found.items;
+      allAreas = new Map(found.items.map((/** @type {Area} */ area) => [area.id, area]));
       draw();
-    }, () => { names = null; });
+    }, () => { allAreas = null; });
   }
-  const found = allAreas.find((area) => area.id === id);
-  return found ? nameOf(found.names, found.code) : id;
+  return allAreas.get(id);
 }
 
-/** @type {import("./reasons.js").Area[]} */
-let allAreas = [];
+/** What an area is called. @param {string} id */
+function areaName(id) {
+  const area = areaOf(id);
+  return area ? nameOf(area.names, area.code) : id;
+}
+
+/** On which map an area is. @param {string} id */
+const listOf = (id) => areaOf(id)?.list;
 
 // ── What people do ──
 

@@ -46,6 +46,7 @@ export function known(value, kpi) {
   if (value.exact !== false) return value.value === null ? "—" : shown(value.value, kpi);
   const said = texts();
   const [lower, upper] = [value.lower ?? null, value.upper ?? null];
+  if (lower !== null && lower === upper) return shown(lower, kpi);
   if (lower !== null && upper !== null) return said.between(shown(lower, kpi), shown(upper, kpi));
   if (lower !== null) return said.atLeast(shown(lower, kpi));
   return upper !== null ? said.atMostIs(shown(upper, kpi)) : said.inexact;
