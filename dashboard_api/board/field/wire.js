@@ -1,5 +1,5 @@
 /**
- * By what do updates go to the centre: a request each, or a socket on which they weigh a tenth of that?
+ * By what do updates go to the centre: a request each, or a socket, on which they bring no headers?
  *
  * While the page is open it keeps a socket. Where none is open, an update is posted, and a socket is tried for the next
  * one. Whatever was not answered is sent again with the same ids, by either, so that it counts once.
