@@ -1,6 +1,6 @@
 """Can an administrator change a target in a real browser, be told of a mistake, apply it and put it back?"""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -45,7 +45,7 @@ class Centre:
 
 
 @asynccontextmanager
-async def centre(database_url: str, folder: Path) -> AsyncIterator[Centre]:
+async def centre(database_url: str, folder: Path) -> AsyncGenerator[Centre]:
     """A centre with people who can sign in, and a database."""
     bound, made = listener(), Centre(folder)
     for person in ("tri", "olga"):

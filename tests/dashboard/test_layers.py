@@ -1,6 +1,6 @@
 """Does a map get the layers that its viewer may see, packed and only when they changed, and a camera's picture?"""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import httpx
@@ -64,7 +64,7 @@ class Cameras:
 
 
 @asynccontextmanager
-async def client_of(site: Site, cameras: Cameras, issuer: Issuer) -> AsyncIterator[httpx.AsyncClient]:
+async def client_of(site: Site, cameras: Cameras, issuer: Issuer) -> AsyncGenerator[httpx.AsyncClient]:
     """A client of the routes of layers alone."""
     transport = httpx.ASGITransport(cameras.app)
     async with httpx.AsyncClient(transport=transport) as http:

@@ -3,7 +3,7 @@
 import asyncio
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -50,7 +50,7 @@ class Admin:
         self.client = httpx.AsyncClient()
 
     @asynccontextmanager
-    async def serving(self) -> AsyncIterator["Admin"]:
+    async def serving(self) -> AsyncGenerator["Admin"]:
         """Until the block ends."""
 
         async def readiness() -> Mapping[str, Mapping[str, Any]]:
@@ -102,7 +102,7 @@ class Admin:
 
 
 @asynccontextmanager
-async def administration(folder: Path, **options: Any) -> AsyncIterator[Admin]:
+async def administration(folder: Path, **options: Any) -> AsyncGenerator[Admin]:
     """An app over a pack in this folder."""
     async with Admin(folder, **options).serving() as admin:
         yield admin
@@ -478,13 +478,14 @@ async def test_an_entry_is_changed_in_its_text_alone(tmp_path: Path) -> None:
         new = [{"path": ["id"], "value": "x"}, {"path": ["areas"], "value": ["00"]}]
         added = (await admin.post("/edit", file="people.toml", text=gone, edits=new)).json()["text"]
         assert added == gone + '\n[[person]]\nid = "x"\nareas = ["00"]\n'
-        for body, reason in (
+        refused: list[tuple[dict[str, Any], str]] = [
             ({"file": "people.toml", "text": text, "id": "nobody", "edits": edits}, "unknown_entry"),
             ({"file": "areas.csv", "text": "", "id": "x", "edits": edits}, "unknown_file"),
             ({"file": "people.toml", "text": "[[", "id": "x", "edits": edits}, "mistakes"),
             ({"file": "people.toml", "text": text, "id": "lena", "edits": []}, "malformed"),
             ({"file": "people.toml", "text": text, "id": "lena", "edits": [{"path": ["roles", 7]}]}, "malformed"),
-        ):
+        ]
+        for body, reason in refused:
             assert (await admin.post("/edit", **body)).json()["reason"] == reason
 
 
