@@ -150,7 +150,8 @@ async def fill(database_url: str) -> None:
 @asynccontextmanager
 async def at_desk(browser: Browser, address: str, **options: Any) -> AsyncGenerator[Page]:
     """The page in a browser of its own. What goes wrong on it, or is loaded from elsewhere, fails the test."""
-    context = await browser.new_context(**{"viewport": {"width": 1440, "height": 900}, **options})
+    chosen: dict[str, Any] = {"viewport": {"width": 1440, "height": 900}, **options}
+    context = await browser.new_context(**chosen)
     watched = Watched(await context.new_page())
     await watched.page.goto(address)
     yield watched.page

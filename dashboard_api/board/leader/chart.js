@@ -34,7 +34,7 @@ export function drawChart(root, buckets, kpi, named) {
   const lower = buckets.map((one) => (one.exact === false ? one.lower ?? null : null));
   const upper = buckets.map((one) => (one.exact === false ? one.upper ?? null : null));
   const target = buckets.map((one) => one.target ?? null);
-  const [line, quiet, grid, goal, mark] = ["--accent", "--quiet", "--line", "--good", "--mark"].map(colour);
+  const [line, quiet, grid, goal, mark, ground] = ["--accent", "--quiet", "--line", "--good", "--mark", "--panel"].map(colour);
   const written = (/** @type {number | null | undefined} */ value) => (value === null || value === undefined ? "—" : formatValue(value, kpi, locale()));
   const font = `${Math.round(parseFloat(getComputedStyle(document.documentElement).fontSize) * 0.78)}px system-ui, "Noto Sans", sans-serif`;
   const own = (/** @type {string} */ label, /** @type {Partial<import("../vendor/uplot.d.ts").Series>} */ about) => ({ label, value: (/** @type {Plot} */ _, /** @type {number} */ value) => written(value), ...about });
@@ -61,7 +61,7 @@ export function drawChart(root, buckets, kpi, named) {
       own(said.bounds, { stroke: mark, width: 1, points: { show: true, size: 5 } }),
       own(said.bounds, { stroke: mark, width: 1, points: { show: true, size: 5 } }),
       own(said.target, { stroke: goal, width: 2, dash: [8, 5], points: { show: false }, paths: UPlot.paths.stepped?.({ align: 1 }) }),
-      own(said.first, { stroke: quiet, width: 1.5, dash: [2, 4], points: { show: true, size: 7, width: 1.5, stroke: quiet } }),
+      own(said.first, { stroke: quiet, width: 1.5, dash: [2, 4], points: { show: true, size: 7, width: 1.5, stroke: quiet, fill: ground } }),
       own(said.corrected, { stroke: line, width: 2.5, points: { show: true, size: 6, fill: line } }),
     ],
     bands: [{ series: [1, 2], fill: `color-mix(in srgb, ${mark} 22%, transparent)` }],
