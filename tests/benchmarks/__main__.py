@@ -21,7 +21,7 @@ from rich.table import Table
 
 from deploy.settings import Settings
 from streams.core.dedupe import IDS_MAX
-from tests.benchmarks import commands, fold, ingest, latency, live, query, start_up
+from tests.benchmarks import commands, fold, ingest, latency, live, pages, query, start_up
 from tests.benchmarks.services import Services, services
 
 EVENTS, EVENTS_QUICK = 2_000_000, 500_000
@@ -119,6 +119,7 @@ async def measure(place: Services, *, quick: bool, only: set[str], say: Callable
         "ingest": lambda: ingest.measure(place, quick=quick),
         "latency": lambda: latency.measure(place, quick=quick),
         "live": lambda: live.measure(place, quick=quick),
+        "pages": lambda: pages.measure(place, quick=quick),
         "commands": lambda: commands.measure(place, quick=quick),
         "query": lambda: query.measure(place, quick=quick),
         "up": lambda: start_up.measure(place),
@@ -168,7 +169,7 @@ def main() -> None:
     """Runs the benchmarks."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer runs and events, in some minutes")
-    groups = ["fold", "growth", "ingest", "latency", "live", "commands", "query", "up"]
+    groups = ["fold", "growth", "ingest", "latency", "live", "pages", "commands", "query", "up"]
     parser.add_argument("--only", action="append", default=[], choices=groups)
     arguments = parser.parse_args()
     say = Console(stderr=True).print

@@ -15,7 +15,7 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from multiprocessing.connection import Connection
@@ -196,13 +196,13 @@ async def measure(services: Services, *, quick: bool) -> dict[str, list[float]]:
         for name, figure in some.items():
             figures.setdefault(f"live_{name}", []).append(figure)
 
-    async with _database(services) as url, counting(url), writer(url) as plain:
+    async with with_database(services) as url, counting(url), writer(url) as plain:
         stream = _CaseWriter(plain.connection)
         pace = Pace(stream)
         for _ in range(CASES):
             await pace.change()
-        with _ours(services, url) as (ours, port, tokens), _bare(services) as (rival, bare_port):
-            await asyncio.gather(_ready(port), _ready(bare_port))
+        with served(services, url) as (ours, port, tokens), _bare(services) as (rival, bare_port):
+            await asyncio.gather(ready(port), ready(bare_port))
             with _load(port) as load, _load(bare_port) as bare_load:
                 plans, bare_plans = _plans(tokens, CLIENTS), _bare_plans(CLIENTS)
                 note(**await _connected(ours, load, plans, ""))
@@ -217,9 +217,9 @@ async def measure(services: Services, *, quick: bool) -> dict[str, list[float]]:
                     note(bytes_a_message=_mean([len(t) for texts in run.texts.values() for t in texts.values()]))
                 if not quick:
                     note(**await _knee(ours, load, pace, tokens))
-    async with _database(services) as url, counting(url):
-        with _ours(services, url) as (ours, port, tokens):
-            await _ready(port)
+    async with with_database(services) as url, counting(url):
+        with served(services, url) as (ours, port, tokens):
+            await ready(port)
             waits_s, cores = await _busy(ours, url, port, tokens["olga"], 8 if quick else BUSY_S)
             cuts = quantiles(waits_s, n=100)
             note(busy_p50_s=cuts[49], busy_p99_s=cuts[98], busy_cpu_cores=cores)
@@ -376,7 +376,7 @@ def _mean(some: Sequence[float]) -> float:
 
 
 @asynccontextmanager
-async def _database(services: Services) -> AsyncGenerator[str]:
+async def with_database(services: Services) -> AsyncGenerator[str]:
     """A database of its own, for another benchmark's site has other areas."""
     name = f"live_{time.time_ns()}"
     admin = await asyncpg.connect(services.database_url)
@@ -394,7 +394,8 @@ async def _database(services: Services) -> AsyncGenerator[str]:
 
 
 @contextlib.contextmanager
-def _ours(services: Services, url: str) -> Any:
+def served(services: Services, url: str) -> Generator[tuple[psutil.Process, int, dict[str, str]]]:
+    """The dashboard in a process of its own: that, its port, and a token for each person."""
     port = free_port()
     with _server(services.folder, "ours", url, str(port)) as process:
         assert process.stdout is not None
@@ -403,14 +404,14 @@ def _ours(services: Services, url: str) -> Any:
 
 
 @contextlib.contextmanager
-def _bare(services: Services) -> Any:
+def _bare(services: Services) -> Generator[tuple[psutil.Process, int]]:
     port = free_port()
     with _server(services.folder, "bare", str(port)) as process:
         yield psutil.Process(process.pid), port
 
 
 @contextlib.contextmanager
-def _server(folder: Path, *arguments: str) -> Any:
+def _server(folder: Path, *arguments: str) -> Generator[subprocess.Popen[bytes]]:
     with (folder / f"live-{arguments[0]}.log").open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.benchmarks.live_server", *arguments], stdout=subprocess.PIPE, stderr=log
@@ -423,7 +424,7 @@ def _server(folder: Path, *arguments: str) -> Any:
 
 
 @contextlib.contextmanager
-def _load(port: int) -> Any:
+def _load(port: int) -> Generator[Load]:
     context = multiprocessing.get_context("spawn")
     near, far = multiprocessing.Pipe()
     process = context.Process(target=listen, args=(far, port), daemon=True)
@@ -435,7 +436,8 @@ def _load(port: int) -> Any:
         process.join()
 
 
-async def _ready(port: int) -> None:
+async def ready(port: int) -> None:
+    """Waits until the server on this port answers. Raises RuntimeError."""
     deadline_s = time.monotonic() + READY_S
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
         while time.monotonic() < deadline_s:
