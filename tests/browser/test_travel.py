@@ -1,5 +1,6 @@
 """Can nobody take the past or a drill for the present, on either board?"""
 
+import re
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -22,6 +23,16 @@ from tests.dashboard.centre import Sample, counting, dashboard, writer
 
 SLOW_MS = 30_000
 KPI = "feedback_received"
+INSTANTS = """async () => {
+    const { instantOf } = await import("./shared/travel.js");
+    const asked = [
+        ["2026-03-03T14:02", "Asia/Ho_Chi_Minh"],
+        ["2026-03-08T01:59", "America/New_York"],
+        ["2026-03-08T03:00", "America/New_York"],
+    ];
+    return asked.map(([text, zone]) => instantOf(text, zone).toISOString());
+}"""
+"""The moments that clocks show, also next to where they are changed."""
 SITE = parse_site({name: text for name, text in PACK.items() if name != "people.toml"})
 """Whoever comes may see everything: who may see what is for other tests."""
 
@@ -73,6 +84,9 @@ async def test_the_past_and_drills_are_shown_as_what_they_are(browser: Browser, 
             await expect(page.locator("#travel .travel-moment")).to_be_visible()
             await page.locator("#list").get_by_text("Broken lamp").click()
             await expect(page.locator("#case [data-action]").first).to_be_visible(timeout=SLOW_MS)
+            await expect(page.locator("#travel .travel-drill")).to_have_attribute("href", re.compile("drill=1"))
+            told = await page.evaluate(INSTANTS)
+            assert told == ["2026-03-03T07:02:00.000Z", "2026-03-08T06:59:00.000Z", "2026-03-08T07:00:00.000Z"]
             # A drill's case, opened by its address, offers nothing here.
             await page.goto(f"{running.http}/operator?language=en#d")
             await page.reload()

@@ -20,13 +20,14 @@ const EN = {
   asOf: (/** @type {string} */ when) => `as of ${when}`,
   drill: "DRILL",
   drillWhy: "Nothing here is real. What you do is practice.",
-  look: "Past",
+  look: "Past, drills",
   moment: "Moment",
   go: "Show",
   play: "Play",
   pause: "Pause",
   speed: "Speed",
   live: "Back to live",
+  enterDrill: "Drill mode",
   leaveDrill: "Leave the drill",
   ended: "the past has become the present",
   refused: (/** @type {string} */ why) => `Cannot be shown: ${why}`,
@@ -38,13 +39,14 @@ const VI = {
   asOf: (/** @type {string} */ when) => `tại thời điểm ${when}`,
   drill: "DIỄN TẬP",
   drillWhy: "Không có gì ở đây là thật. Mọi thao tác chỉ để luyện tập.",
-  look: "Xem lại",
+  look: "Xem lại, diễn tập",
   moment: "Thời điểm",
   go: "Xem",
   play: "Chạy",
   pause: "Dừng",
   speed: "Tốc độ",
   live: "Về hiện tại",
+  enterDrill: "Chế độ diễn tập",
   leaveDrill: "Rời diễn tập",
   ended: "đã đến hiện tại",
   refused: (/** @type {string} */ why) => `Không xem được: ${why}`,
@@ -262,7 +264,8 @@ export class Travel {
     const show = make("button", { type: "button", class: "travel-go", onclick: () => this.#go(), text: t.go });
     if (this.opener && !this.isPast) {
       this.opener.replaceChildren(make("details", { class: "travel-open" }, make("summary", { class: "button", text: t.look }),
-        make("div", { class: "travel-form" }, make("label", {}, make("span", { text: `${t.moment} (${this.zone})` }), this.moment), show)));
+        make("div", { class: "travel-form" }, make("label", {}, make("span", { text: `${t.moment} (${this.zone})` }), this.moment), show,
+          !this.mode.drill && make("a", { class: "button travel-drill", href: addressOf({ ...this.mode, drill: true }).href, text: t.enterDrill }))));
     }
     if (!this.isPast && !this.mode.drill) return;
     this.bar.setAttribute("aria-label", this.isPast ? t.past : t.drill);
