@@ -13,11 +13,14 @@ import httpx
 import msgspec
 import pytest
 from websockets.asyncio.client import connect
+from websockets.typing import Subprotocol
 
 from dashboard_api.live_stream import event_of
 from dashboard_api.outgoing import Form, Message
+from schemas.case import Kind, State
 from schemas.credential import LIVE_PROTOCOL, PACKED_LIVE_PROTOCOL
-from tests.dashboard.case_centre import Issuer, peopled_site
+from tests.dashboard.case_centre import Issuer, case_centre, peopled_site
+from tests.dashboard.case_rows import case, put_cases, tell
 from tests.dashboard.centre import WAIT_S, Report, Running, Sample, dashboard, utc_now, writer
 
 WISH = {"kpis": ["feedback_received"], "areas": ["01"], "tier": "day", "points": 1}
@@ -116,11 +119,11 @@ async def test_messagepack_says_the_same_as_json(tables: str, by: str) -> None:
         options: dict[str, Any] = {"max_size": None, "proxy": None}
         address = f"ws://{running.address}/v1/live"
         packed = (
-            connect(address, subprotocols=[PACKED_LIVE_PROTOCOL], **options)
+            connect(address, subprotocols=[Subprotocol(PACKED_LIVE_PROTOCOL)], **options)
             if by == "subprotocol"
             else connect(f"{address}?format=msgpack", **options)
         )
-        async with packed as small, connect(address, subprotocols=[LIVE_PROTOCOL], **options) as plain:
+        async with packed as small, connect(address, subprotocols=[Subprotocol(LIVE_PROTOCOL)], **options) as plain:
             wish = {"op": "subscribe", **WISH}
             await small.send(msgspec.msgpack.encode(wish))
             await plain.send(msgspec.json.encode(wish).decode())
@@ -169,7 +172,7 @@ async def test_a_stream_of_events_tells_and_resumes_by_its_last_id(tables: str) 
             assert (await events.hear("heartbeat"))["feed"]["state"] == "live"
             last = events.id
         await one.commit([sample])
-        async with stream(running, WISH, **{"Last-Event-ID": last}) as events:
+        async with stream(running, WISH, **{"Last-Event-ID": last or ""}) as events:
             change = await events.hear("snapshot", "change")
             assert (change["op"], change["resumed"], _value(change)) == ("change", True, 2)
 
@@ -246,10 +249,13 @@ async def test_polls_come_in_messagepack_too(tables: str) -> None:
     ],
 )
 async def test_what_cannot_be_told_is_refused_before_it_begins(
-    tables: str, way: str, query: dict[str, str], headers: dict[str, str], status: int
+    way: str, query: dict[str, str], headers: dict[str, str], status: int
 ) -> None:
+    # It needs no database to be refused.
     async with (
-        dashboard(tables, current_site=peopled_site, config={"trust": Issuer()}) as running,
+        dashboard(
+            "postgresql://nobody@127.0.0.1:1/none", current_site=peopled_site, config={"trust": Issuer()}
+        ) as running,
         httpx.AsyncClient(trust_env=False, timeout=WAIT_S) as client,
     ):
         answer = await client.get(f"{running.http}/v1/live/{way}", params=query, headers=headers)
@@ -336,21 +342,44 @@ def _until_closed(mute: socket.socket) -> bytes:
 
 
 async def test_an_events_reader_that_takes_nothing_is_cut_and_costs_one_place_no_more(tables: str) -> None:
-    bounds = {"send_timeout_s": 0.3, "heartbeat_s": 0.05, "clients_max": 1}
-    async with dashboard(tables, **bounds) as running, writer(tables) as one:
+    async with (
+        dashboard(tables, send_timeout_s=0.3, heartbeat_s=0.05, clients_max=1) as running,
+        writer(tables) as one,
+    ):
         host, port = running.address.split(":")
         slow = socket.socket()
         slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         slow.connect((host, int(port)))
         with contextlib.closing(slow):
             slow.sendall(b"GET /v1/live/events?subscription=%7B%22events%22%3A500%7D HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert b"200 OK" in await asyncio.to_thread(slow.recv, 100)
             other = Poller(running, WISH)
+            assert (await other.ask(wait=0)).status_code == 503, "there is one place"
+            number = 0
             async with asyncio.timeout(60):
-                while (await other.ask(wait=0)).status_code == 200:
-                    pass
-                number = 0
                 while (await other.ask(wait=0)).status_code != 200:
                     number += 1
                     await one.commit(
                         [], [Report(id=f"{number}-{i}", area="01", text="x" * 20_000) for i in range(40)]
                     )
+
+
+async def test_alerts_that_fire_are_told_of_as_cases_within_the_scope(tables: str) -> None:
+    wish = {**WISH, "cases": {"kind": ["alert"], "state": ["new", "triaged", "assigned", "accepted"]}}
+    fires = {"kind": Kind.ALERT, "agency": "works"}
+    async with case_centre(tables) as centre:
+        # One in the ward of wim, one elsewhere, and one that is no alert.
+        await put_cases(centre.connection, case("here", **fires), case("there", **fires, area="02"), case("report"))
+        everywhere, ward = (
+            Poller(centre.running, wish, **centre.issuer.header(person)) for person in ("olga", "wim")
+        )
+        assert {one["id"] for one in (await everywhere.hear("snapshot"))["cases"]} == {"here", "there"}
+        assert {one["id"] for one in (await ward.hear("snapshot"))["cases"]} == {"here"}
+        await put_cases(
+            centre.connection,
+            case("here", **fires, version=2, state=State.RESOLVED),
+            case("there", **fires, version=2, state=State.RESOLVED, area="02"),
+        )
+        await tell(centre.connection, ["here", "there"])
+        assert sorted((await everywhere.hear("change"))["cases_gone"]) == ["here", "there"]
+        assert (await ward.hear("change"))["cases_gone"] == ["here"]
