@@ -52,6 +52,7 @@ RATIOS = (
     Ratio(name="fold_x_quix", of="fold_events_s", to="quix_window_events_s", goal=0),
     Ratio(name="ingest_x_bare", of="ingest_events_s", to="ingest_bare_events_s", goal=0.6),
     Ratio(name="ingest_single_x_bare", of="ingest_requests_s", to="ingest_bare_requests_s", goal=0),
+    Ratio(name="live_p99_x_bare", of="live_p99_s", to="live_bare_p99_s", goal=0),
     Ratio(name="commands_x_bare", of="commands_s", to="commands_bare_s", goal=0),
 )
 LIMITS = {

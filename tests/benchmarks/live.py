@@ -41,13 +41,14 @@ from tests.dashboard.centre import Report, Sample, Writer, counting, writer
 
 CLIENTS = 1_000
 CHANGES_S = 5
-SECONDS, SECONDS_QUICK = 20, 8
+SECONDS, SECONDS_QUICK = 20, 6
 ROUNDS, ROUNDS_QUICK = 3, 1
 KNEE_CLIENTS = (2_000, 4_000, 6_000, 8_000)
 """Further clients come in these steps; file handles end before more could."""
 KNEE_S, KNEE_P99_S = 6, 0.5
 CASES = 20
-BUSY_CLIENTS, BUSY_CHANGES_S, BUSY_WRITERS, BUSY_S = 5, 100, 4, 15
+BUSY_CLIENTS, BUSY_CHANGES_S, BUSY_WRITERS = 5, 100, 4
+BUSY_S, BUSY_S_QUICK = 15, 6
 SETTLE_S = 1.5
 READY_S = 60.0
 AREAS = ("01", "02", "03")
@@ -220,7 +221,7 @@ async def measure(services: Services, *, quick: bool) -> dict[str, list[float]]:
     async with with_database(services) as url, counting(url):
         with served(services, url) as (ours, port, tokens):
             await ready(port)
-            waits_s, cores = await _busy(ours, url, port, tokens["olga"], 8 if quick else BUSY_S)
+            waits_s, cores = await _busy(ours, url, port, tokens["olga"], BUSY_S_QUICK if quick else BUSY_S)
             cuts = quantiles(waits_s, n=100)
             note(busy_p50_s=cuts[49], busy_p99_s=cuts[98], busy_cpu_cores=cores)
     return figures
