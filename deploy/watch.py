@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
+from zoneinfo import ZoneInfo
 
 import typer
 
@@ -142,6 +143,11 @@ class Names:
         """An area's name, or its id where it is not known."""
         return _named(self.areas.get(id_, {}).get("names", {}), id_)
 
+    def moment(self, area: str, time_s: float) -> str:
+        """A moment by the area's own clock."""
+        zone = ZoneInfo(self.areas.get(area, {}).get("zone", "UTC"))
+        return datetime.fromtimestamp(time_s, zone).strftime("%Y-%m-%d %H:%M %Z")
+
 
 def board(
     shown: "Shown", names: Names, client: "LiveClient", now: datetime, silent_s: float | None
@@ -155,7 +161,7 @@ def board(
     values = Table(title="Indicators", title_justify="left", expand=True)
     for name, justify in (("Indicator", "left"), ("Area", "left"), ("Value", "right"), ("Unit", "left")):
         values.add_column(name, justify=justify)  # type: ignore[arg-type]
-    values.add_column("Of", justify="left")
+    values.add_column("Since", justify="left")
     values.add_column("Last heard", justify="right")
     for (kpi, area), series in sorted(shown.values.items()):
         known = names.kpis.get(kpi, {})
@@ -168,8 +174,8 @@ def board(
             _named(known.get("names", {}), kpi),
             names.area(area),
             Text(_number(point.get("value")), style="bold" if is_fresh and not is_old else "dim"),
-            str(known.get("unit", "")),
-            "" if bucket is None else datetime.fromtimestamp(bucket, UTC).strftime("%Y-%m-%d %H:%M"),
+            unit_words(known.get("unit", "")),
+            "" if bucket is None else names.moment(area, bucket),
             Text("never" if age_s is None else age(age_s), style="yellow" if is_old else "green"),
         )
     parts: list[RenderableType] = [values]
@@ -220,6 +226,11 @@ def state_line(shown: "Shown", client: "LiveClient", silent_s: float | None) -> 
     return f"live by {client.line.value}, position {client.position}", "green"
 
 
+def unit_words(unit: str) -> str:
+    """A unit as people read it: of UCUM's `{report}` what stands in the braces, and nothing of the unit 1."""
+    return "" if unit == "1" else unit.replace("{", "").replace("}", "")
+
+
 def age(seconds: float) -> str:
     """A length of time as people say it."""
     for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
@@ -229,7 +240,11 @@ def age(seconds: float) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:,.10g}" if value == int(value) else f"{value:,.4g}"
+    if value is None:
+        return "–"
+    if value == int(value):
+        return f"{value:,.0f}"
+    return f"{value:,.1f}" if abs(value) >= 100 else f"{value:.4g}"
 
 
 def _named(names: Mapping[str, str], fallback: str) -> str:

@@ -2,6 +2,8 @@
 
 import asyncio
 import io
+import os
+import pty
 import sys
 import time
 from collections.abc import AsyncGenerator
@@ -137,10 +139,35 @@ async def test_the_command_prints_messages_for_programs(database_url: str) -> No
     assert message["series"][0]["points"][0]["value"] == 1
 
 
+async def test_the_command_draws_on_a_terminal(database_url: str) -> None:
+    await migrate_schema(database_url)
+    ours, theirs = pty.openpty()
+    async with writer(database_url) as one, counting(database_url), dashboard(database_url) as running:
+        await one.commit([_sample()])
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "deploy.cli", "watch", "--url", running.http, "--kpi", "feedback_received"),
+            cwd=ROOT,
+            stdout=theirs,
+            env={**os.environ, "TERM": "xterm", "COLUMNS": "140", "LINES": "40"},
+        )
+        os.close(theirs)
+        try:
+            drawn = b""
+            async with asyncio.timeout(60):
+                while b"live by socket" not in drawn:
+                    drawn += await asyncio.to_thread(os.read, ours, 65_536)
+        finally:
+            process.kill()
+            await process.wait()
+            os.close(ours)
+    assert b"Reports received" in drawn
+    assert b"Test province" in drawn
+
+
 def _picture(shown: Shown, silent_s: float | None) -> str:
     names = Names(
         {"k": {"names": {"en": "Reports received"}, "unit": "{report}", "freshness_s": 600}},
-        {"01": {"names": {"en": "Ward One"}}},
+        {"01": {"names": {"en": "Ward One"}, "zone": "Asia/Ho_Chi_Minh"}},
     )
     client = LiveClient("http://127.0.0.1:1", {})
     client.line, client.position = Line.SOCKET, "1-5"
@@ -165,8 +192,18 @@ def test_the_picture_has_values_with_unit_time_and_freshness() -> None:
     }
     shown.apply({"op": "snapshot", "series": [series], "events": [], "sources": [], "cases": [case]})
     text = _picture(shown, 0.5)
-    for words in ("Reports received", "Ward One", "1,234", "{report}", "2 min", "[bold]Cháy", "1 h late", "live by"):
+    for words in (
+        "Reports received",
+        "Ward One",
+        "1,234.5",
+        " report ",
+        "18:58 +07",
+        "2 min",
+        "[bold]Cháy",
+        "1 h late",
+    ):
         assert words in text
+    assert "live by socket, position 1-5" in text
     assert "STALE: nothing heard for 5 s" in _picture(shown, 5.0)
     assert "connecting" in _picture(shown, None)
     shown.apply({"op": "status", "database": {"state": "away", "since": "2026-03-29T11:59:00Z"}})

@@ -153,7 +153,12 @@ export class Connection {
         const address = addressOf("v1/live/poll", "http", { subscription, wait: String(POLL_WAIT_S), ...known });
         const signal = AbortSignal.any([stop.signal, AbortSignal.timeout(GIVE_UP_AFTER_MS)]);
         const answer = await fetch(address, { credentials: "same-origin", cache: "no-store", signal });
-        if (!answer.ok) throw new Error(`${answer.status}`);
+        if (!answer.ok) {
+          // On a socket a refusal is a message, so it is one here.
+          const problem = await answer.json().catch(() => ({}));
+          if (problem.reason && !stop.signal.aborted) this.heard({ op: "error", ...problem });
+          throw new Error(`${answer.status}`);
+        }
         const told = await answer.json();
         if (stop.signal.aborted) return;
         session = told.session;
