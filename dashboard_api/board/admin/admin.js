@@ -36,6 +36,8 @@ let areas = [];
 let zone = "UTC";
 let drawn = 0;
 let isTyping = false;
+/** The section that is drawn. */
+let shown = "";
 
 const page = {
   get zone() {
@@ -165,7 +167,21 @@ async function draw() {
     view.replaceChildren(make("h2", { id: "view-title", text: t()[/** @type {"kpis"} */ (section)] ?? "" }), failure(error));
   }
   if (mine !== drawn) return;
+  const list = () => at("view").querySelector(".side");
+  const before = list()?.scrollTop ?? 0;
   at("view").replaceChildren(...view.childNodes);
+  keepInSight(list(), section === shown ? before : 0);
+  shown = section;
+}
+
+/** A list stays where it was, or goes to what is open. @param {Element | null} list @param {number} top */
+function keepInSight(list, top) {
+  if (list === null) return;
+  list.scrollTop = top;
+  const open = /** @type {HTMLElement | null} */ (list.querySelector("[aria-current]"));
+  if (open === null) return;
+  const isSeen = open.offsetTop >= top && open.offsetTop + open.offsetHeight <= top + list.clientHeight;
+  if (!isSeen) list.scrollTop = open.offsetTop - list.clientHeight / 3;
 }
 
 /** What is gathered and not applied. */

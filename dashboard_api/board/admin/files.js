@@ -68,7 +68,7 @@ function editor(name, text, line, mayChange, exists, page) {
       outcome.replaceChildren(failure(error));
     }
   };
-  const load = make("input", { type: "file", class: "aloud", tabindex: "-1", accept: ".toml,.csv,.geojson,.json,text/*" });
+  const load = make("input", { type: "file", hidden: true, accept: ".toml,.csv,.geojson,.json,text/*" });
   load.addEventListener("change", async () => {
     const file = load.files?.[0];
     if (file) await put(await file.text());
