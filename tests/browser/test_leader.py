@@ -249,6 +249,13 @@ async def test_from_a_red_light_to_the_case_behind_it(browser: Browser, database
         await expect(page.locator("#depth .big")).to_have_text("between 1 and 2", timeout=SLOW_MS)
         await expect(page.locator("#depth")).to_contain_text("The shaded band: the map was redrawn")
 
+        # Of a year the one before is the one a year ago; hours that are kept no more take nothing else with them.
+        await page.goto(f"{running.http}/leader?kpi=on_time&period=2026")
+        await expect(comparison).to_have_count(5, timeout=SLOW_MS)
+        await page.goto(f"{running.http}/leader?kpi=on_time&period=2019-03-02&width=hour")
+        await expect(page.locator("#depth")).to_contain_text("are kept for 730 days", timeout=SLOW_MS)
+        await expect(areas).to_have_count(25)
+
         # To the case, and back by the keyboard.
         await page.goto(f"{running.http}/leader?kpi=received&cases=all")
         await expect(page.locator("#events tbody tr")).to_have_count(2, timeout=SLOW_MS)

@@ -26,7 +26,7 @@ const LONG_AGO = { hour: 0, day: 30, week: 0, month: 12, quarter: 8, year: 5 };
 /** @typedef {{source: string, id: string, type: string, subject: string | null, time: string, belongs_at: string, area: string, case: string | null, dims: Record<string, string>, counted: {part: string, measured?: number, what?: string, in_time?: boolean}[]}} Behind */
 /**
  * @typedef {{overview: Overview, item: Item, kpi: Kpi, kind: string, state: State, nowMs: number, isIn: boolean,
- *   course: Judged[] | null, step: string, whole: {before: import("./reasons.js").Bucket, year: import("./reasons.js").Bucket} | null,
+ *   course: Judged[] | null, courseRefused: string, step: string, whole: {before: import("./reasons.js").Bucket, year: import("./reasons.js").Bucket} | null,
  *   split: (Judged & {dim?: string})[] | null, areaName: (id: string) => string, go: (changes: Partial<State>) => void,
  *   link: (changes: Partial<State>) => string}} Scene
  */
@@ -63,14 +63,22 @@ export async function readDepth(overview, item, state, signal) {
   const step = stepOf(overview, item, state.width);
   const { query } = courseQuery(overview, item, step);
   const id = encodeURIComponent(item.kpi);
-  const periods = [yearBefore(overview.period), overview.previous];
+  // Of a year the one before is also the one a year ago.
+  const periods = [...new Set([yearBefore(overview.period), overview.previous, overview.period])];
   const compared = item.standing ? null : get(`/v1/kpis/${id}/compare?${new URLSearchParams({ periods: periods.join(","), areas: overview.area })}`, { signal });
   const split = state.by ? get(`/v1/kpis/${id}/table?${new URLSearchParams({ area: overview.area, by: state.by, ...spanOf(overview, item) })}`, { signal }) : null;
-  const [course, cells, parts] = await Promise.all([get(`/v1/kpis/${id}/table?${query}`, { signal }), compared, split]);
+  const course = get(`/v1/kpis/${id}/table?${query}`, { signal }).catch((error) => {
+    // Hours are not kept for ever; all else is shown without them.
+    if (error instanceof ApiError && error.status === 422) return { rows: [], refused: error.message };
+    throw error;
+  });
+  const [buckets, cells, parts] = await Promise.all([course, compared, split]);
+  const over = (/** @type {string} */ period) => cells.areas[0].cells.find((/** @type {{period: string}} */ cell) => cell.period === period);
   return {
-    course: /** @type {Judged[]} */ (course.rows),
+    course: /** @type {Judged[]} */ (buckets.rows),
+    courseRefused: /** @type {string} */ (buckets.refused ?? ""),
     step,
-    whole: cells ? { year: cells.areas[0].cells[0], before: cells.areas[0].cells[1] } : null,
+    whole: cells ? { year: over(yearBefore(overview.period)), before: over(overview.previous) } : null,
     split: parts ? parts.rows : null,
   };
 }
@@ -146,7 +154,7 @@ export class Depth {
   }
 
   /** @param {Scene} scene */
-  #drawTrend({ overview, item, kpi, course, step, go }) {
+  #drawTrend({ overview, item, kpi, course, courseRefused, step, go }) {
     const said = texts();
     const widths = item.trend_step === lengthOf(overview.period) ? WIDTHS[item.trend_step] : [item.trend_step];
     if (!this.trendHead.contains(document.activeElement)) {
@@ -158,17 +166,20 @@ export class Depth {
     const buckets = course ?? [];
     const named = (/** @type {Judged} */ bucket) => bucketName(bucket, step, overview.zone);
     const key = JSON.stringify([buckets.map((one) => [one.start, one.value, one.first?.value, one.lower, one.upper, one.target]), locale(), document.documentElement.dataset.theme, matchMedia("(prefers-color-scheme: dark)").matches, this.chart.clientWidth]);
-    if (key !== this.charted && buckets.length > 0) {
+    if (key !== this.charted) {
       this.charted = key;
-      drawChart(this.chart, buckets, kpi, named);
+      this.chart.replaceChildren();
+      if (buckets.length > 0) drawChart(this.chart, buckets, kpi, named);
     }
     const isRedrawn = buckets.some((one) => one.exact === false);
     const values = buckets.filter((one) => one.value !== null).length;
-    this.chartAbout.textContent = [said.chartAbout(nameOf(item.names, item.kpi), values), values < buckets.length ? said.gapsWhy : "", isRedrawn ? said.boundsWhy : ""].filter(Boolean).join(" ");
+    this.chartAbout.textContent = courseRefused || [said.chartAbout(nameOf(item.names, item.kpi), values), values < buckets.length ? said.gapsWhy : "", isRedrawn ? said.boundsWhy : ""].filter(Boolean).join(" ");
     this.chartTable.setAttribute("aria-label", said.trend);
     // Where nothing was ever judged, two columns would say so over and over.
     const isJudged = buckets.some((one) => one.reason !== "no_goal");
     const heads = [said.period, said.corrected, said.first, ...(isJudged ? [said.target, said.light_] : []), said.state];
+    this.chart.hidden = courseRefused !== "";
+    this.chartTable.hidden = courseRefused !== "";
     this.chartTable.replaceChildren(make("table", { id: "course" },
       make("thead", {}, make("tr", {}, ...heads.map((text) => make("th", { scope: "col", class: [said.corrected, said.first, said.target].includes(text) ? "number" : "" }, text)))),
       make("tbody", {}, ...[...buckets].reverse().map((one) => make("tr", {},

@@ -135,10 +135,10 @@ async function read() {
     if (overview !== null && isAway(error)) staleSinceMs ??= Date.parse(overview.as_of) - offsetMs;
   }
   draw();
-  timer = setTimeout(again_, again);
+  timer = setTimeout(readWhenSeen, again);
 }
 
-function again_() {
+function readWhenSeen() {
   if (document.visibilityState === "visible") void read();
   else document.addEventListener("visibilitychange", () => void read(), { once: true });
 }
@@ -146,11 +146,11 @@ function again_() {
 /** Whether it may be well again by itself. @param {ApiError} error */
 const isAway = (error) => error.status === 0 || error.status >= 500;
 
-/** Whether somebody counts. @param {AbortSignal} signal */
+/** Whether somebody counts, as a whole centre says it or the dashboard alone. @param {AbortSignal} signal */
 async function readStopped(signal) {
   const answer = await fetch(new URL("readyz", document.baseURI), { signal, cache: "no-store" });
   const told = await answer.json().catch(() => ({}));
-  const streams = told.streams ?? told.dashboard?.streams;
+  const streams = (told.dependencies ?? told).streams;
   stoppedSince = streams?.state === "away" ? streams.since : null;
 }
 
@@ -216,7 +216,7 @@ function draw() {
   if (item) {
     at("depth").hidden = false;
     depth.draw({
-      ...scene, item, kpi: /** @type {Kpi} */ (kpis.get(item.kpi)), state, isIn: session?.isIn ?? false, course: depthRead?.course ?? null,
+      ...scene, item, kpi: /** @type {Kpi} */ (kpis.get(item.kpi)), state, isIn: session?.isIn ?? false, course: depthRead?.course ?? null, courseRefused: depthRead?.courseRefused ?? "",
       step: depthRead?.step ?? item.trend_step, whole: depthRead?.whole ?? null, split: depthRead?.split ?? null, areaName, go,
     });
   } else if (!state.kpi) {
@@ -500,7 +500,7 @@ document.addEventListener("keydown", (event) => {
   if (menu.open) {
     menu.open = false;
     /** @type {HTMLElement | null} */ (menu.querySelector("summary"))?.focus();
-  } else if (state.kpi && !(event.target instanceof HTMLInputElement)) {
+  } else if (state.kpi && !(event.target instanceof HTMLInputElement || event.target instanceof HTMLSelectElement)) {
     go({ kpi: "", width: "", by: "", cases: "", map: "" });
   }
 });
@@ -508,6 +508,9 @@ document.addEventListener("click", (event) => {
   const menu = /** @type {HTMLDetailsElement} */ (at("export"));
   if (menu.open && event.target instanceof Node && !menu.contains(event.target)) menu.open = false;
 });
+// The chart is painted in the colours of the theme.
+select("theme").addEventListener("change", () => draw());
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => draw());
 let resized = 0;
 addEventListener("resize", () => {
   clearTimeout(resized);
