@@ -11,7 +11,9 @@ WHERE e.xid < pg_snapshot_xmin(pg_current_snapshot())
   AND ($13::text[] IS NULL OR e.area = ANY($13))
   AND ($14::text IS NULL OR e.source = $14)
   AND ($15::text IS NULL OR e.subject = $15)
-  AND ($18::boolean IS NULL OR e.is_exercise = $18)
+  AND ($18::boolean IS NULL OR $18 = (e.is_exercise OR EXISTS (
+      SELECT FROM cases AS d WHERE d.is_exercise AND d.id = coalesce(e.case_id,
+          CASE WHEN e.type IN ('ioc.case.command.v1', 'ioc.case.step.v1') THEN e.subject END))))
   AND {may_see_event $17}
 ORDER BY e.xid DESC, e.source DESC, e.id DESC
 LIMIT $16
@@ -20,7 +22,7 @@ LIMIT $16
 -- Those of the transactions in ($1, $2], the newest first, for readers of whom each may see something else: with the case
 -- that each belongs to, from which follows who may see it.
 SELECT e.source, e.id, e.area, e.body, e.received_at, e.committed_at, e.xid::text::bigint AS xid,
-    e.is_exercise, e.type = 'ioc.case.command.v1' AS is_command,
+    e.is_exercise OR coalesce(c.is_exercise, false) AS is_exercise, e.type = 'ioc.case.command.v1' AS is_command,
     c.id IS NOT NULL AND c.accused_agency IS NULL AND e.type = 'ioc.feedback.received.v1'
         AND position('"accused_agency"'::bytea IN e.body) > 0 AS is_misplaced,
     c.id AS case_id, c.areas, c.agency, c.accused_agency, c.units, c.tracking

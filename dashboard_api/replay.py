@@ -22,6 +22,9 @@ SPEED_MAX = 3600.0
 """An hour of the past in a second."""
 
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
 class Course(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"start": "from"}):
     """Where a replay begins, and how many seconds of the past go by in one; 0: it stands still."""
 
@@ -86,4 +89,4 @@ def position_of(moment: datetime) -> Position:
 
 def version_of(moment: datetime) -> int:
     """What a later value of a replay has more of: milliseconds."""
-    return round(moment.timestamp() * 1000)
+    return (moment - _EPOCH) // timedelta(milliseconds=1)

@@ -83,6 +83,9 @@ WHERE unit = ANY ($1::text[]) AND at > $3::timestamptz AND at <= $2::timestamptz
 -- or none ($12). At most $13.
 SELECT e.body, e.committed_at, e.xid::text::bigint AS xid FROM event AS e
 WHERE e.committed_at > $9::timestamptz AND e.committed_at <= $10::timestamptz
-    AND ($11::text[] IS NULL OR e.area = ANY ($11)) AND e.is_exercise = $12 AND {may_see_event $14}
+    AND ($11::text[] IS NULL OR e.area = ANY ($11)) AND {may_see_event $14}
+    AND $12::boolean = (e.is_exercise OR EXISTS (
+        SELECT FROM cases AS d WHERE d.is_exercise AND d.id = coalesce(e.case_id,
+            CASE WHEN e.type IN ('ioc.case.command.v1', 'ioc.case.step.v1') THEN e.subject END)))
 ORDER BY e.committed_at DESC, e.source DESC, e.id DESC
 LIMIT $13
