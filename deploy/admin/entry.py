@@ -17,6 +17,7 @@ from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import AoT
 
 from deploy.admin.refusal import AdminReason, AdminRefused
+from deploy.admin.text_change import taken_back
 from schemas.agency import AGENCIES_FILE
 from schemas.alert import ALERTS_FILE
 from schemas.errors import SiteError
@@ -95,12 +96,16 @@ def edited(file: str, text: str, id_: str | None, edits: Sequence[Edit]) -> str:
         chunk = "".join(lines[begin:end])
         try:
             document = tomlkit.parse(chunk)
+            unchanged = tomlkit.dumps(document)
             entry = cast("AoT", document[table])[0]
             for edit in edits:
                 _put(entry, edit)
             changed = tomlkit.dumps(document)
         except (TOMLKitError, KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
             raise _as_text(file, id_, str(error)) from error
+        if unchanged != chunk:
+            # The library drops a space here and there; only what was asked for is taken over from it.
+            changed = taken_back(changed, unchanged, chunk) or changed
         if not changed.endswith("\n") and chunk.endswith("\n"):
             changed += "\n"
         result = "".join([*lines[:begin], changed, *lines[end:]])
