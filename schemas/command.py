@@ -149,10 +149,11 @@ class Answer(Action, tag="answer", frozen=True, kw_only=True, gc=False):
 
 
 class AddNote(Action, tag="note", frozen=True, kw_only=True, gc=False):
-    """Adds to the timeline, for those who handle it."""
+    """Adds to the timeline, for those who handle it. With `to_units` the units that are on the case are told."""
 
     text: Note = ""
     evidence: Attached = []
+    to_units: bool = False
 
 
 class Resolve(Action, tag="resolve", frozen=True, kw_only=True, gc=False):

@@ -9,6 +9,7 @@ class Why(StrEnum):
     ASSIGNED = "assigned"
     OFFERED = "offered"
     WITHDRAWN = "withdrawn"
+    MESSAGE = "message"
     DECLINED = "declined"
     ANSWERED = "answered"
     WAITING = "waiting"

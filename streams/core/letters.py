@@ -35,8 +35,8 @@ from schemas.personal import Reporter
 from schemas.site import Site
 from streams.core.notice import SUBSCRIBERS, Notice, to_agency, to_unit
 
-AT_ONCE = frozenset({Why.OFFERED, Why.WITHDRAWN, Why.ESCALATED})
-"""Nobody who is asked to go somewhere, or has to step in, is told tomorrow."""
+AT_ONCE = frozenset({Why.OFFERED, Why.WITHDRAWN, Why.MESSAGE, Why.ESCALATED})
+"""Nobody who is asked to go somewhere, is on the way, or has to step in, is told tomorrow."""
 
 DIGEST_LEAD_S = 60.0
 """A digest that is due sooner is left to what it holds; a further line waits for the next one."""

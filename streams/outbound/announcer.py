@@ -11,6 +11,7 @@ import msgspec
 
 from schemas.case import Case, Entry
 from schemas.errors import DependencyUnavailable
+from schemas.notice import Why
 from schemas.personal import KeyRing, Reporter
 from schemas.site import Site
 from schemas.statements import parse_statements
@@ -60,7 +61,7 @@ class Announcer:
         if row is None:
             return Failure(reason=f"there is no case {notice.case}")
         case = _decode_case(row["body"])
-        said = await connection.fetchval(SQL["read_said"], notice.case, notice.at)
+        said = await connection.fetchval(SQL["read_said"], notice.case, notice.at, notice.why is Why.MESSAGE)
         text = "" if said is None else _decode_entry(said).text
         reporters = await self._reporters(connection, notice, case)
         for made in letters_of(site, id_, notice, case, reporters, text, row["now"]):

@@ -158,6 +158,20 @@ async def test_a_case_is_handled_from_its_report_to_its_dispatch_by_keyboard(
             await page.keyboard.press("Escape")
             await expect(rows.first.locator("button")).to_be_focused()
 
+            # A note may be addressed to whoever is on the way; a colleague's is there without a reload.
+            await page.keyboard.press("Enter")
+            await expect(page.locator(".offers li")).to_have_count(1, timeout=SLOW_MS)
+            await page.keyboard.press("n")
+            await page.locator("#field-text").fill("Mind the gas bottles")
+            await page.keyboard.press("Tab")
+            await page.keyboard.press("Space")
+            await page.keyboard.press("Control+Enter")
+            await expect(page.locator(".lines")).to_contain_text("to: units", timeout=SLOW_MS)
+            assert (await outside.say(fire, action="note", text="The road is closed"))["state"] == "applied"
+            await expect(page.locator(".lines")).to_contain_text("The road is closed", timeout=SLOW_MS)
+            await page.keyboard.press("Escape")
+            await expect(rows.first.locator("button")).to_be_focused()
+
             # Two that may be one are proposed with their reasons, and become one.
             await page.locator(f'#list [data-id="{second}"] button').click()
             await expect(page.locator(f'.proposals [data-other="{hole}"]')).to_contain_text(

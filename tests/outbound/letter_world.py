@@ -82,11 +82,11 @@ async def put_case(connection: Connection, made: Case) -> None:
     )
 
 
-async def put_entry(connection: Connection, text: str, at: datetime = AT) -> None:
-    """A public line of the case's timeline."""
-    entry = Entry(case=CaseId("c"), number=1, at=at, recorded_at=at, action="answer", text=text, public=True)
+async def put_entry(connection: Connection, text: str, at: datetime = AT, *, public: bool = True) -> None:
+    """A line of the case's timeline, by default a public one."""
+    entry = Entry(case=CaseId("c"), number=1, at=at, recorded_at=at, action="answer", text=text, public=public)
     await connection.execute(
-        "INSERT INTO case_entry VALUES ('c', 1, $1, $1, true, $2)", at, msgspec.json.encode(entry)
+        "INSERT INTO case_entry VALUES ('c', 1, $1, $1, $2, $3)", at, public, msgspec.json.encode(entry)
     )
 
 

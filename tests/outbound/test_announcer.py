@@ -114,6 +114,21 @@ async def test_the_reporter_is_told_what_was_said(connection: Connection, relay:
         assert trace not in str(one)
 
 
+async def test_a_unit_reads_what_was_written_to_it_and_a_citizen_does_not(
+    connection: Connection, relay: Relay
+) -> None:
+    await put_case(connection, FIRE)
+    await put_entry(connection, "Mind the dog.", public=False)
+    await put_reporter(connection, Reporter(name="Mai", phone="0912 345 678", language="en"))
+    by_sms = notice(Why.MESSAGE, to_unit("a"), detail={"channel": "sms"})
+    await put_notice(connection, by_sms, notice(Why.ANSWERED, "subscribers"))
+    while await relay.send_one():
+        pass
+    found = await letters(connection)
+    assert [letter.text for _, letter, _ in found if letter.why is Why.MESSAGE] == ["c: Mind the dog."]
+    assert all("dog" not in letter.text for _, letter, _ in found if letter.why is not Why.MESSAGE)
+
+
 async def test_the_same_notice_again_adds_nothing(connection: Connection, relay: Relay) -> None:
     await put_case(connection, FIRE)
     await put_notice(connection, notice(Why.ASSIGNED, to_agency("roads")))

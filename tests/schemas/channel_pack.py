@@ -86,6 +86,11 @@ why = ["assigned"]
 categories = ["fire"]
 severities = ["critical"]
 area = "01"
+
+[[template]]
+why = ["message"]
+to = ["unit"]
+text = { vi = "{case}: {said}", en = "{case}: {said}" }
 """
 
 PEOPLE = """

@@ -746,6 +746,17 @@ class TestTheEnd:
         world.do(case, Resolve(result="mended at last"))
         assert world.do(case, Rate(score=4), CITIZEN).rating == 4
 
+    def test_a_note_to_the_units_is_told_them_and_changes_nothing(self) -> None:
+        world = World()
+        case = world.report("pothole")
+        assert refusal(world, case, AddNote(text="mind the dog", to_units=True)) is Refusal.INCOMPLETE
+        before = world.do(case, Dispatch(unit="a"), DISPATCHER)
+        assert world.do(case, AddNote(text="for the file")) == before
+        assert world.told("message") == []
+        assert world.do(case, AddNote(text="mind the dog", to_units=True)) == before
+        assert world.told("message") == ["unit:a"]
+        assert (world.timeline[-1].text, world.timeline[-1].detail) == ("mind the dog", {"to": "units"})
+
     def test_resolved_calls_back_whoever_is_on_the_way(self) -> None:
         world = World()
         case = world.report("pothole")

@@ -202,6 +202,8 @@ function hear(message) {
 /** A case as it is now. @param {any} item */
 function take(item) {
   const known = cases.get(item.id);
+  // A note changes the timeline and not the case: it comes again in the version that is known.
+  if (known && known.item.version === item.version && known.detailVersion > 0) void hearNotes(item.id);
   if (known && known.item.version >= item.version) return;
   gone.delete(item.id);
   if (known) cases.set(item.id, { ...known, item: { ...known.item, ...item } });
@@ -282,6 +284,19 @@ async function readTimeline(id) {
   cases.set(id, { ...now, timeline: [...now.timeline, ...added].slice(-NOTES_MAX) });
   drawSoon();
   await keepCases();
+}
+
+/** Reads what was added to a timeline, and says aloud what the centre wrote to the units. @param {string} id */
+async function hearNotes(id) {
+  const before = cases.get(id)?.timeline.at(-1)?.number ?? 0;
+  try {
+    await readTimeline(id);
+  } catch {
+    return; // read with the next look
+  }
+  const one = cases.get(id);
+  const news = one?.timeline.findLast((/** @type {any} */ line) => line.number > before && line.action === "note" && line.detail?.to === "units");
+  if (one && news) announce(texts().message(titleOf(one.item), news.text));
 }
 
 // What is done

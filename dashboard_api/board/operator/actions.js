@@ -123,7 +123,11 @@ export class Desk {
       case "answer":
         return [{ name: "text", label: t().text, kind: "long", required: true, hint: t().replyHint }];
       case "note":
-        return [{ name: "text", label: t().note, kind: "long", required: true }, evidence];
+        return [
+          { name: "text", label: t().note, kind: "long", required: true },
+          ...((detail.units ?? []).length > 0 ? [/** @type {Field} */ ({ name: "to_units", label: t().toUnits, kind: "check" })] : []),
+          evidence,
+        ];
       case "resolve":
         return [{ name: "result", label: t().result, kind: "long", required: true, hint: t().replyHint }, evidence];
       case "close":
@@ -345,7 +349,7 @@ function fixedOf(one) {
 
 /** @param {string} name @param {any} value */
 function typed(name, value) {
-  if (name === "publish" || name === "upheld") return value === "true";
+  if (name === "publish" || name === "upheld" || name === "to_units") return value === "true";
   if (name === "offer") return Number(value);
   return value;
 }
@@ -376,6 +380,10 @@ function fieldNode(field) {
     const root = make("fieldset", { id }, make("legend", { class: "label", text: field.label }),
       ...boxes.map((box, n) => make("label", { class: "check" }, box, make("span", { text: field.options?.[n][1] ?? "" }))), error);
     return { label: root, read: () => boxes.filter((box) => box.checked).map((box) => box.value), flag: flagging(root), focus: () => boxes[0]?.focus() };
+  }
+  if (field.kind === "check") {
+    const box = make("input", { id, type: "checkbox" });
+    return { label: make("label", { class: "check", for: id }, box, make("span", { text: field.label })), read: () => (box.checked ? "true" : ""), flag: () => {}, focus: () => box.focus() };
   }
   const about = { id, "aria-describedby": error.id, "aria-required": field.required ? "true" : undefined };
   const input = field.kind === "select" ? make("select", about) : field.kind === "long" ? make("textarea", about) : make("input", { ...about, autocomplete: "off" });

@@ -187,13 +187,20 @@ function offerNode(offer, scene) {
     offer.reason && make("p", { class: "small", text: offer.reason }));
 }
 
+/** Whether something is kept by the centre itself. @param {string} ref */
+const isOwn = (ref) => /^\/?v1\/[\w./~-]+$/.test(ref) && !ref.includes("..");
+
 /** @param {any} one @param {Scene} scene */
 function evidenceNode(one, scene) {
   const name = one.note || one.ref.split("/").at(-1) || one.ref;
-  const shown = isWebAddress(one.ref)
-    ? make("a", { href: one.ref, rel: "noopener noreferrer", target: "_blank", text: name })
+  const own = isOwn(one.ref);
+  const address = own ? one.ref.replace(/^\//, "") : one.ref;
+  const shown = own || isWebAddress(one.ref)
+    ? make("a", { href: address, rel: "noopener noreferrer", target: "_blank", text: name })
     : make("code", { text: one.ref });
-  return make("li", {}, shown, make("span", { class: "quiet small", text: ` ${[one.kind, one.by].filter(Boolean).join(" · ")} ` }), one.at && timeNode(one.at, scene.nowMs, scene.zone));
+  // A picture elsewhere is a link: nothing is loaded from there unless somebody asks for it.
+  const picture = own && one.kind === "photo" && make("img", { src: address, alt: one.note || t().photo, class: "photo", loading: "lazy" });
+  return make("li", {}, picture, shown, make("span", { class: "quiet small", text: ` ${[one.kind, one.by].filter(Boolean).join(" · ")} ` }), one.at && timeNode(one.at, scene.nowMs, scene.zone));
 }
 
 /** @param {any} one @param {Scene} scene */

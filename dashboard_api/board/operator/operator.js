@@ -27,8 +27,8 @@ const RETRY_LOAD_MS = 3000;
 const NARROW = "(max-width: 60rem)";
 const OUTCOME_SHOWN_MS = 9000;
 const RELOAD_AFTER_MS = 4000;
-/** A note changes the timeline and not the case, so an open case is read again now and then. */
-const LOOK_EVERY_MS = 10_000;
+/** What no message tells of an open case, as what is usual by now, is read again now and then. */
+const LOOK_EVERY_MS = 60_000;
 const GLANCE_KEY = "glance.operator";
 const ROLES = ["operator", "dispatcher", "leader"];
 const STATES = ["new", "triaged", "assigned", "accepted", "en_route", "on_scene", "waiting_citizen", "waiting_agency", "reopened", "resolved"];
@@ -162,6 +162,9 @@ function heard(message) {
   if (message.op === "snapshot" && message.reason === "reload") setTimeout(() => location.reload(), RELOAD_AFTER_MS);
   const first = !work.loaded;
   work.apply(message);
+  // A note changes the timeline and not the case: it comes again in the version that is known.
+  const same = opened.detail && message.cases?.some((/** @type {any} */ item) => item.id === opened.id && item.version === opened.detail.version);
+  if (message.op === "change" && same && opened.id !== null) void look(opened.id);
   if (message.op === "snapshot" || message.op === "change") afterNews(first);
   drawSoon();
 }
@@ -326,6 +329,7 @@ function draw() {
   document.body.dataset.view = opened.id === null ? "list" : "case";
   showOpened(nowMs);
   showAlarm();
+  showAlerts();
   showSources(nowMs);
   setText(at("clock"), new Intl.DateTimeFormat(locale(), { timeZone: site.zone, dateStyle: "short", timeStyle: "medium" }).format(nowMs));
 }
@@ -403,6 +407,16 @@ function showAlarm() {
   root.replaceChildren(make("strong", { text: t().unacknowledged(unseen.length) }), make("span", { class: "alarm-title", text: titleOf(first) }),
     make("button", { type: "button", id: "alarm-show", onclick: () => void open(first.id), text: t().show }),
     make("button", { type: "button", class: "main", id: "alarm-acknowledge", onclick: () => void desk.act(first, { action: "acknowledge" }), text: t().acknowledge }));
+}
+
+/** How many alerts are open, and the first of them. */
+function showAlerts() {
+  const alerts = [...work.cases.values()].filter((item) => item.kind === "alert" && item.open);
+  const root = /** @type {HTMLButtonElement} */ (at("alerts"));
+  root.disabled = alerts.length === 0;
+  root.dataset.count = String(alerts.length);
+  root.dataset.first = alerts[0]?.id ?? "";
+  setText(root, work.loaded ? t().alerts(alerts.length, alerts.length === 1 ? titleOf(alerts[0]) : "") : t().loading);
 }
 
 /** @param {number} nowMs */
@@ -498,6 +512,7 @@ function wire() {
     });
   });
   at("open-case").addEventListener("click", newCase);
+  at("alerts").addEventListener("click", () => { if (at("alerts").dataset.first) void open(at("alerts").dataset.first ?? ""); });
   at("sound").addEventListener("click", async () => {
     await alarm.turn();
     showControls();
