@@ -102,7 +102,6 @@ async def test_the_past_and_drills_are_shown_as_what_they_are(browser: Browser, 
             await expect(page.locator("#case")).to_contain_text("Hole in the road", timeout=SLOW_MS)
             await expect(page.locator("#case [data-action]")).to_have_count(0)
             assert await page.evaluate(CONTRASTS_BELOW_AA) == []
-            await page.screenshot(path="/tmp/travel-operator-past.png")
             # On it goes: what happened then happens again, and the address keeps where it is.
             await page.locator('.travel [data-speed="600"]').click()
             await expect(page.locator("#list")).not_to_contain_text("Hole in the road", timeout=SLOW_MS)
@@ -117,7 +116,6 @@ async def test_the_past_and_drills_are_shown_as_what_they_are(browser: Browser, 
             await expect(number).to_have_text("3", timeout=SLOW_MS)
             await expect(page.locator(".travel-says")).to_contain_text("NOT LIVE")
             await expect(page.locator("#connection")).to_be_hidden()
-            await page.screenshot(path="/tmp/travel-kpi-past.png")
 
         async with at(browser, f"{running.http}/?language=en") as page:
             await expect(page.locator(f'[data-kpi="{KPI}"] .number')).to_have_text("7", timeout=SLOW_MS)
@@ -128,7 +126,6 @@ async def test_the_past_and_drills_are_shown_as_what_they_are(browser: Browser, 
             await expect(page.locator(f'[data-kpi="{KPI}"]')).to_have_count(0)
             await expect(page.locator(".travel-says")).to_contain_text("DIỄN TẬP")
             assert await page.evaluate(CONTRASTS_BELOW_AA) == []
-            await page.screenshot(path="/tmp/travel-kpi-drill.png")
             await page.emulate_media(media="print")
             await expect(page.locator(".travel-says")).to_be_visible()
 
@@ -137,5 +134,4 @@ async def test_the_past_and_drills_are_shown_as_what_they_are(browser: Browser, 
             await expect(page.locator("#list")).not_to_contain_text("Broken lamp")
             await page.locator("#list").get_by_text("Pretended flood").click()
             await expect(page.locator("#case [data-action]").first).to_be_visible(timeout=SLOW_MS)
-            await page.screenshot(path="/tmp/travel-operator-drill.png")
     await connection.close()
