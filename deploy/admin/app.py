@@ -330,6 +330,7 @@ class _Admin:
             readiness=config.readiness,
             now=config.now,
             pack_problem=config.problem,
+            history_broken_at=self._pack.history.broken_at,
         )
         return _json(await health(looking))
 

@@ -73,6 +73,7 @@ class Looking(Struct, frozen=True, kw_only=True):
     readiness: Readiness
     now: Callable[[], datetime]
     pack_problem: Callable[[], str]
+    history_broken_at: Callable[[], int | None]
 
 
 async def health(looking: Looking) -> Health:
@@ -82,6 +83,7 @@ async def health(looking: Looking) -> Health:
         _workers,
         _lag,
         _pack,
+        _history,
         _disk,
         _letters,
         _messages,
@@ -172,6 +174,18 @@ async def _pack(looking: Looking) -> list[Finding]:
         values = {"problem": problem}
         return [Finding(id="pack", state="bad", code="broken", values=values, detail=problem, remedy=remedy)]
     return [Finding(id="pack", state="good", code="in_force", detail="the site pack on disk is in force")]
+
+
+async def _history(looking: Looking) -> list[Finding]:
+    broken_at = await asyncio.to_thread(looking.history_broken_at)
+    if broken_at is not None:
+        remedy = "Restore the folder site-history from a backup, and ask who can write to it."
+        values, detail = (
+            {"change": broken_at},
+            f"change {broken_at} of the site pack was altered after it was written",
+        )
+        return [Finding(id="history", state="bad", code="altered", values=values, detail=detail, remedy=remedy)]
+    return [Finding(id="history", state="good", code="whole", detail="every change is as it was written")]
 
 
 async def _disk(looking: Looking) -> list[Finding]:

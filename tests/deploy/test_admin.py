@@ -456,6 +456,8 @@ async def test_a_history_that_was_altered_is_told(tmp_path: Path) -> None:
         listed = (await admin.get("/changes")).json()
         assert listed["broken_at"] == 2
         assert [one["number"] for one in listed["items"]] == [1]
+        found = {one["id"]: one for one in (await admin.get("/health")).json()["findings"]}
+        assert (found["history"]["state"], found["history"]["values"]) == ("bad", {"change": 2})
 
 
 async def test_an_entry_is_changed_in_its_text_alone(tmp_path: Path) -> None:

@@ -119,6 +119,7 @@ async def test_health_and_messages_of_a_centre_that_runs(
                 "workers": "all",
                 "lag": "level",
                 "pack": "in_force",
+                "history": "whole",
                 "disk": found["disk"]["code"],
                 "letters": "none",
                 "messages": "failed",
