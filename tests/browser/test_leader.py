@@ -318,6 +318,11 @@ async def test_it_fits_reads_well_and_says_when_it_is_old(browser: Browser, data
             await expect(page.locator("#message")).to_contain_text("There is no such area", timeout=SLOW_MS)
             await page.get_by_role("link", name="To the overview").click()
             await expect(page.locator("#area-name")).to_have_text("Province")
+            # What was chosen on the page counts more than what its address said.
+            assert page.url.endswith("/leader?language=en")
+            await page.get_by_role("button", name="Tiếng Việt").click()
+            await expect(page.locator("#area-name")).to_have_text("Tỉnh")
+            assert page.url.endswith("/leader")
 
 
 async def test_a_leader_begins_at_home_and_others_sign_in_for_cases(browser: Browser, database_url: str) -> None:

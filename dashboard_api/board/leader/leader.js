@@ -414,6 +414,14 @@ function follow(event) {
   moved(before);
 }
 
+/** Takes out of the address what somebody has just chosen otherwise; the browser keeps the choice. @param {string} name */
+function forget(name) {
+  const said = new URLSearchParams(location.search);
+  if (!said.has(name)) return;
+  said.delete(name);
+  history.replaceState(null, "", said.size > 0 ? `leader?${said}` : "leader");
+}
+
 /** @param {string} id */
 const select = (id) => /** @type {HTMLSelectElement} */ (at(id));
 
@@ -450,6 +458,7 @@ themeSwitch(select("theme"));
 translate();
 draw();
 onLanguage(() => {
+  forget("language");
   drawWho();
   draw();
 });
@@ -509,7 +518,10 @@ document.addEventListener("click", (event) => {
   if (menu.open && event.target instanceof Node && !menu.contains(event.target)) menu.open = false;
 });
 // The chart is painted in the colours of the theme.
-select("theme").addEventListener("change", () => draw());
+select("theme").addEventListener("change", () => {
+  forget("theme");
+  draw();
+});
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => draw());
 let resized = 0;
 addEventListener("resize", () => {

@@ -31,9 +31,12 @@ export function readState(search) {
   return /** @type {State} */ (state);
 }
 
-/** @param {State} state */
-export function addressOf(state) {
-  const said = new URLSearchParams();
+/** What the address says besides, for all pages. */
+const SHARED = ["language", "theme"];
+
+/** The address of a view. @param {State} state @param {string} [search] what it says now */
+export function addressOf(state, search = location.search) {
+  const said = new URLSearchParams([...new URLSearchParams(search)].filter(([name]) => SHARED.includes(name)));
   for (const [name, value] of Object.entries(state)) {
     if (value !== /** @type {Record<string, string>} */ (DEFAULTS)[name]) said.set(name, value);
   }
