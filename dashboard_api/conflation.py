@@ -107,7 +107,7 @@ class Part(Struct, frozen=True, kw_only=True, dict=True):
     def __len__(self) -> int:
         return sum(map(len, (self.values, self.events, self.sources, self.cases, self.units, self.outcomes)))
 
-    @property
+    @cached_property
     def says_something(self) -> bool:
         """Whether there is anything to be told now. What was skipped is told with the next that there is."""
         return bool(len(self) or self.has_more_cases)

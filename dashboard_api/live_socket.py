@@ -22,9 +22,13 @@ TURNS = 8
 
 
 class Heartbeats:
-    """Tells every socket at intervals that the server lives, and looks whether the client still takes anything."""
+    """Tells every socket at intervals that the server lives, and looks whether the client still takes anything.
+
+    `sent` are the messages since the last turn.
+    """
 
     def __init__(self, sources: Sources) -> None:
+        self.sent = 0
         self._sources = sources
         self._turns: tuple[set[LiveSocket], ...] = tuple(set() for _ in range(TURNS))
         self._turn = 0
@@ -43,11 +47,17 @@ class Heartbeats:
         if self._timer is not None and not any(self._turns):
             self._timer.cancel()
             self._timer = None
+            self._count()
 
     def now(self) -> Beat:
         """What there is to say at this moment."""
         feed = self._sources.feed
         return Beat(self._sources.config.now(), feed.state, feed.streams)
+
+    def _count(self) -> None:
+        # Not with each message: the metric's lock costs as much as the rest of handing one over.
+        metrics.MESSAGES_OUT.inc(self.sent)
+        self.sent = 0
 
     def _start(self) -> None:
         loop = asyncio.get_running_loop()
@@ -55,6 +65,7 @@ class Heartbeats:
 
     def _tell(self) -> None:
         self._start()
+        self._count()
         self._turn = (self._turn + 1) % TURNS
         beat = self.now()
         for socket in tuple(self._turns[self._turn]):
@@ -111,8 +122,7 @@ class LiveSocket:
                 self._stop(End.TOO_SLOW)
             # Where the person may see something else now, what is shown is read anew, and nothing is sent before.
             elif not self.client.renew() and self._outlet.is_writable:
-                self._write(self.client.take())
-                self._write([self.client.session.beat(beat)])
+                self._write([*self.client.take(), self.client.session.beat(beat)])
         except SignInEnded:
             self._stop(End.SIGN_IN_ENDED)
         except Exception as error:
@@ -122,7 +132,7 @@ class LiveSocket:
     def _push(self, part: Part) -> bool:
         if self._end is not None or not self._outlet.write_frame(part.message.frame(self._form)):
             return False
-        metrics.MESSAGES_OUT.inc()
+        self._beats.sent += 1
         return True
 
     def _on_ready(self) -> None:
@@ -140,9 +150,11 @@ class LiveSocket:
         if self._end is not None or not self._outlet.is_writable:
             return
         try:
-            self._write(self.client.take())
+            messages = self.client.take()
             if self.client.owes_heartbeat:
-                self._write([self.client.session.beat(self._beats.now())])
+                messages.append(self.client.session.beat(self._beats.now()))
+            if messages:
+                self._write(messages)
         except Exception as error:
             # Nobody waits for this call, so the client's own task is told.
             self._failure = error
@@ -151,7 +163,7 @@ class LiveSocket:
     def _write(self, messages: list[Message]) -> None:
         # What was taken is handed over as a whole: a socket that fills up on the way keeps the rest.
         self._outlet.write_frames([message.frame(self._form) for message in messages])
-        metrics.MESSAGES_OUT.inc(len(messages))
+        self._beats.sent += len(messages)
 
     def _stop(self, end: End) -> None:
         self._end = end

@@ -22,11 +22,12 @@ class Form(StrEnum):
 class Message:
     """One message. `text` is its JSON; all forms hold the same."""
 
-    __slots__ = ("_made", "text")
+    __slots__ = ("_frames", "_made", "text")
 
     def __init__(self, text: str) -> None:
         self.text = text
         self._made: dict[str, bytes] = {}
+        self._frames: dict[Form, bytes] = {}
 
     def encoded(self, form: Form) -> bytes:
         """Its bytes in this form."""
@@ -34,7 +35,10 @@ class Message:
 
     def frame(self, form: Form) -> bytes:
         """A whole WebSocket frame: of text for JSON, binary for what is not text."""
-        return self.once(f"frame/{form}", lambda _: _frame(form, self.encoded(form)))
+        frame = self._frames.get(form)
+        if frame is None:
+            frame = self._frames[form] = _frame(form, self.encoded(form))
+        return frame
 
     def once(self, name: str, make: Callable[[str], bytes]) -> bytes:
         """What `make` makes of the text, made the first time that somebody asks under this name."""
