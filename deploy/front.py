@@ -3,6 +3,7 @@
 | request                         | answered by                       |
 | ------------------------------- | --------------------------------- |
 | `POST /v1/…`, `WS /v1/commands` | `ingest`: all writes come in there |
+| `/v1/admin/…`                   | `deploy.admin`: what an administrator sees and changes |
 | `/oidc/…`                       | the local issuer, where there is one |
 | `GET /readyz`                   | both: what is away on either side |
 | `GET /metrics`                  | the process's Prometheus registry |
@@ -25,6 +26,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from deploy.admin.app import PATH as ADMIN_PATH
 from deploy.identity import Identity
 from deploy.issuer.app import PATH as ISSUER_PATH
 
@@ -41,23 +43,23 @@ class Room:
         self.readiness = readiness
 
 
-def create_front(ingest: Room, dashboard: Room, identity: Identity | None = None) -> Starlette:
-    """Both rooms behind one origin, with one lifespan; and whoever signs people in."""
+def create_front(
+    ingest: Room, dashboard: Room, identity: Identity | None = None, admin: FastAPI | None = None
+) -> Starlette:
+    """Both rooms behind one origin, with one lifespan; whoever signs people in, and the administrator's app."""
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncGenerator[None]:
         async with AsyncExitStack() as stack:
-            for room in (ingest, dashboard):
-                await stack.enter_async_context(room.app.router.lifespan_context(room.app))
+            for app in (ingest.app, dashboard.app, *([] if admin is None else [admin])):
+                await stack.enter_async_context(app.router.lifespan_context(app))
             if identity is not None:
                 stack.push_async_callback(identity.client.close)
                 await identity.client.start()
             yield
 
     async def readyz(_: Request) -> Response:
-        dependencies = {**await ingest.readiness(), **await dashboard.readiness()}
-        if identity is not None:
-            dependencies["issuer"] = msgspec.to_builtins(identity.client.state)
+        dependencies = await dependencies_of(ingest, dashboard, identity)
         ready = all(one["state"] == "up" or one.get("needed") is False for one in dependencies.values())
         return JSONResponse({"ready": ready, "dependencies": dependencies}, status_code=200 if ready else 503)
 
@@ -75,9 +77,18 @@ def create_front(ingest: Room, dashboard: Room, identity: Identity | None = None
             Route("/metrics", metrics),
             Route("/openapi.json", openapi),
             *([] if identity is None or identity.issuer is None else [Mount(ISSUER_PATH, identity.issuer)]),
+            *([] if admin is None else [Mount(ADMIN_PATH, admin)]),
             Mount("/", dashboard.app),
         ],
     )
+
+
+async def dependencies_of(ingest: Room, dashboard: Room, identity: Identity | None) -> dict[str, Mapping[str, Any]]:
+    """What the centre depends on, as `/readyz` tells of it."""
+    dependencies = {**await ingest.readiness(), **await dashboard.readiness()}
+    if identity is not None:
+        dependencies["issuer"] = msgspec.to_builtins(identity.client.state)
+    return dependencies
 
 
 class _Front(Starlette):
@@ -94,7 +105,12 @@ class _Front(Starlette):
         self._writes = writes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        is_write = scope["type"] == "http" and scope["method"] == "POST" and scope["path"].startswith("/v1/")
+        is_write = (
+            scope["type"] == "http"
+            and scope["method"] == "POST"
+            and scope["path"].startswith("/v1/")
+            and not scope["path"].startswith(f"{ADMIN_PATH}/")
+        )
         is_write |= scope["type"] == "websocket" and scope["path"] == "/v1/commands"
         await (self._writes if is_write else super().__call__)(scope, receive, send)
 
