@@ -7,6 +7,7 @@ from schemas.kpi_table import KPIS_FILE, parse_kpis
 from schemas.site import Pack
 from schemas.sketch_kind import check_kinds
 from streams.store.cells import SQL, Connection
+from streams.store.indicators import keep_indicators
 from streams.versions import RegisteredPack, decoded, digest, encoded
 
 CONNECT_TIMEOUT_S = 5.0
@@ -37,6 +38,7 @@ async def register_site(connection: Connection, pack: Pack) -> int:
         # Numbers are given one after the other, so who has one sees all that came before it.
         past = await connection.fetch(SQL["read_catalogues"], KPIS_FILE)
         check_kinds(parse_kpis(pack[KPIS_FILE]), [row["kpis"] for row in past])
+    await keep_indicators(connection, number, pack)
     return number
 
 

@@ -14,7 +14,9 @@ from schemas.errors import OperatorError
 
 FOLDER = Path(migration.__file__).parents[1] / "schemas" / "migrations"
 MADE = {
-    name for path in FOLDER.glob("*.sql") for name in re.findall(r"CREATE (?:TABLE|VIEW) (\w+)", path.read_text())
+    name
+    for path in FOLDER.glob("*.sql")
+    for name in re.findall(r"CREATE (?:TABLE|VIEW) (?:grafana\.)?(\w+)", path.read_text())
 }
 
 
@@ -24,7 +26,8 @@ async def schema(database_url: str) -> list[tuple[object, ...]]:
     try:
         columns = await connection.fetch(
             """SELECT table_name, column_name, data_type, is_nullable, column_default
-               FROM information_schema.columns WHERE table_schema = 'public' ORDER BY 1, ordinal_position"""
+               FROM information_schema.columns WHERE table_schema IN ('public', 'grafana')
+               ORDER BY table_schema, table_name, ordinal_position"""
         )
         indexes = await connection.fetch("SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1")
         hypertables = await connection.fetch(
