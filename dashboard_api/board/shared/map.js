@@ -243,7 +243,7 @@ export class CaseMap {
   #place(fresh = new Set()) {
     if (!this.index || this.view.clientWidth === 0) return;
     const bounds = this.map.getBounds().pad(0.2);
-    const zoom = Math.max(0, Math.min(ZOOM_MAX, Math.round(this.map.getZoom())));
+    const zoom = Math.max(0, Math.min(ZOOM_MAX, Math.floor(this.map.getZoom())));
     const box = [Math.max(-180, bounds.getWest()), Math.max(-85, bounds.getSouth()), Math.min(180, bounds.getEast()), Math.min(85, bounds.getNorth())];
     const seen = new Set();
     for (const one of this.index.getClusters(box, zoom)) {
