@@ -116,6 +116,9 @@ async def test_the_past_and_drills_are_shown_as_what_they_are(browser: Browser, 
             await expect(number).to_have_text("3", timeout=SLOW_MS)
             await expect(page.locator(".travel-says")).to_contain_text("NOT LIVE")
             await expect(page.locator("#connection")).to_be_hidden()
+            # Which of the figures are not all of their hour is said at each.
+            when = page.locator(f'[data-kpi="{KPI}"] .when')
+            await expect(when).to_contain_text(re.compile("known up to|00$"))
 
         async with at(browser, f"{running.http}/?language=en") as page:
             await expect(page.locator(f'[data-kpi="{KPI}"] .number')).to_have_text("7", timeout=SLOW_MS)

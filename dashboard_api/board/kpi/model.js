@@ -11,7 +11,7 @@ export const EVENTS_SHOWN = 20;
 /**
  * @typedef {{value: number | null, n: number, numerator?: number, denominator?: number, p50?: number, p95?: number,
  *   exact?: boolean, lower?: number, upper?: number}} Value  `exact` is left out when it is true
- * @typedef {Value & {bucket: number, version?: number, first?: Value, corrected_at?: string}} Point
+ * @typedef {Value & {bucket: number, version?: number, first?: Value, corrected_at?: string, known?: string, until?: number}} Point
  * @typedef {{kpi: string, area: string, tier: string, zone: string, last_minute: number | null, points: Point[]}} Series
  * @typedef {{event: Record<string, any>, committed_at: string, position: string}} EventItem
  * @typedef {{id: string, names: Record<string, string>, declared: boolean, simulated: boolean, silent_after_s: number,

@@ -88,7 +88,10 @@ function showTile(tile, kpi, model, scene, nowMs) {
   setText(part("first"), firstText(kpi, shown, t));
   const isNow = shown.bucket === points.at(-1)?.bucket;
   const when = formatBucket(shown.bucket, scene.tier, serverNow, t.locale, zone);
-  setText(part("when"), isNow && scene.tier !== "minute" ? `${when}, ${t.soFar}` : when);
+  const until = (/** @type {number} */ s) => formatTime(s * 1000, serverNow, t.locale, zone);
+  // Of the past it is said how the value is known.
+  const known = shown.known === "part" && shown.until !== undefined ? t.knownUntil(until(shown.until)) : shown.known === "first" ? t.asFirstClosed : "";
+  setText(part("when"), known ? `${when}, ${known}` : isNow && scene.tier !== "minute" ? `${when}, ${t.soFar}` : when);
   const news = newsText(series?.lastMinute ?? null, serverNow, kpi, t);
   setText(part("news"), scene.notLive || news.text);
   tile.dataset.state = news.old ? "old" : "fresh";
