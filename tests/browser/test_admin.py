@@ -112,6 +112,7 @@ async def test_a_target_is_changed_with_a_mistake_mended_applied_and_put_back(
         mistakes = page.locator(".mistakes")
         await expect(mistakes).to_contain_text(f"kpis.toml, line {line}", timeout=SLOW_MS)
         await expect(mistakes).to_contain_text("Give a value of that kind.")
+        await expect(mistakes).to_be_in_viewport()
         await bar.get_by_role("link", name="Review and apply").click()
         await expect(page.get_by_role("button", name="Apply")).to_be_disabled(timeout=SLOW_MS)
 

@@ -36,6 +36,8 @@ let areas = [];
 let zone = "UTC";
 let drawn = 0;
 let isTyping = false;
+/** The preview whose mistakes were brought into sight. @type {import("./ask.js").Preview | null} */
+let told = null;
 /** The section that is drawn. */
 let shown = "";
 
@@ -66,6 +68,8 @@ async function start() {
   }
   addEventListener("hashchange", () => {
     isTyping = false;
+    // What was said of a change that was applied stays until it is in force; all else was about what is left.
+    if (route()[0] !== "history") at("outcome").replaceChildren();
     void draw().then(() => {
       if (!showLine()) at("view").focus({ preventScroll: true });
     });
@@ -84,7 +88,7 @@ async function start() {
     showDraft();
     showPack();
     // What somebody types is not drawn over by what the centre has found out.
-    if (!isTyping) void draw();
+    if (!isTyping) void draw().then(showMistakes);
   });
   onLanguage(() => {
     translate();
@@ -172,6 +176,14 @@ async function draw() {
   at("view").replaceChildren(...view.childNodes);
   keepInSight(list(), section === shown ? before : 0);
   shown = section;
+}
+
+/** What the centre has just found wrong comes into sight, once. */
+function showMistakes() {
+  const found = draft.preview();
+  if (found === told) return;
+  told = found;
+  if (found?.mistakes.length) at("view").querySelector(".mistakes")?.scrollIntoView({ block: "center" });
 }
 
 /** A list stays where it was, or goes to what is open. @param {Element | null} list @param {number} top */
