@@ -44,7 +44,15 @@ unit = "u{n}"
 areas = ["01"]
 agency = "works"
 """
+# Complaints about officials go to somebody who belongs to none of the agencies.
 _DISPATCHER = f"""
+[[person]]
+id = "ines"
+name = "Sees all, and belongs to no agency"
+roles = ["operator"]
+areas = ["00"]
+agencies = ["*"]
+
 [[person]]
 id = "{DISPATCHER}"
 name = "Operator of everything"
