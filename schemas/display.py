@@ -100,7 +100,8 @@ def display_with(site: "Site", key: str) -> Display | None:
 def display_let_in(site: "Site", key_hash: str) -> Actor:
     """What the screen with this key sees. Raises AccessRefused for one that the pack does not declare any more.
 
-    It has no agency of its own, and so no sight of complaints about officials; and no unit.
+    It has no agency of its own and sees all agencies only by naming each, and so has no sight of complaints about
+    officials, whoever they go to; and no unit.
     """
     display = site.displays.get(key_hash)
     person = None if display is None else site.people.get(display.stands_for)
@@ -111,12 +112,11 @@ def display_let_in(site: "Site", key_hash: str) -> Actor:
             "Make one with `ioc display add`, and open the address that it prints.",
         )
     seen = actor_from(site, person)
-    own = () if seen.agency is None else (seen.agency,)
+    own = tuple(site.agencies) if seen.sees_all else () if seen.agency is None else (seen.agency,)
     return Actor(
         id=f"{DISPLAY_ROLE}:{display.id}",
         roles=(DISPLAY_ROLE,),
         agencies=(*own, *(agency for agency in seen.agencies if agency not in own)),
-        sees_all=seen.sees_all,
         areas=seen.areas,
     )
 

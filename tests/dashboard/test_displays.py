@@ -122,6 +122,7 @@ async def test_it_follows_cases_without_a_word_until_its_key_is_taken(tables: st
             case("c1", title=WORDS, place=spot, acknowledged_by="olga"),
             case("home", title=WORDS, place=spot, category="violence"),
             case("official", title=WORDS, agency="city", accused_agency="works", category="conduct"),
+            case("of nobody", title=WORDS, accused_agency="city", category="conduct"),
         )
         noted = UnitState(unit="u1", version=1, status=UnitStatus.OFF, note=WORDS)
         await put_units(connection, noted)

@@ -48,6 +48,16 @@ def test_it_sees_the_persons_cases_but_no_complaints(agency: str | None, accused
     assert may_see(actor_from(site, site.people["paul"]), case) is (seen or accused is not None)
 
 
+@pytest.mark.parametrize("agency", [None, "city", "state", "police"])
+@pytest.mark.parametrize("person", ["olga", "paula", "ada"])
+def test_who_sees_all_lends_it_no_complaint_whoever_has_it(person: str, agency: str | None) -> None:
+    site = site_with(entry(person=person))
+    actor = display_let_in(site, hash_of(KEY))
+    root = [site.areas.root.id]
+    assert not may_see(actor, Seen(areas=root, agency=agency, accused_agency="works"))
+    assert all(may_see(actor, Seen(areas=root, agency=one, accused_agency=None)) for one in (*site.agencies, None))
+
+
 @pytest.mark.parametrize("key", [new_key(), "", "ioc-display-", hash_of(KEY), KEY + "x" * 200])
 def test_what_is_no_key_opens_nothing(key: str) -> None:
     assert display_with(site_with(entry()), key) is None
