@@ -10,6 +10,10 @@ BIN = $(IOC_DATA)/venv/bin
 BOOTSTRAP = command -v $(PYTHON) >/dev/null || { echo "ioc: $(PYTHON) is not installed (on Debian: apt-get install python3)." >&2; exit 1; }; \
 	IOC_DATA=$(IOC_DATA) $(PYTHON) deploy/bootstrap.py
 
+# Types of the pages. Nothing is fetched, and what the checker keeps stays in the data folder.
+DENO = bin=$$(realpath $(BIN)) && cd dashboard_api/board && env DENO_DIR="$$bin/../../deno" DENO_NO_UPDATE_CHECK=1 \
+	"$$bin/deno" check --quiet --no-remote --no-lock
+
 export IOC_DATA
 
 .PHONY: up test lint soak bench lock clean
@@ -19,9 +23,9 @@ up:
 	@$(BOOTSTRAP) run
 	@exec $(BIN)/ioc up $(ARGS)
 
-# Two at a time, each with a Kafka and a PostgreSQL of its own: much of what is tested is waiting.
+# Three at a time, each with a Kafka and a PostgreSQL of its own: much of what is tested is waiting.
 test: lint
-	$(BIN)/python -m pytest -m "not soak" -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -m "not soak" -n 3 --dist loadfile $(ARGS)
 
 lint:
 	@$(BOOTSTRAP) test
@@ -29,6 +33,9 @@ lint:
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
+	@echo "$(BIN)/deno check dashboard_api/board"
+	@$(DENO) .
+	@$(DENO) --config deno.worker.json field/sw.js
 
 soak:
 	@$(BOOTSTRAP) test

@@ -41,7 +41,9 @@ const STATUSES = ["available", "busy", "off"];
 const ANYONE = "anyone";
 
 const startedAtMs = Date.now();
-/** Who works with this phone. @type {{id: string | null, name: string | null, unit: string | null, asked: boolean, expires_at: string | null} | null} */
+/** @typedef {{id: string | null, name: string | null, unit: string | null, asked: boolean, expires_at: string | null}} Me */
+
+/** Who works with this phone. @type {Me | null} */
 let me = null;
 /** @type {string | null} */
 let unit = null;
@@ -99,7 +101,7 @@ function cannotKeep(error) {
 
 // Who asks
 
-/** @param {NonNullable<typeof me>} who */
+/** @param {Me} who */
 function takeMe(who) {
   me = who;
   person = who.id ?? (who.asked ? "" : ANYONE);

@@ -180,7 +180,9 @@ async function start() {
     setText(at("zone"), t.siteTime(site.zone));
     showWho();
     const select = /** @type {HTMLSelectElement} */ (at("area"));
-    select.replaceChildren(...inOrder(areas.items).map(({ area, depth }) => {
+    /** @type {{id: string, parent: string | null, names: Record<string, string>, code: string}[]} */
+    const listed = areas.items;
+    select.replaceChildren(...inOrder(listed).map(({ area, depth }) => {
       const indent = "\u2003".repeat(depth);
       return new Option(indent + nameIn(area.names, scene.language, area.code), area.id, false, area.id === chosen.area);
     }));
