@@ -254,6 +254,10 @@ def _queries(site: Site, chance: random.Random) -> list[_Query]:
         ("rank_country", lambda: f"/v1/kpis/{one(kpis)}/table?area={root}&areas=leaves&period=2026-09&order=-value"),
         ("compare", lambda: f"/v1/kpis/{one(kpis)}/compare?areas={one(provinces)},{root}&periods=2025,2026"),
         ("attainment", lambda: f"/v1/kpis/{one(kpis)}/attainment?area={one(provinces)}&period=2026-09"),
+        ("overview_country", lambda: f"/v1/overview?area={root}"),
+        ("overview_country_day", lambda: f"/v1/overview?area={root}&period={since(hours=36)[:10]}"),
+        ("overview_province", lambda: f"/v1/overview?area={one(provinces)}"),
+        ("overview_province_day", lambda: f"/v1/overview?area={one(provinces)}&period={since(hours=36)[:10]}"),
     ]
 
 
