@@ -9,11 +9,13 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
+from websockets.asyncio.client import connect
 
 from dashboard_api import messages
 from dashboard_api.live_messages import LiveMessage, PollAnswer
 from dashboard_api.messages import DatabaseState
 from dashboard_api.refusal import RefusalReason, Refused
+from dashboard_api.replay_socket import ReplayHeartbeat
 from dashboard_api.session import SnapshotReason
 from deploy import asyncapi
 from deploy.migrate import migrate_schema
@@ -116,6 +118,18 @@ async def test_every_message_of_a_session_is_as_the_document_has_it(database_url
         async with httpx.AsyncClient(trust_env=False, timeout=WAIT_S) as http:
             answer = await http.get(f"{centre.running.http}/v1/live/poll", params=query)
         check(answer.content, PollAnswer)
+        async with connect(
+            f"ws://{centre.running.address}/v1/replay", additional_headers=centre.issuer.header("olga")
+        ) as past:
+            since = utc_now().isoformat()
+            await past.send(msgspec.json.encode({**subscribe, "replay": {"from": since, "speed": 1}}).decode())
+            text = await past.recv()
+            assert msgspec.json.decode(text)["series"][0]["points"][0]["known"]
+            check(text)
+            await past.send('{"op":"subscribe"}')
+            async with asyncio.timeout(WAIT_S):
+                while (op := msgspec.json.decode(text := await past.recv())["op"]) != "error":
+                    check(text, ReplayHeartbeat if op == "heartbeat" else LiveMessage)
     assert {message["op"] for message in heard} >= ORDINARY
 
 
@@ -130,6 +144,7 @@ async def test_every_message_of_a_session_is_as_the_document_has_it(database_url
             for reason in (RefusalReason.MALFORMED, RefusalReason.TOO_MANY)
         ),
     ],
+    ids=["the database is away", "lagging", "closing", "malformed", "too many"],
 )
 def test_what_is_said_rarely_is_as_the_document_has_it(text: str) -> None:
     check(text)

@@ -58,7 +58,11 @@ def test_who_sees_all_lends_it_no_complaint_whoever_has_it(person: str, agency: 
     assert all(may_see(actor, Seen(areas=root, agency=one, accused_agency=None)) for one in (*site.agencies, None))
 
 
-@pytest.mark.parametrize("key", [new_key(), "", "ioc-display-", hash_of(KEY), KEY + "x" * 200])
+@pytest.mark.parametrize(
+    "key",
+    [new_key(), "", "ioc-display-", hash_of(KEY), KEY + "x" * 200],
+    ids=["another", "empty", "its beginning", "its hash", "too long"],
+)
 def test_what_is_no_key_opens_nothing(key: str) -> None:
     assert display_with(site_with(entry()), key) is None
 
