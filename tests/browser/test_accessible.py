@@ -42,9 +42,11 @@ DESK, PHONE, WALL = {"width": 1440, "height": 900}, {"width": 390, "height": 844
 PAGES: Mapping[str, tuple[str, str | None, Mapping[str, int], str]] = {
     "kpi": ("/", None, DESK, '[data-kpi="feedback_received"] .number'),
     "operator": ("/operator#fire", "olga", DESK, "#case h2"),
+    "operator on a phone": ("/operator", "olga", PHONE, "#list > li"),
     "field": ("/field", "uma", PHONE, "#cards li"),
     "report": ("/report", None, PHONE, "form"),
     "open": ("/open", None, DESK, "#rows tr"),
+    "open on a phone": ("/open", None, PHONE, "#rows tr"),
     "leader": ("/leader", "paul", DESK, "#areas tbody tr"),
     "leader in depth": ("/leader?kpi=feedback_received&cases=all", "paul", DESK, "#course tbody tr"),
     "wall": (f"/wall?show=map,cases,alerts,kpis,units,sources#{KEY}", None, WALL, ".row-case:visible"),

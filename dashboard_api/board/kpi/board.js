@@ -81,6 +81,7 @@ async function start() {
     kpis: kpis.items,
     areas: new Map(areas.items.map((/** @type {{list: string, code: string}} */ area) => [`${area.list}/${area.code}`, area])),
     notLive: "",
+    isIn: !me.asked || me.id !== null,
   };
   const travel = new Travel(site, at("travel"), () => scene.language);
   const model = new Model();
@@ -164,6 +165,7 @@ async function start() {
   const session = new Session(me, showWho);
 
   function showWho() {
+    scene.isIn = session.isIn;
     session.show(at("who"), at("who-name"), at("who-link"), textsOf(scene.language));
   }
 

@@ -11,8 +11,8 @@ import { nameIn, textsOf } from "./texts.js";
 
 /**
  * @typedef {{language: string, zone: string, tier: "minute" | "hour" | "day", kpis: import("../shared/format.js").Kpi[],
- *   areas: Map<string, {names: Record<string, string>}>, notLive: string}} Scene  `areas` are by list and code;
- *   `notLive` says since when, or is empty
+ *   areas: Map<string, {names: Record<string, string>}>, notLive: string, isIn: boolean}} Scene  `areas` are by list and
+ *   code; `notLive` says since when, or is empty; `isIn`: not only what is public may be asked for
  */
 
 /** @param {string} name @param {string} [className] @param {string} [text] */
@@ -151,7 +151,7 @@ function newsText(lastMinuteS, serverNowMs, kpi, t) {
 /** @param {HTMLElement} root @param {import("./model.js").Model} model @param {Scene} scene @param {number} nowMs */
 export function showSources(root, model, scene, nowMs) {
   const t = textsOf(scene.language);
-  if (model.loaded && model.sources.size === 0) return showEmpty(root, t.noSources);
+  if (model.loaded && model.sources.size === 0) return showEmpty(root, scene.isIn ? t.noSources : t.signInForSources);
   const rows = [...model.sources.values()].map((source) => {
     const row = make("li", "source");
     const heardMs = source.received_at ? Date.parse(source.received_at) : null;
@@ -176,7 +176,7 @@ export function showSources(root, model, scene, nowMs) {
 /** @param {HTMLElement} root @param {import("./model.js").Model} model @param {Scene} scene @param {number} nowMs */
 export function showEvents(root, model, scene, nowMs) {
   const t = textsOf(scene.language);
-  if (model.loaded && model.events.length === 0) return showEmpty(root, t.noEvents);
+  if (model.loaded && model.events.length === 0) return showEmpty(root, scene.isIn ? t.noEvents : t.signInForEvents);
   replaceIfChanged(root, model.events.map((item) => eventRow(item, model, scene, t, nowMs)));
 }
 

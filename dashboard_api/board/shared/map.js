@@ -19,7 +19,9 @@ const NEAR_REM = 2.3;
 const ZOOM_MAX = 18;
 /** One place alone is shown with its surroundings. */
 const ZOOM_ALONE = 14;
-const PAD = 0.12;
+const PAD = 0.04;
+/** Around the places, so that no mark lies at the edge, or under the buttons. */
+const PAD_PX = 28;
 const NEW_SHOWN_MS = 6000;
 const LABEL_PX = 84, LABEL_HIGH_PX = 18;
 const LABELS_MAX = 40;
@@ -236,7 +238,13 @@ export class CaseMap {
     const places = this.marks.map((mark) => [mark.lat, mark.lon]);
     const bounds = places.length > 0 ? L.latLngBounds(places) : this.ground && this.ground.features.length > 0 ? L.geoJSON(this.ground).getBounds() : null;
     if (!bounds?.isValid() || this.view.clientWidth === 0) return;
-    this.map.fitBounds(bounds.pad(PAD), { animate: isAnimated && !isCalm(), maxZoom: ZOOM_ALONE });
+    // On a small map the buttons have to lie over something.
+    const [x, y] = [this.view.clientWidth, this.view.clientHeight].map((size) => Math.min(PAD_PX, size / 8));
+    const side = x + this.tools.offsetWidth;
+    this.map.fitBounds(bounds.pad(PAD), {
+      animate: isAnimated && !isCalm(), maxZoom: ZOOM_ALONE,
+      paddingTopLeft: [x, y], paddingBottomRight: [side * 3 < this.view.clientWidth ? side : x, y],
+    });
   }
 
   /** Puts the marks where they are now. Those that stay keep their element, and so the focus. @param {Set<unknown>} [fresh] */
