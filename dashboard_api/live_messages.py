@@ -23,12 +23,15 @@ from schemas.window import Tier
 class BucketValue(Value, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """A bucket's value. `bucket` is its start in seconds since the Unix epoch.
 
-    Where a closed bucket was corrected, `first` is the whole value as it was first reported.
+    Where a closed bucket was corrected, `first` is the whole value as it was first reported. A replay says with each
+    value how it is `known`, and of a part up to when in `until`.
     """
 
     bucket: int
     first: Value | None = None
     corrected_at: datetime | None = None
+    known: Literal["final", "first", "part", "none"] | None = None
+    until: int | None = None
 
 
 class ChangedValue(BucketValue, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):

@@ -48,6 +48,7 @@ class TrackView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Where a report stands. `words` say it in the site's languages; `expected_at` is when it will be dealt with.
 
     `may` are the commands that the citizen may send about `case` now, `reason` is why it was refused.
+    `exercise`: it is a drill's, and so are the commands about it.
     """
 
     case: CaseId
@@ -67,6 +68,7 @@ class TrackView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     rating: int | None = None
     timeline: list[TrackLine] = []
     may: list[NextAction] = []
+    exercise: bool = False
 
 
 def tracking_hash(secret: str) -> str:
@@ -130,6 +132,7 @@ async def read_track(
         rating=shown.rating,
         timeline=[_line(entry, written) for entry in entries],
         may=list(next_actions(site, whole, citizen(tracking))) if is_open_to else [],
+        exercise=own.exercise,
     )
 
 

@@ -12,6 +12,8 @@ from typing import Any, cast, get_args
 import msgspec
 
 from dashboard_api.live_messages import LiveMessage, PollAnswer
+from dashboard_api.replay import SPEED_MAX, SubscribePast
+from dashboard_api.replay_socket import REPLAYS_MAX, ReplayHeartbeat, ReplayStatus
 from dashboard_api.subscription import Subscribe, Wish
 from ingest.decode.commands import Order
 from ingest.gateway.command_socket import Told
@@ -24,7 +26,17 @@ _NO_PLAIN_KEYS = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
 def document() -> dict[str, Any]:
     """The AsyncAPI document. What the centre sends is `send` there, what it hears is `receive`."""
     told = {_op(one): one for one in get_args(LiveMessage)}
-    types = {**told, "subscribe": Subscribe, "wish": Wish, "polled": PollAnswer, "command": Order, "taken": Told}
+    types = {
+        **told,
+        "subscribe": Subscribe,
+        "wish": Wish,
+        "polled": PollAnswer,
+        "command": Order,
+        "taken": Told,
+        "replay": SubscribePast,
+        "replayHeartbeat": ReplayHeartbeat,
+        "replayStatus": ReplayStatus,
+    }
     refs, components = msgspec.json.schema_components(types.values(), ref_template="#/components/schemas/{name}")
     messages = {
         name: {
@@ -36,6 +48,7 @@ def document() -> dict[str, Any]:
     }
     # A WebSocket closes with a code of its own.
     on_socket = [name for name in told if name != "close"]
+    of_replay = ["snapshot", "change", "error", "replayHeartbeat", "replayStatus"]
     channels = {
         "live": _channel(
             "/v1/live",
@@ -69,6 +82,13 @@ def document() -> dict[str, Any]:
                 }
             },
         ),
+        "replay": _channel(
+            "/v1/replay",
+            "A WebSocket on which the past goes by, in messages of the live feed. Another `subscribe` begins at "
+            f"another moment, or goes on at another speed, up to {SPEED_MAX:.0f}. Of more than {REPLAYS_MAX} in a "
+            "process one is closed with 1013.",
+            ["replay", *of_replay],
+        ),
         "commands": _channel(
             "/v1/commands",
             f"A WebSocket with the subprotocol {COMMANDS_PROTOCOL} on which commands are given: one, or a list of "
@@ -90,6 +110,8 @@ def document() -> dict[str, Any]:
             "tellLive": _operation("send", "live", on_socket),
             "tellEvents": _operation("send", "liveEvents", list(told)),
             "answerPoll": _operation("send", "livePoll", ["polled"]),
+            "hearReplay": _operation("receive", "replay", ["replay"]),
+            "tellReplay": _operation("send", "replay", of_replay),
             "takeCommand": {
                 **_operation("receive", "commands", ["command"]),
                 "reply": {

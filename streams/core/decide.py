@@ -160,9 +160,12 @@ def _decide_command(
     own = {offer.unit for offer in case.offers} if case is not None and isinstance(action, OfferStepped) else ()
     if case is None or not draft.sees(case, own):
         return Decided(refusal=Refusal.UNKNOWN_CASE, detail=f"there is no case {origin!r}")
-    if event.exercise and not case.exercise:
-        # The other way round is no harm: what is done to a drill's case stays in the drill, marked or not.
-        return _refused(Refused(Refusal.IMPOSSIBLE, "exercise: the case is real, and a drill acts on its own"), case)
+    if event.exercise is not case.exercise:
+        # Also the other way round: whoever means a real case and names a drill's has to hear of it.
+        what = (
+            "the case is real, and a drill acts on its own" if event.exercise else "the case is a drill's; say true"
+        )
+        return _refused(Refused(Refusal.IMPOSSIBLE, f"exercise: {what}"), case)
     if (role := _role(actor, move)) is None:
         return _refused(Refused(Refusal.FORBIDDEN, f"{name_of(action)} is for {_named(move)}"), case)
     draft.role = role

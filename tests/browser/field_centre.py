@@ -88,13 +88,14 @@ class FieldCentre(Struct, frozen=True):
         return identity.token(Settings.from_env(environ), person, TOKEN_HOURS, datetime.now(UTC))
 
     async def offer(self, unit: str, title: str, **more: Any) -> str:
-        """Opens a case, sends the unit to it, and returns the case's id when that is so."""
+        """Opens a case, sends the unit to it, and returns the case's id when that is so. `exercise`: in a drill."""
         opened = await self.command(
             {"action": "open", "category": "road", "title": title, "severity": "major"},
             {"area": "01", "place": "geo:21.0123,105.8123", **more},
         )
         case = opened["case"]
-        await self.command({"action": "dispatch", "unit": unit}, {"case": case})
+        drill = {"exercise": True} if more.get("exercise") else {}
+        await self.command({"action": "dispatch", "unit": unit}, {"case": case, **drill})
         return case
 
     async def command(self, action: dict[str, Any], about: dict[str, Any]) -> dict[str, Any]:

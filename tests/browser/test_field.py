@@ -330,6 +330,18 @@ async def test_what_the_centre_refuses_is_shown_with_its_reason(browser: Browser
         await expect(page.locator("#waiting-panel")).to_be_hidden()
 
 
+async def test_what_is_done_in_a_drill_is_said_to_be_of_the_drill(browser: Browser, centre: FieldCentre) -> None:
+    case = await centre.offer("u5", "Diễn tập cháy chợ", exercise=True)
+    async with phone(browser, centre, 5) as unit:
+        await unit.open()
+        await unit.opens("Diễn tập cháy chợ")
+        await expect(unit.page.locator("body")).to_have_attribute("data-exercise", "yes")
+        await unit.presses("Accept")
+        # Else the centre would refuse it: it takes nothing about a drill's case that may be meant in earnest.
+        await centre.steps(case, "accepted")
+        await expect(unit.page.locator("#waiting-panel")).to_be_hidden(timeout=SLOW_MS)
+
+
 async def test_the_position_is_told_only_to_whom_it_was_agreed(browser: Browser, centre: FieldCentre) -> None:
     here = {"latitude": 21.02345, "longitude": 105.82345}
     async with phone(browser, centre, 7, geolocation=here, permissions=["geolocation"]) as unit:

@@ -338,7 +338,8 @@ class World:
     def fire(self, due: Deadline) -> Decided:
         """Tells that a deadline has passed."""
         self.fired.add((due.case, due.name, due.due_at))
-        return self.ask(due.case, DeadlinePassed(name=due.name, due_at=due.due_at), SYSTEM_ACTOR)
+        action, case = DeadlinePassed(name=due.name, due_at=due.due_at), self.cases.get(due.case)
+        return self.ask(due.case, action, SYSTEM_ACTOR, exercise=case is not None and case.exercise)
 
     def told(self, why: str) -> list[str]:
         """Who was told for this reason."""

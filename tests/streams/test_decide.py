@@ -252,6 +252,16 @@ class TestSignals:
         assert played.refusal is Refusal.IMPOSSIBLE
         assert world.cases[case] == before
 
+    def test_a_drills_case_takes_nothing_that_is_not_said_to_be_of_the_drill(self) -> None:
+        world = World()
+        drill = world.report(exercise=True)
+        before = world.cases[drill]
+        meant = world.ask(drill, Reject(reason="not our street"))
+        assert meant.refusal is Refusal.IMPOSSIBLE
+        assert meant.detail.startswith("exercise: the case is a drill's")
+        assert world.cases[drill] == before
+        assert world.do(drill, Reject(reason="not our street"), exercise=True).state is State.REJECTED
+
     def test_a_drill_takes_no_unit_and_no_alert_rule_away(self) -> None:
         world = World()
         world.report("pothole", "drill", exercise=True)

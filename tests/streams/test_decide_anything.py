@@ -335,7 +335,8 @@ class Handling(RuleBasedStateMachine):
             (due.name, due.due_at) == (name, due_at) for due in self._due_of(CaseId(case))
         ):
             return
-        again = self.world.ask(case, DeadlinePassed(name=name, due_at=due_at), SYSTEM_ACTOR)
+        action, played = DeadlinePassed(name=name, due_at=due_at), self.world.cases[CaseId(case)].exercise
+        again = self.world.ask(case, action, SYSTEM_ACTOR, exercise=played)
         assert again.refusal is Refusal.TOO_LATE
 
     @precondition(lambda self: len(self.world.cases) > 1)
@@ -417,8 +418,11 @@ class Handling(RuleBasedStateMachine):
         return case, data.draw(actions(data.draw(cases), [one.id for one in case.members]))
 
     def _ask(
-        self, case: CaseId, action: Action, actor: Actor, version: int | None, late: int, played: bool = False
+        self, case: CaseId, action: Action, actor: Actor, version: int | None, late: int, played: bool | None = None
     ) -> None:
+        """Without `played` a drill's case is asked for something as part of the drill."""
+        is_drill = self.world.cases[case].exercise
+        played = is_drill if played is None else played
         action, time = replace(action, version=version), self.world.now - timedelta(seconds=late)
         event = self.world.command_event(action, actor, case, time=time, exercise=played)
         real, had = self._real(), dict(self.world.units)
@@ -426,6 +430,7 @@ class Handling(RuleBasedStateMachine):
         if played:
             assert (self._real(), self.world.units) == (real, had), "a drill touches nothing real"
         if decided.refusal is None:
+            assert played == is_drill, "what is real and what is played do not touch each other"
             assert set(actor.roles) & PERMITS[move_of(action)].roles
         assert self.world.take(event) == type(decided)(), "the same command twice is applied once"
 

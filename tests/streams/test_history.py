@@ -71,6 +71,7 @@ class Chance:
     def __init__(self, seed: int) -> None:
         self._rng = random.Random(seed)
         self._cases: list[CaseId] = []
+        self._drills: set[CaseId] = set()
 
     def step(self, number: int) -> AnyEvent:
         """Something that somebody does or sends."""
@@ -79,17 +80,21 @@ class Chance:
             place = f"geo:{21 + rng.random() / 1000},105.0"
             event = opening(name, place=place, exercise=rng.random() < 0.2)
             self._cases.append(opened_by(event))
+            if event.exercise:
+                self._drills.add(self._cases[-1])
             return event
         case, unit = rng.choice(self._cases), rng.choice("ab")
+        # Mostly as the case is; a slip now and then is refused.
+        played: dict[str, Any] = {"exercise": True} if (case in self._drills) is not (rng.random() < 0.1) else {}
         made: list[Callable[[], AnyEvent]] = [
-            lambda: command(name, case, Triage(title=name)),
-            lambda: command(name, case, AddNote(text="seen")),
-            lambda: command(name, case, Assign(agency=rng.choice(["power", "roads"]))),
-            lambda: command(name, case, Accept(), AT_ROADS),
-            lambda: command(name, case, Merge(other=rng.choice(self._cases))),
-            lambda: command(name, case, Unmerge(other=rng.choice(self._cases))),
-            lambda: command(name, case, Dispatch(unit=unit), DISPATCHER),
-            lambda: command(name, case, OfferStepped(offer=1, step="accepted"), UNIT[unit]),
+            lambda: command(name, case, Triage(title=name), **played),
+            lambda: command(name, case, AddNote(text="seen"), **played),
+            lambda: command(name, case, Assign(agency=rng.choice(["power", "roads"])), **played),
+            lambda: command(name, case, Accept(), AT_ROADS, **played),
+            lambda: command(name, case, Merge(other=rng.choice(self._cases)), **played),
+            lambda: command(name, case, Unmerge(other=rng.choice(self._cases)), **played),
+            lambda: command(name, case, Dispatch(unit=unit), DISPATCHER, **played),
+            lambda: command(name, case, OfferStepped(offer=1, step="accepted"), UNIT[unit], **played),
             lambda: command(
                 name, f"unit:{unit}", SetAvailability(status=rng.choice(["available", "off"])), UNIT[unit]
             ),

@@ -306,7 +306,9 @@ async function hearNotes(id) {
 /** Takes something down, and sends it when that is possible. @param {Item["about"]} about @param {Item["do"]} action @param {string} title @param {{id?: string, time?: string, byItself?: boolean}} [options] */
 async function put(about, action, title, { id = newId(), time = stamp(offsetMs), byItself: auto = false } = {}) {
   try {
-    await add({ id, person, about, time, title, do: action, byItself: auto });
+    // A drill's case takes only what is said to be of the drill; it is taken down with it, for whoever sends it later.
+    const exercise = "case" in about && cases.get(about.case)?.item.exercise === true;
+    await add({ id, person, about, ...(exercise ? { exercise } : {}), time, title, do: action, byItself: auto });
   } catch (error) {
     // The same step of the same offer was taken down by another tab.
     if (error instanceof DOMException && error.name === "ConstraintError") return;

@@ -15,10 +15,10 @@ const SEND_BYTES_MAX = 4096;
 const SENDING = "ioc-field-sending";
 
 /**
- * @typedef {{n: number, id: string, person: string, about: {case: string} | {subject: string}, time: string, title: string,
+ * @typedef {{n: number, id: string, person: string, about: {case: string} | {subject: string}, exercise?: boolean, time: string, title: string,
  *   do: {action: string, offer?: number, step?: string} & Record<string, any>, byItself: boolean,
  *   state: "waiting" | "sent" | "rejected", sentAtMs?: number, reason?: string, detail?: string, fix?: string}} Item
- * `sent`: the centre has it and has not decided yet. `byItself`: the phone did it, nobody pressed anything.
+ * `exercise`: it is about a drill's case. `sent`: the centre has it and has not decided yet. `byItself`: the phone did it, nobody pressed anything.
  */
 /** @typedef {{status: number, reason: string, detail: string}} Trouble  `status` 0: there is no link */
 
@@ -87,7 +87,7 @@ function firstOf(waiting) {
 }
 
 /** @param {Item} item */
-const said = ({ id, about, time, do: action }) => JSON.stringify({ id, ...about, time, do: action });
+const said = ({ id, about, exercise, time, do: action }) => JSON.stringify({ id, ...about, ...(exercise ? { exercise } : {}), time, do: action });
 
 /** @param {Item[]} batch @param {import("./wire.js").Wire} wire @returns {Promise<Trouble | null>} */
 async function send(batch, wire) {

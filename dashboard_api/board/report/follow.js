@@ -16,7 +16,7 @@ const COMING_EVERY_MS = 1500;
  * @typedef {{case: string, stage: string, words: Record<string, string>, names: Record<string, string>, title: string,
  *   opened_at: string, changed_at: string, as_of: string, agency?: Record<string, string>, expected_at?: string,
  *   overdue?: boolean, result?: string, reason?: string, rating?: number,
- *   timeline?: {at: string, action: string, text: string}[], may?: {action: string}[]}} Track
+ *   timeline?: {at: string, action: string, text: string}[], may?: {action: string}[], exercise?: boolean}} Track
  */
 
 /** The page of one report. */
@@ -263,7 +263,7 @@ export class Follow {
       send.disabled = true;
       this._tell(action, "", () => texts().asking);
       try {
-        const outcome = await command(this._track?.case ?? "", wanted, { id: attempt.id, secret: this._secret });
+        const outcome = await command(this._track?.case ?? "", wanted, { id: attempt.id, secret: this._secret, exercise: this._track?.exercise === true });
         attempt = { id: "", words: "" };
         if (outcome.state === "rejected") {
           this._tell(action, "bad", () => word("refusal", outcome.reason ?? ""));
