@@ -175,6 +175,14 @@ async def test_every_section_fits_and_can_be_read_in_vietnamese(
             assert await page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, section
             assert await page.evaluate(CONTRASTS_BELOW_AA) == [], section
         assert [one for one in watched.errors if "401" not in one] == []
+        # By the page's own clock: nobody answers for five seconds.
+        await expect(page.locator("body")).not_to_have_attribute("data-fresh", "no")
+        await page.clock.install()
+        await page.route("**/*", lambda route: route.abort())
+        await page.clock.run_for(5000)
+        await expect(page.locator("body")).to_have_attribute("data-fresh", "no")
+        await expect(page.locator("#banner")).to_contain_text("Trung tâm không trả lời")
+        assert await page.evaluate(CONTRASTS_BELOW_AA) == []
         await context.close()
 
 
