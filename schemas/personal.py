@@ -19,6 +19,7 @@ import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from schemas.errors import OperatorError
 
@@ -71,6 +72,11 @@ def citizens_part(reporter: Reporter | None, title: str | None, text: str | None
     if named is None and not own_title and not text:
         return None
     return Personal(reporter=named, title=own_title, text=text)
+
+
+def with_title(personal: Personal, title: str | None) -> Personal:
+    """A part that was sealed while a citizen's title was still left open beside it, with that title."""
+    return personal if personal.title is not None else replace(personal, title=title)
 
 
 class _File(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

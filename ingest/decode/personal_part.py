@@ -11,7 +11,7 @@ from schemas import codec
 from schemas.command import without_words, words_field, words_in
 from schemas.errors import InvalidEvent, Reason
 from schemas.event import AnyEvent, CameraIncident, CaseCommand, Event, FeedbackReceived
-from schemas.personal import CannotOpen, KeyRing, Personal, citizens_part, is_masked, mask_plate
+from schemas.personal import CannotOpen, KeyRing, Personal, citizens_part, is_masked, mask_plate, with_title
 
 BEARERS: tuple[type[Event], ...] = (FeedbackReceived, CameraIncident)
 """Event types that may hold something personal."""
@@ -60,7 +60,7 @@ def kept_apart(event: AnyEvent, raw: bytes, ring: KeyRing | None, calling_code: 
     else:
         data.pop("text", None)
         data.pop("reporter", None)
-        if event.data.reporter is not None:
+        if event.data.reporter is not None or event.data.person is not None:
             # Without one the title is the sender's own word for it, as a list of kinds has it.
             data.pop("title", None)
     if personal is not None:
@@ -125,7 +125,14 @@ def _opened(event: FeedbackReceived | CameraIncident, sealed: str, ring: KeyRing
         detail = "it is sealed, and given openly besides"
         raise InvalidEvent("data.personal", Reason.NOT_SEALED, detail, fix)
     try:
-        return ring.open_personal(sealed, event.source, event.id)
+        personal = ring.open_personal(sealed, event.source, event.id)
     except CannotOpen as error:
         detail = f"this centre has not sealed it for this event: {error}"
         raise InvalidEvent("data.personal", Reason.NOT_SEALED, detail, fix) from error
+    if isinstance(event, FeedbackReceived) and event.data.title is not None:
+        if personal.title is not None:
+            raise InvalidEvent("data.title", Reason.NOT_SEALED, "it is sealed, and given openly besides", fix)
+        if event.data.person is not None:
+            # It was on the log before titles were sealed.
+            return with_title(personal, event.data.title)
+    return personal

@@ -33,6 +33,7 @@ from schemas.personal import (
     is_masked,
     kept_part,
     mask_plate,
+    with_title,
 )
 from schemas.statements import parse_statements
 from streams import metrics
@@ -187,7 +188,11 @@ def _taken_apart(arrival: Arrival, ring: KeyRing | None, calling_code: str | Non
     if isinstance(event, FeedbackReceived):
         open_too = citizens_part(event.data.reporter, event.data.title, event.data.text)
         personal = personal or (None if sealed is not None else open_too)
-        if event.data.reporter is not None:
+        # A person's own title was left open by the door at first; so it still is on older logs.
+        is_former = sealed is not None and event.data.person is not None
+        if is_former and personal is not None:
+            personal = with_title(personal, event.data.title)
+        if is_former or event.data.reporter is not None:
             data.pop("title", None)
         for name in ("reporter", "text"):
             data.pop(name, None)

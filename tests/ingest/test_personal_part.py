@@ -148,6 +148,21 @@ def test_what_was_on_the_log_can_be_sent_again() -> None:
     assert [json.loads(raw) for raw in written(again)] == [json.loads(raw) for raw in once]
 
 
+def test_a_title_that_was_left_open_beside_a_person_is_sealed_when_it_is_sent_again() -> None:
+    (raw,) = written(judged(feedback(reporter=REPORTER)))
+    former = json.loads(raw)
+    former["data"]["title"] = "Mr Mai of house 5"
+    (again,) = written(judged(former))
+    data = json.loads(again)["data"]
+    assert data.keys() == {"category", "personal", "person"}
+    assert data["person"] == former["data"]["person"]
+    personal = RING.open_personal(data["personal"], "urn:cam:north", "f-1")
+    assert (personal.title, personal.text) == ("Mr Mai of house 5", TEXT)
+    # And now it cannot be said otherwise beside it.
+    found = judged(json.loads(again) | {"data": data | {"title": "another"}})
+    assert [error.reason for error in found.refused.values()] == [Reason.NOT_SEALED]
+
+
 @pytest.mark.parametrize(
     ("made", "reason"),
     [

@@ -312,6 +312,27 @@ async def test_what_somebody_else_writes_openly_is_not_kept_so(centre: Centre, r
     assert (kept is not None and kept.text == WORDS) is (ring is not None)
 
 
+@pytest.mark.parametrize("ring", [RING, OLD_RING, None], ids=["with keys", "with older keys", "without"])
+async def test_a_title_that_the_log_has_open_beside_a_person_is_kept_sealed(
+    centre: Centre, ring: KeyRing | None
+) -> None:
+    personal = Personal(reporter=MAI, text=WORDS)
+    data = {
+        "category": "lighting",
+        "title": "Nguyễn của nhà số 5",
+        "personal": RING.seal_personal(personal, "s", "1"),
+        "person": person_of(),
+    }
+    await centre.commit(arrival(raw(RECEIVED, id="1", data=data)), writer=centre.writer(ring))
+    assert (await centre.bodies())["1"].keys() == {"category", "person"}
+    assert [one for one in traces_in(await centre.dump(), "") if one in TRACES] == []
+    kept = await read_personal(centre.connection, RING, "s", "1")
+    # Who cannot open the rest cannot seal the title with it: it stays on the log alone.
+    assert kept == Personal(reporter=MAI, title=data["title"] if ring is RING else None, text=WORDS)
+    await centre.commit(erasure("e", person_of()))
+    assert traces_in(await centre.dump(), person_of()) == []
+
+
 async def test_workers_that_meet_a_person_at_once_agree_on_the_key(centre: Centre) -> None:
     lanes = [Lane("t.cases.v1", number) for number in range(8)]
     for lane in lanes:
