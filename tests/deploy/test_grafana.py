@@ -88,6 +88,7 @@ def interpolated(text: str, choices: Mapping[str, Sequence[str]] = CHOICES) -> s
 
     text = re.sub(r"\$__timeGroupAlias\(([\w.]+), \$__interval\)", group, text)
     text = re.sub(r"\$__timeFilter\(([\w.]+)\)", span, text)
+    text = text.replace("$__timeFrom()", f"'{SINCE:%Y-%m-%dT%H:%M:%SZ}'")
     text = re.sub(r"\$\{(?P<name>\w+):(?P<format>\w+)\}", variable, text)
     assert "$" not in text, f"what Grafana would put in its place is not known: {text}"
     return text
