@@ -1,9 +1,11 @@
 """Which dead letters lie there, and what may an administrator see of them?
 
-A letter may hold what somebody has said of themselves. Shown are the words by which the centre sorts events, numbers
-and yes or no; of everything else only that it is there.
+A letter may hold what somebody has said of themselves, under any name and at any depth: it lies there because it is
+not as it should be. So only what stands at a known place and looks as it should there is shown; of everything else
+only that it is there.
 """
 
+import re
 import tempfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -24,14 +26,42 @@ from streams.store.writer import Lane
 SHOWN_MAX = 200
 """Letters that are listed, the newest first; the groups count all."""
 
-SHOWN_WORDS = frozenset(
-    {"specversion", "type", "source", "id", "time", "area", "arealist", "place", "exercise", "receivedat", "subject"}
-    | {"category", "channel", "kind", "severity", "agency", "indicator", "service", "procedure", "camera", "status"}
-    | {"unit", "code", "opened_at", "closed_at", "due_at", "period_start", "period_end", "period"}
-)
-"""Members of an event whose texts are shown. All others may be somebody's words, name or number."""
+_WORD = re.compile(r"[^\s\x00-\x1f]{1,120}")
+_MOMENT = re.compile(r"[0-9TZWQtz:+., \-]{4,40}")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,31}")
 
-SHOWN_CHARS_MAX = 120
+_ENVELOPE_WORDS = ("specversion", "type", "source", "id", "subject", "datacontenttype", "area", "arealist")
+_ENVELOPE_MOMENTS = ("time", "receivedat")
+_ENVELOPE_NUMBERS = ("exercise",)
+_DATA_WORDS = (
+    *("category", "channel", "kind", "severity", "agency", "indicator", "service", "metric", "procedure"),
+    *("camera", "unit", "rule", "kpi", "state", "step", "payment"),
+)
+_DATA_MOMENTS = ("opened_at", "ended_at", "submitted_at", "due_at", "since", "period")
+_DATA_NUMBERS = (
+    *("count", "score", "value", "of", "limit", "seconds", "worked_s", "on_time"),
+    *("complete", "assisted", "digitised", "result_digitised"),
+)
+
+SHOWN: Mapping[tuple[str, ...], re.Pattern[str] | None] = {
+    **{(name,): _WORD for name in (*_ENVELOPE_WORDS, "supersedes", "withdraws")},
+    **{(name,): _MOMENT for name in _ENVELOPE_MOMENTS},
+    **{(name,): None for name in _ENVELOPE_NUMBERS},
+    **{("data", name): _WORD for name in _DATA_WORDS},
+    **{("data", name): _MOMENT for name in _DATA_MOMENTS},
+    **{("data", name): None for name in _DATA_NUMBERS},
+}
+"""The places in an event whose values are shown: what a text there looks like, None for numbers and yes or no.
+
+Words of a label hold no space, a sentence does. Where something is may be somebody's home, so `place` is left out.
+"""
+
+MEMBERS_MAX = 64
+"""Members of an object that are shown."""
+
+DEPTH_MAX = 4
+"""What lies deeper is left out."""
+
 LEFT_OUT = "…"
 
 _DETAIL_CHARS_MAX = 300
@@ -140,17 +170,22 @@ def shown(value: bytes) -> Any:  # noqa: ANN401  # whatever JSON holds
         event = msgspec.json.decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    return _shown(cast("object", event), "") if isinstance(event, dict) else None
+    return _shown(cast("object", event), ()) if isinstance(event, dict) else None
 
 
-def _shown(value: object, name: str) -> object:
-    if isinstance(value, dict):
-        return {str(key)[:64]: _shown(one, str(key)) for key, one in cast("Mapping[str, object]", value).items()}
-    if isinstance(value, list):
-        return [_shown(one, name) for one in cast("list[object]", value)[:20]]
+def _shown(value: object, path: tuple[str, ...]) -> object:
+    if isinstance(value, dict) and len(path) < DEPTH_MAX:
+        members = list(cast("Mapping[str, object]", value).items())[:MEMBERS_MAX]
+        # A name may be somebody's too, where it is none that a program would give.
+        return {key if _NAME.fullmatch(key) else LEFT_OUT: _shown(one, (*path, key)) for key, one in members}
+    if value is None:
+        return None
+    if path not in SHOWN:
+        return LEFT_OUT
+    pattern = SHOWN[path]
     if isinstance(value, str):
-        return value[:SHOWN_CHARS_MAX] if name in SHOWN_WORDS else LEFT_OUT
-    return value
+        return value if pattern is not None and pattern.fullmatch(value) else LEFT_OUT
+    return value if pattern is None and isinstance(value, bool | int | float) else LEFT_OUT
 
 
 def _view(letter: Letter, wrong: InvalidEvent | str | None) -> LetterView:
