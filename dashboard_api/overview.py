@@ -30,6 +30,7 @@ from dashboard_api.latest import (
     read_heard,
     standing_days,
 )
+from dashboard_api.replay_known import AsOf, heard_then
 from dashboard_api.spans import DAY_S, Span, back
 from dashboard_api.tables import Judged, by_zone, check_size, judged_bucket
 from dashboard_api.values import Figures, read_figures
@@ -161,6 +162,8 @@ class Asked(NamedTuple):
     area: AreaId
     period: Period
     now: datetime
+    kept_at: datetime | None = None
+    """The real time where `now` is past: it says what is still kept."""
 
 
 class Way(NamedTuple):
@@ -238,7 +241,8 @@ class Periods:
             return Span(whole.start_s, whole.end_s)
         passed_s = int(now_s) - own.start_s
         cut_s = whole.start_s + passed_s // HOUR_S * HOUR_S
-        if cut_s - DAY_S < now_s - site.header.retention.hour_days * DAY_S:
+        kept_at_s = now_s if self._asked.kept_at is None else self._asked.kept_at.timestamp()
+        if cut_s - DAY_S < kept_at_s - site.header.retention.hour_days * DAY_S:
             # Hours are kept no more so far back; the day that is running counts as a whole one.
             days = (self._asked.now.astimezone(zone).date() - self._asked.period.first).days
             cut_s = period_with(date.fromordinal(other.first.toordinal() + days), Grain.DAY).span(zone).end_s
@@ -304,7 +308,10 @@ async def read_overview(
     judged = [kpi for kpi in asked.kpis if is_judged(kpi)]
     check_size(len(asked.kpis) * (POINTS + 3) + len(judged) * len(below), bounds)
     until_s = min(asked.now.timestamp(), float(asked.period.span(site.areas.zone(asked.area)).end_s))
-    heard = await read_heard(reader, site, asked.kpis, asked.area, until_s)
+    if isinstance(closed, AsOf):
+        heard = await heard_then(reader, site, asked.kpis, asked.area, until_s, closed)
+    else:
+        heard = await read_heard(reader, site, asked.kpis, asked.area, until_s)
     ways = _ways(asked, heard, is_running=periods.is_running(asked.area))
 
     async def figures(kpis: Collection[str], areas: Collection[AreaId], over: Sequence[Span]) -> Figures:

@@ -3,7 +3,8 @@
 Every answer is of one moment of the database, and says of which. The site may change from one request to the next.
 """
 
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query
@@ -12,7 +13,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from dashboard_api.bucket import bucket_of
-from dashboard_api.closing import read_closing
+from dashboard_api.closing import ClosedUntil, read_closing
 from dashboard_api.compare import CompareView, check_counts, compare_sheet, read_compared
 from dashboard_api.config import DashboardConfig
 from dashboard_api.database import Database
@@ -30,7 +31,7 @@ from dashboard_api.drill import (
 from dashboard_api.export import MEDIA, Format, format_of, reply
 from dashboard_api.guard import SignedIn, Viewer
 from dashboard_api.latest import LatestView, latest_sheet, read_latest
-from dashboard_api.moment import one_moment
+from dashboard_api.moment import Moment, one_moment
 from dashboard_api.overview import (
     Asked,
     OverviewView,
@@ -43,6 +44,9 @@ from dashboard_api.overview import (
     read_overview,
 )
 from dashboard_api.refusal import RefusalReason, Refused
+from dashboard_api.replay import position_of
+from dashboard_api.replay_known import read_as_of
+from dashboard_api.replay_reading import check_moment, read_floors
 from dashboard_api.rest import Word, check_kept, check_years, described, known_kpi, spans_between, where_of
 from dashboard_api.scope import seen_kpis
 from dashboard_api.spans import Step
@@ -91,6 +95,15 @@ class FormatQuery(BaseModel):
     ] = None
 
 
+class PastQuery(FormatQuery):
+    """As of when."""
+
+    as_of: Annotated[
+        AwareDatetime | None,
+        Field(description="What was known at this moment, as JSON; each value says how it is `known`. Default: now."),
+    ] = None
+
+
 class WhenQuery(FormatQuery):
     """Of which time: a calendar period, or a range; the day so far when nothing is said."""
 
@@ -99,7 +112,7 @@ class WhenQuery(FormatQuery):
     end: Annotated[AwareDatetime | None, Field(alias="to", description="Exclusive. Default: now.")] = None
 
 
-class TableQuery(WhenQuery):
+class TableQuery(PastQuery, WhenQuery):
     """Which rows."""
 
     area: AreaParameter = None
@@ -129,7 +142,7 @@ class LatestQuery(FormatQuery):
     step: Annotated[Step, Field(description="The width of the running bucket and of the one closed last.")] = Step.DAY
 
 
-class OverviewQuery(FormatQuery):
+class OverviewQuery(PastQuery):
     """Which indicators of which area, and over which period."""
 
     area: AreaParameter = None
@@ -143,7 +156,7 @@ class OverviewQuery(FormatQuery):
     ] = None
 
 
-class CompareQuery(FormatQuery):
+class CompareQuery(PastQuery):
     """What is set side by side: up to 12 periods and up to 12 areas."""
 
     periods: Annotated[
@@ -198,6 +211,16 @@ def query_routes(config: DashboardConfig, database: Database) -> APIRouter:
                 spans_between(when.start, when.end, when.step, zone, bounds.buckets_max)
             check_kept(when.spans(zone)[0], zone, site.header.retention, config.now())
 
+    async def known(moment: Moment, site: Site, kpis: Sequence[Kpi], query: PastQuery) -> tuple[Moment, ClosedUntil]:
+        """The moment that is asked about, and what had closed by then."""
+        if query.as_of is None:
+            return moment, await read_closing(moment.reader, site)
+        as_of, now = query.as_of.astimezone(UTC), moment.as_of
+        floors = await read_floors(moment.reader)
+        check_moment(as_of, now, floors, "as_of", cases=False, units=False, kpis=True)
+        closed = await read_as_of(moment.reader, site, [kpi.id for kpi in kpis], as_of, now)
+        return moment._replace(position=str(position_of(as_of)), as_of=as_of), closed
+
     @router.get("/kpis/{id}/table", **_described(TableView, 404))
     async def read_table(
         id: str,  # noqa: A002  # its name in the address
@@ -209,7 +232,7 @@ def query_routes(config: DashboardConfig, database: Database) -> APIRouter:
         site = config.site
         kpi, of = known_kpi(site, viewer, id), _area(site, query.area)
         where = where_of(site.kpis, kpi, query.by, query.where)
-        when = _when(query, query.step, config.now())
+        when, format_ = _when(query, query.step, query.as_of or config.now()), _format(query, accept)
         home = site.areas.zone(of)
         checked(site, when, [of])
         own = when.spans(home)
@@ -217,8 +240,8 @@ def query_routes(config: DashboardConfig, database: Database) -> APIRouter:
         areas = areas_of(site, query.areas or ("self" if query.by else "children"), of, end)
         check_size(len(areas) * len(own), bounds)
         checked(site, when, [area.id for area in areas])
-        async with one_moment(config, database, "table") as moment:
-            closed = await read_closing(moment.reader, site)
+        async with one_moment(config, database, "table") as present:
+            moment, closed = await known(present, site, [kpi], query)
             reads = await read_all(moment.reader, site, kpi, areas, when, by=query.by, where=where, closed=closed)
         found = await values_of(site, kpi, reads, bounds)
         answer = TableView(
@@ -237,7 +260,7 @@ def query_routes(config: DashboardConfig, database: Database) -> APIRouter:
         return await reply(
             answer,
             lambda: table_sheet(_name(kpi.id, "table", of, when, home), kpi.id, answer.rows, languages),
-            format_of(query.format, accept),
+            format_,
         )
 
     @router.get("/kpis/{id}/attainment", **_described(AttainmentView, 404))
@@ -314,20 +337,21 @@ def query_routes(config: DashboardConfig, database: Database) -> APIRouter:
         viewer: Viewer, query: Annotated[OverviewQuery, Query()], accept: Accept = ""
     ) -> Response:
         """All indicators of an area over a period: judged, and beside the time before and the areas below."""
-        site, now = config.site, config.now()
+        site, kept_at = config.site, config.now()
+        now, format_ = query.as_of or kept_at, _format(query, accept)
         of = _area(site, query.area)
         kpis = _kpis(site, viewer, query.kpis, exercise=query.exercise)
         period = period_now(now, site, of) if query.period is None else period_of_text(query.period, "period")
         if period.first.year <= YEAR_MIN:
             fix = f"Ask for a period from {YEAR_MIN + 1} on."
             raise Refused("period", RefusalReason.OUT_OF_RANGE, "there is no year before it to compare with", fix)
-        asked = Asked(site, kpis, of, period, now)
+        asked = Asked(site, kpis, of, period, now, kept_at)
         zone, periods = site.areas.zone(of), Periods(asked)
         span = period.span(zone)
         end = datetime.fromtimestamp(span.end_s, zone)
         below = areas_of(site, "children", of, end)
-        async with one_moment(config, database, "overview") as moment:
-            closed = await read_closing(moment.reader, site)
+        async with one_moment(config, database, "overview") as present:
+            moment, closed = await known(present, site, kpis, query)
             items, areas = await read_overview(moment.reader, asked, below, bounds, closed)
         area = site.areas[of]
         answer = OverviewView(
@@ -354,7 +378,7 @@ def query_routes(config: DashboardConfig, database: Database) -> APIRouter:
         return await reply(
             answer,
             lambda: overview_sheet(f"overview-{of}-{period}", of, str(period), items, languages),
-            format_of(query.format, accept),
+            format_,
         )
 
     @router.get("/kpis/{id}/compare", **_described(CompareView, 404))
@@ -367,14 +391,14 @@ def query_routes(config: DashboardConfig, database: Database) -> APIRouter:
         """One indicator over several periods, and in several areas, also of different maps."""
         site = config.site
         kpi = known_kpi(site, viewer, id)
-        where = where_of(site.kpis, kpi, None, query.where)
+        where, format_ = where_of(site.kpis, kpi, None, query.where), _format(query, accept)
         texts = list(dict.fromkeys(query.periods.split(",")))
         periods = [period_of_text(text, f"periods.{at}") for at, text in enumerate(texts)]
         named = [site.areas.root.id] if query.areas is None else list(dict.fromkeys(query.areas.split(",")))
         areas = [area_of(site, text, f"areas.{at}") for at, text in enumerate(named)]
         check_counts(periods, areas)
-        async with one_moment(config, database, "compare") as moment:
-            closed = await read_closing(moment.reader, site)
+        async with one_moment(config, database, "compare") as present:
+            moment, closed = await known(present, site, [kpi], query)
             compared = await read_compared(moment.reader, site, kpi, areas, periods, where=where, closed=closed)
         answer = CompareView(
             **_about(kpi),
@@ -389,7 +413,7 @@ def query_routes(config: DashboardConfig, database: Database) -> APIRouter:
         return await reply(
             answer,
             lambda: compare_sheet(f"{kpi.id}-compare", kpi.id, compared, languages),
-            format_of(query.format, accept),
+            format_,
         )
 
     @router.get("/kpis/{id}/events", **_described(DrillView, 401, 404, 409))
@@ -450,6 +474,15 @@ def _kpis(site: Site, viewer: Actor, asked: str | None, *, exercise: bool) -> li
     shown = seen_kpis(site, viewer, exercise=exercise)
     named = [kpi.id for kpi in shown] if asked is None else asked.split(",")
     return [kpi_of(site, viewer, id_, f"kpis.{at}") for at, id_ in enumerate(dict.fromkeys(named))]
+
+
+def _format(query: PastQuery, accept: str) -> Format:
+    """In what form. Raises Refused for a file of the past, whose columns do not say how a value is known."""
+    format_ = format_of(query.format, accept)
+    if query.as_of is not None and format_ is not Format.JSON:
+        fix = "Leave out `as_of`, or take JSON."
+        raise Refused("as_of", RefusalReason.INVALID, "files are of what is known now", fix)
+    return format_
 
 
 def _when(query: WhenQuery, step: Step | None, now: datetime) -> When:

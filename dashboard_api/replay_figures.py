@@ -8,7 +8,6 @@ known then: where no such value was kept there is none.
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
-from enum import StrEnum
 from math import inf
 from typing import Any
 
@@ -17,7 +16,7 @@ from msgspec import Struct
 
 from dashboard_api.closing import ClosedUntil
 from dashboard_api.database import Reader
-from dashboard_api.reported import Reported
+from dashboard_api.reported import Known, Reported
 from dashboard_api.series import read_last_minutes
 from dashboard_api.spans import BEGINNING_S, DAY_S, Span, Step, last_spans
 from dashboard_api.statements import load_statements
@@ -38,15 +37,6 @@ REPORTS_MAX = 5_000
 _OBSERVED = "ioc.indicator.observed.v1"
 _ENVELOPE = frozenset({"source", "subject"})
 _SQL = load_statements("replay")
-
-
-class Known(StrEnum):
-    """How it is known what a value was."""
-
-    FINAL = "final"  # its bucket had closed, and has not changed since that moment
-    FIRST = "first"  # as the bucket closed; it was corrected after that moment, and maybe also before
-    PART = "part"  # its bucket was open: what had closed of it, up to `until`
-    NONE = "none"  # nothing that was known then is kept
 
 
 class PastPoint(Struct, frozen=True):
@@ -89,7 +79,7 @@ async def read_past(
     if not wanted:
         return {}
     closed = await read_closed_at(reader, moment)
-    late = await _late(reader, site, wanted, moment)
+    late = await read_late(reader, site, {one.kpi for one in wanted}, moment)
     found: dict[Series, PastSeries] = {}
     groups: dict[tuple[Tier, Any, float], list[Series]] = {}
     for one in wanted:
@@ -109,7 +99,9 @@ async def read_past(
             found[one] = PastSeries(
                 [
                     PastPoint(span.start_s, _NOTHING, Known.NONE)
-                    if part is None or late.hides(site, one, span) or (of := reported(one, part)) is None
+                    if part is None
+                    or late.hides(site, one.kpi, one.area, span)
+                    or (of := reported(one, part)) is None
                     else _point(span, of, part, moment)
                     for span, part in told.items()
                 ],
@@ -182,7 +174,7 @@ def _point(span: Span, found: Reported, part: Span, moment: datetime) -> PastPoi
     return PastPoint(span.start_s, value, Known.FIRST if is_later else Known.FINAL)
 
 
-class _Late:
+class Late:
     """What came after the moment without being marked in its bucket: reports of periods, whose bucket closes with the
     first of them, and what a back-fill has counted.
     """
@@ -191,16 +183,24 @@ class _Late:
         self._filled = frozenset(filled)
         self._reports = reports
 
-    def hides(self, site: Site, one: Series, span: Span) -> bool:
+    def hides(self, site: Site, kpi: str, shown: AreaId, span: Span) -> bool:
         """Whether what the bucket holds now may be of later."""
-        for base in site.kpis.bases_of(one.kpi):
+        for base in site.kpis.bases_of(kpi):
             if base.id in self._filled:
                 return True
             for area, at_s in self._reports.get(base.id, ()):
                 # A report stands until the next one of its place, so it counts in later buckets of nothing else.
-                if span.start_s <= at_s < span.end_s and _touches(site, area, one.area):
+                if span.start_s <= at_s < span.end_s and _touches(site, area, shown):
                     return True
         return False
+
+    def begins_s(self, site: Site, kpi: str, shown: AreaId) -> float:
+        """Before which moment nothing is of later, for as long as anything is; inf: nowhere is anything of later."""
+        bases = site.kpis.bases_of(kpi)
+        if any(base.id in self._filled for base in bases):
+            return -inf
+        told = (one for base in bases for one in self._reports.get(base.id, ()))
+        return min((at_s for area, at_s in told if _touches(site, area, shown)), default=inf)
 
 
 def _touches(site: Site, area: AreaId, shown: AreaId) -> bool:
@@ -209,8 +209,9 @@ def _touches(site: Site, area: AreaId, shown: AreaId) -> bool:
     return shown in site.areas.touched_by(area)
 
 
-async def _late(reader: Reader, site: Site, wanted: Collection[Series], moment: datetime) -> _Late:
-    bases = {base.id: base for one in wanted for base in site.kpis.bases_of(one.kpi)}
+async def read_late(reader: Reader, site: Site, kpis: Collection[str], moment: datetime) -> Late:
+    """What came after the moment of these KPIs, and is not marked in its bucket."""
+    bases = {base.id: base for kpi in kpis for base in site.kpis.bases_of(kpi)}
     rows = await reader.fetch(_SQL["read_filled"], list(bases), moment)
     observed = [base for base in bases.values() if base.event == _OBSERVED]
     reports: dict[str, list[tuple[AreaId, float]]] = {}
@@ -229,7 +230,7 @@ async def _late(reader: Reader, site: Site, wanted: Collection[Series], moment: 
             for base in some:
                 if _counts(base, event):
                     reports.setdefault(base.id, []).append((row["area"], row["window_time"].timestamp()))
-    return _Late(hidden, reports)
+    return Late(hidden, reports)
 
 
 def _counts(base: Base, event: AnyEvent) -> bool:

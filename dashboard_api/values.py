@@ -395,6 +395,23 @@ def _is_derived(catalogue: Catalogue, id_: str) -> bool:
     return id_ in catalogue and catalogue[id_].measure in DERIVED
 
 
+class KnownThen(ClosedUntil, frozen=True):
+    """How far the topics had closed at a past moment, for whoever asks what was known then."""
+
+    async def figures(
+        self,
+        reader: Reader,
+        site: Site,
+        kpis: Collection[str],
+        areas: Collection[AreaId],
+        spans: Sequence[Span],
+        by: str | None,
+        where: Mapping[str, str],
+    ) -> Figures:
+        """All that was known of these KPIs, areas of one zone, and spans."""
+        raise NotImplementedError
+
+
 async def read_figures(
     reader: Reader,
     site: Site,
@@ -407,6 +424,8 @@ async def read_figures(
     closed: ClosedUntil,
 ) -> Figures:
     """All that is stored for these KPIs, areas and spans, in a few queries. See `read_values`."""
+    if isinstance(closed, KnownThen):
+        return await closed.figures(reader, site, kpis, areas, spans, by, where)
     parts = {part for kpi in kpis for part in parts_of(site.kpis, kpi)}
     cells: dict[Part, Cells] = {}
     for reach, days in sorted({(part.reach, part.days) for part in parts}):

@@ -4,7 +4,7 @@ import re
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -137,4 +137,45 @@ async def test_the_past_and_drills_are_shown_as_what_they_are(browser: Browser, 
             await expect(page.locator("#list")).not_to_contain_text("Broken lamp")
             await page.locator("#list").get_by_text("Pretended flood").click()
             await expect(page.locator("#case [data-action]").first).to_be_visible(timeout=SLOW_MS)
+            # Whatever is done here goes out as part of the drill.
+            await page.locator('#case [data-action="note"]').click()
+            await page.locator("dialog[open] textarea").first.fill("Practised")
+            async with page.expect_request("**/v1/commands", timeout=SLOW_MS) as asked:
+                await page.locator('dialog[open] button[type="submit"], dialog[open] button.main').first.click()
+            sent = (await asked.value).post_data_json
+            assert (sent["case"], sent["do"]["action"], sent["exercise"]) == ("d", "note", True)
+
+        year = f"period={datetime.fromtimestamp(minute, UTC).year}"
+        card = f'#cards [data-kpi="{KPI}"]'
+        async with at(
+            browser, f"{running.http}/leader?{past}&{year}", viewport={"width": 1280, "height": 900}
+        ) as page:
+            await expect(page.locator(f"{card} .big")).to_contain_text("3", timeout=SLOW_MS)
+            await expect(page.locator(card)).to_contain_text("known up to")
+            await expect(page.locator(".travel-says")).to_contain_text("NOT LIVE")
+            await expect(page.locator("#past")).to_contain_text("have no past")
+            await expect(page.locator("#export")).to_be_hidden()
+            await page.select_option("#chosen", KPI)
+            row = page.locator('#areas tr[data-area="01"]')
+            await expect(row).to_contain_text("known up to", timeout=SLOW_MS)
+            assert await page.evaluate(CONTRASTS_BELOW_AA) == []
+            await page.locator(f"{card} .card-link").click()
+            await expect(page.locator("#depth .big")).to_contain_text("3", timeout=SLOW_MS)
+            await expect(page.locator("#course")).to_contain_text("known up to", timeout=SLOW_MS)
+            await expect(page.locator("#cases")).to_be_hidden()
+            assert "as_of=" in page.url
+            # Played on, it comes to what was known later: of that nothing more had closed.
+            await page.locator('.travel [data-speed="600"]').click()
+            await expect(page.locator(".travel-note")).to_contain_text("become the present", timeout=SLOW_MS)
+            await page.emulate_media(media="print")
+            await expect(page.locator("#report .not-live")).to_contain_text("NOT LIVE")
+            await page.emulate_media(media="screen")
+            await page.locator(".travel-live").click()
+            await expect(page.locator("#depth .big")).to_contain_text("7", timeout=SLOW_MS)
+            assert "as_of" not in page.url
+
+        async with at(browser, f"{running.http}/leader?drill=1&language=vi&{year}&kpi={KPI}") as page:
+            await expect(page.locator("#depth .big")).to_contain_text("5", timeout=SLOW_MS)
+            await expect(page.locator(".travel-says")).to_contain_text("DIỄN TẬP")
+            await expect(page.locator("body")).to_have_attribute("data-drill", "yes")
     await connection.close()

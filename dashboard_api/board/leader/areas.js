@@ -7,7 +7,7 @@
 import { make } from "../shared/dom.js";
 import { nameOf } from "../shared/texts.js";
 import { light, tally } from "./light.js";
-import { distance, known, reasonText } from "./reasons.js";
+import { distance, howKnown, known, reasonText } from "./reasons.js";
 import { texts } from "./texts.js";
 
 const PAGE = 25;
@@ -18,7 +18,7 @@ export const ENDS = 20;
 /**
  * @typedef {{rows: Row[], worst: Row[] | null, total: number, sort: "best" | "worst" | "name", words: string, page: number,
  *   lights: Map<string, import("./reasons.js").Below>, kpi: import("./reasons.js").Kpi, link: (changes: Partial<import("./state.js").State>) => string,
- *   turn: (page: number) => void, pick: (id: string) => string}} Shown  `worst` is there when only both ends are shown
+ *   turn: (page: number) => void, pick: (id: string) => string, zone: string}} Shown  `worst` is there when only both ends are shown
  */
 
 /** Folds a name for searching: without marks, in lower case. @param {string} text */
@@ -75,10 +75,11 @@ function table(rows, shown) {
   const said = texts();
   const hasGap = rows.some((row) => row.gap !== undefined);
   const isJudged = rows.some((row) => row.reason !== "no_goal");
+  const isPast = rows.some((row) => row.known !== undefined);
   const hasLights = rows.some((row) => shown.lights.has(row.area));
   return make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": said.below }, make("table", { class: "areas" },
     make("thead", {}, make("tr", {},
-      ...[said.rank, said.area, said.value, isJudged && said.light_, hasGap && said.gap, hasLights && said.allLights].filter((text) => typeof text === "string").map((text, at) => make("th", { scope: "col", class: at === 0 || text === said.value || text === said.gap ? "number" : "" }, text)))),
+      ...[said.rank, said.area, said.value, isPast && said.howKnown, isJudged && said.light_, hasGap && said.gap, hasLights && said.allLights].filter((text) => typeof text === "string").map((text, at) => make("th", { scope: "col", class: at === 0 || text === said.value || text === said.gap ? "number" : "" }, text)))),
     make("tbody", {}, ...rows.map((row) => {
       const name = nameOf(row.names, row.code);
       const lights = shown.lights.get(row.area);
@@ -86,6 +87,7 @@ function table(rows, shown) {
         make("td", { class: "number" }, row.rank === undefined || row.rank === null ? "—" : String(row.rank)),
         make("th", { scope: "row" }, make("a", { href: shown.pick(row.area), title: said.openArea(name) }, name)),
         make("td", { class: "number" }, known(row, shown.kpi)),
+        isPast && make("td", { class: "small" }, howKnown(row, shown.zone)),
         isJudged && make("td", { title: reasonText(row, shown.kpi) }, light(row)),
         hasGap && make("td", { class: "number" }, row.gap === undefined ? "" : `${row.gap > 0 ? "+" : row.gap < 0 ? "−" : "±"}${distance(row.gap, shown.kpi)}`),
         hasLights && make("td", {}, lights ? tally(lights.counts, said.light) : ""));

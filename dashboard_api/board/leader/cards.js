@@ -4,7 +4,7 @@ import { make } from "../shared/dom.js";
 import { locale, nameOf } from "../shared/texts.js";
 import { formatUnit, formatValue } from "../shared/format.js";
 import { light, shape, tally } from "./light.js";
-import { STATUSES, belowText, changeText, hasGoal, known, newsText, partsText, reasonText, targetText, thanText, worseFirst } from "./reasons.js";
+import { STATUSES, belowText, changeText, hasGoal, howKnown, known, newsText, partsText, reasonText, targetText, thanText, worseFirst } from "./reasons.js";
 import { spark } from "./spark.js";
 import { texts } from "./texts.js";
 
@@ -14,7 +14,7 @@ export const GROUPS = ["openness", "progress", "digitisation", "online", "satisf
 /** @typedef {import("./reasons.js").Item} Item */
 /** @typedef {import("./reasons.js").Kpi} Kpi */
 /**
- * @typedef {{overview: import("./reasons.js").Overview, kpis: Map<string, Kpi>, kind: string, nowMs: number,
+ * @typedef {{overview: import("./reasons.js").Overview, kpis: Map<string, Kpi>, kind: string, nowMs: number, notLive: string,
  *   link: (changes: Partial<import("./state.js").State>) => string}} Scene
  */
 
@@ -132,7 +132,7 @@ function card(item, scene) {
   const name = nameOf(item.names, item.kpi);
   const goal = targetText(own, kpi);
   const change = changeText(item.change, kpi, thanText(item, scene.overview.running));
-  const facts = [partsText(own, kpi), own.corrected_at && own.first ? texts().firstWas(known(own.first, kpi)) : ""].filter(Boolean).join(" · ");
+  const facts = [howKnown(own, scene.overview.zone), partsText(own, kpi), own.corrected_at && own.first ? texts().firstWas(known(own.first, kpi)) : ""].filter(Boolean).join(" · ");
   return make(
     "article", { class: "card panel", "data-kpi": item.kpi, "data-status": own.status },
     make("div", { class: "card-head" }, light(own), goal && make("span", { class: "small quiet" }, goal)),

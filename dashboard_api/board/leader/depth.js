@@ -7,7 +7,7 @@ import { locale, nameOf } from "../shared/texts.js";
 import { bigValue } from "./cards.js";
 import { drawChart } from "./chart.js";
 import { light } from "./light.js";
-import { belowText, changeText, hasGoal, known, monthName, newsText, partsText, reasonText, targetText, thanText } from "./reasons.js";
+import { belowText, changeText, hasGoal, howKnown, known, monthName, newsText, partsText, reasonText, targetText, thanText } from "./reasons.js";
 import { firstDay, lengthOf, moved, periodName, yearBefore } from "./state.js";
 import { texts } from "./texts.js";
 
@@ -25,7 +25,7 @@ const LONG_AGO = { hour: 0, day: 30, week: 0, month: 12, quarter: 8, year: 5 };
 /** @typedef {import("./state.js").State} State */
 /** @typedef {{source: string, id: string, type: string, subject: string | null, time: string, belongs_at: string, area: string, case: string | null, dims: Record<string, string>, counted: {part: string, measured?: number, what?: string, in_time?: boolean}[]}} Behind */
 /**
- * @typedef {{overview: Overview, item: Item, kpi: Kpi, kind: string, state: State, nowMs: number, isIn: boolean,
+ * @typedef {{overview: Overview, item: Item, kpi: Kpi, kind: string, state: State, nowMs: number, isIn: boolean, isPast: boolean,
  *   course: Judged[] | null, courseRefused: string, step: string, whole: {before: import("./reasons.js").Bucket, year: import("./reasons.js").Bucket} | null,
  *   split: (Judged & {dim?: string})[] | null, areaName: (id: string) => string, go: (changes: Partial<State>) => void,
  *   link: (changes: Partial<State>) => string}} Scene
@@ -58,15 +58,16 @@ export function courseQuery(overview, item, step) {
   return { query, length };
 }
 
-/** What is read for this indicator alone. @param {Overview} overview @param {Item} item @param {State} state @param {AbortSignal} signal */
-export async function readDepth(overview, item, state, signal) {
+/** What is read for this indicator alone. @param {Overview} overview @param {Item} item @param {State} state @param {AbortSignal} signal @param {Record<string, string>} when of the past as of when */
+export async function readDepth(overview, item, state, signal, when) {
   const step = stepOf(overview, item, state.width);
   const { query } = courseQuery(overview, item, step);
+  for (const [name, value] of Object.entries(when)) query.set(name, value);
   const id = encodeURIComponent(item.kpi);
   // Of a year the one before is also the one a year ago.
   const periods = [...new Set([yearBefore(overview.period), overview.previous, overview.period])];
-  const compared = item.standing ? null : get(`/v1/kpis/${id}/compare?${new URLSearchParams({ periods: periods.join(","), areas: overview.area })}`, { signal });
-  const split = state.by ? get(`/v1/kpis/${id}/table?${new URLSearchParams({ area: overview.area, by: state.by, ...spanOf(overview, item) })}`, { signal }) : null;
+  const compared = item.standing ? null : get(`/v1/kpis/${id}/compare?${new URLSearchParams({ periods: periods.join(","), areas: overview.area, ...when })}`, { signal });
+  const split = state.by && !when.as_of ? get(`/v1/kpis/${id}/table?${new URLSearchParams({ area: overview.area, by: state.by, ...spanOf(overview, item) })}`, { signal }) : null;
   const course = get(`/v1/kpis/${id}/table?${query}`, { signal }).catch((error) => {
     // Hours are not kept for ever; all else is shown without them.
     if (error instanceof ApiError && error.status === 422) return { rows: [], refused: error.message };
@@ -139,7 +140,7 @@ export class Depth {
     const said = texts();
     const { own } = item;
     const goal = targetText(own, kpi);
-    const facts = [partsText(own, kpi), newsText(item, nowMs, overview.zone), item.standing ? "" : own.closed ? said.final : said.notYet].filter(Boolean).join(" · ");
+    const facts = [howKnown(own, overview.zone), partsText(own, kpi), newsText(item, nowMs, overview.zone), item.standing || own.known ? "" : own.closed ? said.final : said.notYet].filter(Boolean).join(" · ");
     const laid = /** @type {[string, string | null][]} */ ([[said.owner, kpi.owner], [said.document, kpi.document]]).filter(([, text]) => text);
     const isHeld = this.head.contains(document.activeElement);
     this.head.replaceChildren(
@@ -188,13 +189,13 @@ export class Depth {
         make("td", { class: "number", "data-corrected": one.corrected_at ? "yes" : "no" }, one.first ? known(one.first, kpi) : ""),
         isJudged && make("td", { class: "number" }, one.target === undefined ? "" : known({ value: one.target }, kpi)),
         isJudged && make("td", {}, light(one)),
-        make("td", { class: "small" }, one.corrected_at ? `${said.correctedAt} ${formatTime(Date.parse(one.corrected_at), Date.now(), locale(), overview.zone)}` : one.closed ? said.final : said.notYet))))));
+        make("td", { class: "small" }, one.known ? howKnown(one, overview.zone) : one.corrected_at ? `${said.correctedAt} ${formatTime(Date.parse(one.corrected_at), Date.now(), locale(), overview.zone)}` : one.closed ? said.final : said.notYet))))));
   }
 
   /** @param {Scene} scene */
   #drawCompared({ overview, item, kpi, whole }) {
     const said = texts();
-    const rows = /** @type {[string, import("./reasons.js").Value, string][]} */ ([
+    const rows = /** @type {[string, import("./reasons.js").Bucket, string][]} */ ([
       [`${said.thisPeriod}${overview.running ? ` (${said.soFar})` : ""}`, item.own, ""],
       [thanText(item, overview.running), item.before, changeText(item.change, kpi)],
       [`${said.thanYear}${overview.running && !item.standing ? ` (${said.soFar})` : ""}`, item.year_ago, changeText(item.year_change, kpi)],
@@ -202,13 +203,13 @@ export class Depth {
     if (overview.running && whole) rows.push([`${said.wholeBefore} (${periodName(overview.previous, locale())})`, whole.before, ""], [`${said.wholeYear} (${periodName(yearBefore(overview.period), locale())})`, whole.year, ""]);
     this.compared.replaceChildren(make("h3", { id: "compared-title" }, said.compared), make("table", { id: "comparison" },
       make("thead", {}, make("tr", {}, make("th", { scope: "col" }, said.period), make("th", { scope: "col", class: "number" }, said.value), make("th", { scope: "col" }, said.difference))),
-      make("tbody", {}, ...rows.map(([name, value, change]) => make("tr", {}, make("th", { scope: "row" }, name), make("td", { class: "number" }, known(value, kpi)), make("td", { class: "small" }, change))))));
+      make("tbody", {}, ...rows.map(([name, value, change]) => make("tr", {}, make("th", { scope: "row" }, name), make("td", { class: "number" }, known(value, kpi)), make("td", { class: "small" }, [change, howKnown(value, overview.zone)].filter(Boolean).join("; ")))))));
   }
 
   /** @param {Scene} scene */
-  #drawSplit({ kpi, split, state, go }) {
+  #drawSplit({ kpi, split, state, go, isPast }) {
     const said = texts();
-    this.split.hidden = kpi.dimensions.length === 0;
+    this.split.hidden = kpi.dimensions.length === 0 || isPast;
     if (this.split.hidden || (document.activeElement instanceof HTMLSelectElement && this.split.contains(document.activeElement) && split === null)) return;
     const select = make("select", { id: "by" });
     select.append(new Option("—", ""), ...kpi.dimensions.map((one) => new Option(one, one, false, one === state.by)));
@@ -232,6 +233,8 @@ export class Depth {
 
   /** @param {Scene} scene */
   #drawCases(scene) {
+    this.cases.hidden = scene.isPast;
+    if (scene.isPast) return;
     const said = texts();
     const { overview, item, kpi, state, go, isIn } = scene;
     const question = JSON.stringify([overview.area, item.kpi, spanOf(overview, item), state.cases]);

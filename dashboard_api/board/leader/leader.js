@@ -12,6 +12,7 @@ import { watchLink } from "../shared/pulse.js";
 import { Session } from "../shared/session.js";
 import { language, languageSwitch, locale, nameOf, onLanguage, themeSwitch, translate } from "../shared/texts.js";
 import { absolute } from "../shared/time.js";
+import { Travel, modeOf } from "../shared/travel.js";
 import { drawAreas, ENDS, folded } from "./areas.js";
 import { drawCards, drawLights, drawTiles } from "./cards.js";
 import { Depth, readDepth, spanOf } from "./depth.js";
@@ -22,6 +23,8 @@ import { texts } from "./texts.js";
 
 const READ_EVERY_MS = 30_000;
 const AGAIN_MS = 3000;
+/** While the past goes by it is read anew so often. */
+const PLAYED_EVERY_MS = 5000;
 /** Areas of one's own that have a link; the others are found by the table. */
 const MINE_MAX = 12;
 
@@ -53,7 +56,11 @@ let stoppedSince = null;
 let offsetMs = 0;
 /** Areas that are not on the page otherwise, by id; null until they are needed. @type {Map<string, Area> | null} */
 let allAreas = null;
-let state = readState(location.search);
+/** @type {Travel | null} */
+let travel = null;
+const mode = modeOf();
+let state = readMode(location.search);
+let readAtMs = 0;
 let areaPage = 0;
 let reading = new AbortController();
 let timer = 0;
@@ -63,6 +70,13 @@ let asked = 0;
 const depth = new Depth(at("depth"));
 
 const nowMs = () => Date.now() + offsetMs;
+
+/** What the address says; drills' indicators have names of their own. @param {string} search @returns {State} */
+function readMode(search) {
+  const found = readState(search);
+  const named = (/** @type {string} */ kpi) => (kpi === "" ? "" : `${mode.drill ? "drill:" : ""}${kpi.replace(/^drill:/, "")}`);
+  return { ...found, kpi: named(found.kpi), chosen: named(found.chosen) };
+}
 
 /** @param {Partial<State>} changes */
 const link = (changes) => addressOf({ ...state, ...changes });
@@ -112,17 +126,23 @@ async function read() {
   const { signal } = reading;
   const number = (asked += 1);
   let again = READ_EVERY_MS;
+  readAtMs = Date.now();
   try {
     // Which month it is the centre knows best.
     const query = new URLSearchParams(state.area ? { area: state.area } : {});
     if (state.period !== "month") query.set("period", calendarPeriod(state.period, nowMs(), overview?.zone ?? site?.zone ?? "UTC"));
+    if (mode.drill) query.set("exercise", "true");
+    if (travel?.isPast) query.set("as_of", travel.asOf);
     const found = /** @type {Overview} */ (await get(`/v1/overview?${query}`, { signal }));
     if (number !== asked) return;
     offsetMs = Date.parse(found.as_of) - Date.now();
     overview = found;
     const item = found.items.find((one) => one.kpi === state.kpi);
     if (state.kpi && !item) throw new ApiError(404, { detail: texts().unknown });
-    const [inDepth, areas] = await Promise.all([item ? readDepth(found, item, state, signal) : null, readAreas(signal), readStopped(signal)]);
+    // All of the page is of one moment.
+    /** @type {Record<string, string>} */
+    const when = travel?.isPast ? { as_of: found.as_of } : {};
+    const [inDepth, areas] = await Promise.all([item ? readDepth(found, item, state, signal, when) : null, readAreas(signal, when), travel?.isPast ? null : readStopped(signal)]);
     if (number !== asked) return;
     [depthRead, table, failure] = [inDepth, areas, null];
     if (staleSinceMs !== null) staleSinceMs = null;
@@ -132,10 +152,12 @@ async function read() {
     if (number !== asked) return;
     failure = error;
     again = AGAIN_MS;
+    if (travel?.isPast && error.status === 422) travel.refused(error.message);
     if (overview !== null && isAway(error)) staleSinceMs ??= Date.parse(overview.as_of) - offsetMs;
   }
   draw();
-  timer = setTimeout(readWhenSeen, again);
+  // What was known at a moment stays so.
+  if (!travel?.isPast || (failure !== null && isAway(failure))) timer = setTimeout(readWhenSeen, again);
 }
 
 function readWhenSeen() {
@@ -162,14 +184,14 @@ function listed(found) {
   return { areas: state.scope === "leaves" && found.below.some((one) => one.has_below) ? "leaves" : "children", area: found.area };
 }
 
-/** @param {AbortSignal} signal */
-async function readAreas(signal) {
+/** @param {AbortSignal} signal @param {Record<string, string>} when */
+async function readAreas(signal, when) {
   const found = /** @type {Overview} */ (overview);
   const kpi = chosenKpi();
   const item = found.items.find((one) => one.kpi === kpi);
   if (!item) return null;
   const of = listed(found);
-  const query = new URLSearchParams({ ...of, ...spanOf(found, item) });
+  const query = new URLSearchParams({ ...of, ...spanOf(found, item), ...when });
   const path = `/v1/kpis/${encodeURIComponent(kpi)}/table?`;
   if (of.areas !== "leaves") {
     const all = await get(`${path}${query}`, { signal });
@@ -198,7 +220,10 @@ function draw() {
   at("areas-part").hidden = !isThere || (overview?.below.length === 0 && overview?.maps.length === 0);
   at("depth").hidden = true;
   at("print").textContent = said.report;
-  for (const id of ["print", "export"]) at(id).hidden = !isThere;
+  at("print").hidden = !isThere;
+  at("export").hidden = !isThere || mode.asOf !== null;
+  at("past").hidden = !isThere || mode.asOf === null;
+  setText(at("past"), said.aboutPast);
   drawPeriod();
   if (overview === null) {
     say(at("as-of"), "");
@@ -208,15 +233,16 @@ function draw() {
   const name = nameOf(found.names, found.area);
   document.title = [state.kpi ? nameOf(kpis.get(state.kpi)?.names, state.kpi) : name, periodName(found.period, locale()), said.title].join(" · ");
   setText(at("area-name"), name);
-  say(at("as-of"), said.asOf(formatTime(Date.parse(found.as_of), nowMs(), locale(), found.zone, true)));
+  const told = mode.asOf === null ? said.asOf : said.asOfPast;
+  say(at("as-of"), told(formatTime(Date.parse(found.as_of), mode.asOf === null ? nowMs() : Date.now(), locale(), found.zone, true)));
   setText(at("footer"), said.times(found.zone));
   drawPath(found);
-  const scene = { overview: found, kpis, kind: kindOf(found.below), nowMs: nowMs(), link };
+  const scene = { overview: found, kpis, kind: kindOf(found.below), nowMs: nowMs(), notLive: travel?.says.textContent ?? "", link };
   const item = found.items.find((one) => one.kpi === state.kpi);
   if (item) {
     at("depth").hidden = false;
     depth.draw({
-      ...scene, item, kpi: /** @type {Kpi} */ (kpis.get(item.kpi)), state, isIn: session?.isIn ?? false, course: depthRead?.course ?? null, courseRefused: depthRead?.courseRefused ?? "",
+      ...scene, item, kpi: /** @type {Kpi} */ (kpis.get(item.kpi)), state, isIn: session?.isIn ?? false, isPast: mode.asOf !== null, course: depthRead?.course ?? null, courseRefused: depthRead?.courseRefused ?? "",
       step: depthRead?.step ?? item.trend_step, whole: depthRead?.whole ?? null, split: depthRead?.split ?? null, areaName, go,
     });
   } else if (!state.kpi) {
@@ -319,7 +345,7 @@ function drawAreasPart(found) {
   const focused = /** @type {HTMLElement | null} */ (document.activeElement);
   const held = at("areas").contains(focused) ? focused?.closest("[data-area], [data-sort], [data-turn]") : null;
   drawAreas(at("areas"), {
-    ...table, sort: state.sort, words: /** @type {HTMLInputElement} */ (at("find-area")).value, page: areaPage, kpi: about, link,
+    ...table, zone: found.zone, sort: state.sort, words: /** @type {HTMLInputElement} */ (at("find-area")).value, page: areaPage, kpi: about, link,
     lights: new Map(found.below.map((one) => [one.id, one])),
     turn: (page) => {
       areaPage = page;
@@ -337,7 +363,7 @@ function drawAreasPart(found) {
 function drawExports(found) {
   const said = texts();
   const item = found.items.find((one) => one.kpi === state.kpi);
-  const area = new URLSearchParams({ area: found.area, period: found.period });
+  const area = new URLSearchParams({ area: found.area, period: found.period, ...(mode.drill ? { exercise: "true" } : {}) });
   /** @type {[string, string][]} */
   const files = [[said.exportAll, `v1/overview?${area}`]];
   if (table) files.push([`${said.exportAreas}: ${nameOf(kpis.get(table.kpi)?.names, table.kpi)}`, `v1/kpis/${encodeURIComponent(table.kpi)}/table?${table.query}`]);
@@ -369,10 +395,10 @@ function drawFailure() {
   if (!isShown || failure === null) return;
   message.classList.toggle("bad", isAway(failure));
   message.classList.toggle("warn", !isAway(failure));
-  const words = isAway(failure) ? said.failed(failure.message) : failure.status === 401 ? said.signInFirst : failure.status === 403 ? said.notForYou : said.unknown;
+  const words = isAway(failure) || (mode.asOf !== null && failure.status === 422) ? said.failed(failure.message) : failure.status === 401 ? said.signInFirst : failure.status === 403 ? said.notForYou : said.unknown;
   /** @type {Node[]} */
   const parts = [make("p", {}, words)];
-  if (!isAway(failure)) parts.push(make("p", {}, make("a", { href: failure.signIn ?? "leader" }, failure.signIn ? said.signIn : said.toStart)));
+  if (!isAway(failure)) parts.push(make("p", {}, make("a", { href: failure.signIn ?? link({ area: "", kpi: "", period: "month" }) }, failure.signIn ? said.signIn : said.toStart)));
   message.replaceChildren(...parts);
 }
 
@@ -401,15 +427,21 @@ const listOf = (id) => areaOf(id)?.list;
 
 // ── What people do ──
 
+/** Whether an address leads to the past, a drill or the present from another of them: then the page is loaded anew. @param {string} search */
+function isOfAnotherTime(search) {
+  const there = modeOf(search);
+  return (there.asOf === null) !== (mode.asOf === null) || there.drill !== mode.drill;
+}
+
 /** Links within the page go without loading it anew. @param {MouseEvent} event */
 function follow(event) {
   const target = /** @type {Element | null} */ (event.target)?.closest?.("a[href]");
   if (!(target instanceof HTMLAnchorElement) || event.defaultPrevented || event.button !== 0 || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
   const address = new URL(target.href);
-  if (address.origin !== location.origin || !address.pathname.endsWith("/leader") || target.hasAttribute("download") || target.id === "skip") return;
+  if (address.origin !== location.origin || !address.pathname.endsWith("/leader") || isOfAnotherTime(address.search) || target.hasAttribute("download") || target.id === "skip") return;
   event.preventDefault();
   const before = state;
-  state = readState(address.search);
+  state = readMode(address.search);
   history.pushState(null, "", addressOf(state));
   moved(before);
 }
@@ -428,8 +460,9 @@ const select = (id) => /** @type {HTMLSelectElement} */ (at(id));
 async function load() {
   for (;;) {
     try {
-      const [told, me, catalogue] = await Promise.all([get("/v1/site"), get("/v1/me"), get("/v1/kpis")]);
+      const [told, me, catalogue] = await Promise.all([get("/v1/site"), get("/v1/me"), get(`/v1/kpis${mode.drill ? "?exercise=true" : ""}`)]);
       site = told;
+      travel = new Travel(told, at("travel"));
       kpis = new Map(catalogue.items.map((/** @type {Kpi & {id: string}} */ kpi) => [kpi.id, kpi]));
       session = new Session(me, drawWho);
       break;
@@ -441,6 +474,10 @@ async function load() {
     }
   }
   failure = null;
+  // The figures are asked for; where the past is by now a replay says, of nothing else.
+  if (travel?.isPast) travel.connect(() => ({ kpis: [] }), () => {
+    if (travel && travel.mode.speed > 0 && Date.now() - readAtMs > PLAYED_EVERY_MS) void read();
+  });
   // Whoever answers for an area begins there.
   if (!state.area && myAreas().length > 0) state = { ...state, area: myAreas()[0] };
   drawWho();
@@ -468,8 +505,9 @@ at("skip").addEventListener("click", (event) => {
 });
 document.addEventListener("click", follow);
 addEventListener("popstate", () => {
+  if (isOfAnotherTime(location.search)) return location.reload();
   const before = state;
-  state = readState(location.search);
+  state = readMode(location.search);
   if (!state.area && myAreas().length > 0) state = { ...state, area: myAreas()[0] };
   moved(before);
 });

@@ -13,7 +13,7 @@ import { texts } from "./texts.js";
 /** @typedef {"good" | "warning" | "bad" | "none"} Status */
 /** @typedef {import("../shared/format.js").Kpi & {direction: "higher" | "lower" | null, thresholds: {warning: number, bad: number} | null, pillar: string | null, group: string | null, owner: string | null, document: string | null, dimensions: string[], parts: string[], target: object[]}} Kpi */
 /** @typedef {{value: number | null, n?: number, numerator?: number | null, denominator?: number | null, exact?: boolean, lower?: number | null, upper?: number | null}} Value */
-/** @typedef {Value & {start: string, end: string, closed?: boolean, first?: Value, corrected_at?: string}} Bucket */
+/** @typedef {Value & {start: string, end: string, closed?: boolean, first?: Value, corrected_at?: string, known?: "final" | "first" | "part" | "none", until?: string}} Bucket */
 /** @typedef {Bucket & {status: Status, reason: string, target?: number, attainment?: number, gap?: number}} Judged */
 /** @typedef {{absolute: number | null, relative?: number, better?: boolean, exact?: boolean}} Change */
 /** @typedef {{id: string, code: string, list: string, kind: string, names: Record<string, string>}} Area */
@@ -50,6 +50,13 @@ export function known(value, kpi) {
   if (lower !== null && upper !== null) return said.between(shown(lower, kpi), shown(upper, kpi));
   if (lower !== null) return said.atLeast(shown(lower, kpi));
   return upper !== null ? said.atMostIs(shown(upper, kpi)) : said.inexact;
+}
+
+/** How it is known what a value of the past was. @param {Bucket} bucket @param {string} zone */
+export function howKnown(bucket, zone) {
+  const said = texts();
+  if (bucket.known === "part" && bucket.until) return said.knownUntil(fullTime(Date.parse(bucket.until), zone));
+  return bucket.known ? said.known[bucket.known] : "";
 }
 
 /** How far apart two values are: of shares in points. @param {number} gap @param {Kpi} kpi */

@@ -9,7 +9,7 @@ import { make } from "../shared/dom.js";
 import { locale, nameOf } from "../shared/texts.js";
 import { countLights } from "./cards.js";
 import { light, tally } from "./light.js";
-import { belowText, changeText, fullTime, hasGoal, known, reasonText, shown, targetText, thanText, worseFirst } from "./reasons.js";
+import { belowText, changeText, fullTime, hasGoal, howKnown, known, reasonText, shown, targetText, thanText, worseFirst } from "./reasons.js";
 import { spark } from "./spark.js";
 import { periodName } from "./state.js";
 import { texts } from "./texts.js";
@@ -59,7 +59,7 @@ function fill(root, scene, siteName, reader, rowsMax, multiplesMax) {
     make("header", {},
       make("p", { class: "site" }, siteName),
       make("h1", {}, `${said.reportTitle}: ${nameOf(overview.names, overview.area)}`),
-      make("p", {}, make("strong", {}, `${periodName(overview.period, locale())}${overview.running ? ` (${said.soFar})` : ""}`), ` · ${said.generated(moment(overview.as_of))}`, reader === "" ? null : ` · ${said.reportBy(reader)}`)),
+      make("p", {}, make("strong", {}, `${periodName(overview.period, locale())}${overview.running ? ` (${said.soFar})` : ""}`), ` · ${said.generated(moment(overview.as_of))}`, scene.notLive === "" ? null : make("strong", { class: "not-live" }, ` · ${scene.notLive}`), reader === "" ? null : ` · ${said.reportBy(reader)}`)),
   ];
   if (judged.length === 0) {
     parts.push(make("p", { class: "nothing" }, said.nothingJudged));
@@ -68,7 +68,7 @@ function fill(root, scene, siteName, reader, rowsMax, multiplesMax) {
       make("p", { class: "summary" }, `${said.summary(judged.length)} `, tally(counts, said.light), " ", ...legend(counts)),
       make("table", { class: "rows" },
         make("thead", {}, make("tr", {}, ...[said.light_, said.indicator, said.value, said.whyLight, said.trend].map((text) => make("th", { scope: "col" }, text)))),
-        make("tbody", {}, ...rows.map((item) => row(item, kpiOf(item), kind, overview.running)))),
+        make("tbody", {}, ...rows.map((item) => row(item, kpiOf(item), kind, overview.running, overview.zone)))),
     );
     const known_ = judged.filter((item) => item.own.attainment !== undefined);
     const worst = known_.filter((item) => item.own.status !== "good").slice(0, ENDS);
@@ -100,16 +100,17 @@ function fill(root, scene, siteName, reader, rowsMax, multiplesMax) {
   root.lang = document.documentElement.lang;
 }
 
-/** @param {Item} item @param {import("./reasons.js").Kpi} kpi @param {string} kind @param {boolean} isRunning */
-function row(item, kpi, kind, isRunning) {
+/** @param {Item} item @param {import("./reasons.js").Kpi} kpi @param {string} kind @param {boolean} isRunning @param {string} zone */
+function row(item, kpi, kind, isRunning, zone) {
   const { own } = item;
   const change = changeText(item.change, kpi, thanText(item, isRunning));
+  const how = howKnown(own, zone);
   const first = own.corrected_at && own.first ? texts().firstWas(known(own.first, kpi)) : "";
   return make("tr", { "data-kpi": item.kpi, "data-status": own.status },
     make("td", {}, light(own)),
     make("th", { scope: "row" }, nameOf(item.names, item.kpi)),
     make("td", { class: "number" }, make("strong", {}, known(own, kpi)), make("br"), make("span", { class: "goal" }, targetText(own, kpi))),
-    make("td", {}, [reasonText(own, kpi), belowText(item, kind), change, first].filter(Boolean).join("; ")),
+    make("td", {}, [reasonText(own, kpi), belowText(item, kind), change, first, how].filter(Boolean).join("; ")),
     make("td", {}, spark(item.trend, own.target, "")));
 }
 

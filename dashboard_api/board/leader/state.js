@@ -32,7 +32,7 @@ export function readState(search) {
 }
 
 /** What the address says besides, for all pages. */
-const SHARED = ["language", "theme"];
+const SHARED = ["language", "theme", "as_of", "speed", "drill"];
 
 /** The address of a view. @param {State} state @param {string} [search] what it says now */
 export function addressOf(state, search = location.search) {
