@@ -203,12 +203,16 @@ async def read_heard(
         for row in rows
         if int(row["bucket"].timestamp()) == days[row["base"]] and bases[row["base"]].event != _OBSERVED
     ]
+    starts = [row["bucket"] for row in asked]
+    stops = [datetime.fromtimestamp(min(now_s, start.timestamp() + LONGEST_DAY_S), UTC) for start in starts]
     minutes = await reader.fetch(
         _SQL["read_newest_minutes"],
         [row["base"] for row in asked],
         [row["area"] for row in asked],
-        [row["bucket"] for row in asked],
-        [datetime.fromtimestamp(min(now_s, row["bucket"].timestamp() + LONGEST_DAY_S), UTC) for row in asked],
+        starts,
+        stops,
+        min(starts, default=None),
+        max(stops, default=None),
     )
     ends: dict[str, int] = {}
     for row in minutes:

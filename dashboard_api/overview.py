@@ -6,9 +6,12 @@ periods, and not yet for this one, stands as each place reported it last; the va
 """
 
 import asyncio
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
+from functools import lru_cache
+from itertools import pairwise
 from typing import Literal, NamedTuple
+from zoneinfo import ZoneInfo
 
 import msgspec
 from msgspec import Struct
@@ -31,6 +34,7 @@ from dashboard_api.latest import (
     standing_days,
 )
 from dashboard_api.replay_known import AsOf, heard_then
+from dashboard_api.reported import Reported
 from dashboard_api.spans import DAY_S, Span, back
 from dashboard_api.tables import Judged, by_zone, check_size, judged_bucket
 from dashboard_api.values import Figures, read_figures
@@ -47,6 +51,12 @@ POINTS = 13
 
 ENDS = 3
 """How many of the best and of the worst areas are named."""
+
+MERGING = frozenset({Measure.COUNT, Measure.MIN, Measure.MAX, Measure.PERCENTILE, Measure.DISTINCT})
+"""Measures whose value is the same to the last digit, of whatever parts it is put together."""
+
+COURSES_MAX = 64
+"""Courses of periods that are remembered; the one asked for longest ago goes."""
 
 LENGTHS = (Grain.DAY, Grain.MONTH, Grain.QUARTER, Grain.YEAR)
 """From the shortest to the longest."""
@@ -210,6 +220,8 @@ class Periods:
 
     def __init__(self, asked: Asked) -> None:
         self._asked = asked
+        self._spans: dict[tuple[Way, ZoneInfo], Spans] = {}
+        self._trends: dict[tuple[Period, ZoneInfo], tuple[Span, ...]] = {}
 
     def is_running(self, zone_of: AreaId) -> bool:
         """Whether the period is not over there yet."""
@@ -218,7 +230,21 @@ class Periods:
 
     def of(self, way: Way, at: AreaId) -> Spans:
         """The three spans of a way by the clock of an area."""
-        zone, period = self._asked.site.areas.zone(at), self._asked.period
+        zone = self._asked.site.areas.zone(at)
+        if (way, zone) not in self._spans:
+            self._spans[way, zone] = self._of(way, zone)
+        return self._spans[way, zone]
+
+    def trend(self, kpi: Kpi, at: AreaId) -> tuple[Span, ...]:
+        """The spans of an indicator's trend by the clock of an area, the oldest first."""
+        zone, found = self._asked.site.areas.zone(at), _trend(self._asked, kpi)
+        if (found[0], zone) not in self._trends:
+            spans = (one.span(zone) for one in found)
+            self._trends[found[0], zone] = tuple(Span(span.start_s, span.end_s) for span in spans)
+        return self._trends[found[0], zone]
+
+    def _of(self, way: Way, zone: ZoneInfo) -> Spans:
+        period = self._asked.period
         if way.day is not None:
 
             def standing(day: date) -> Span:
@@ -230,12 +256,11 @@ class Periods:
             return Spans(standing(way.day), standing(newest.before().first), standing(a_year_before(way.day)))
         own = period.span(zone)
         year_before = period_with(a_year_before(period.first), period.grain)
-        return Spans(Span(own.start_s, own.end_s), self._cut(period.before(), at), self._cut(year_before, at))
+        return Spans(Span(own.start_s, own.end_s), self._cut(period.before(), zone), self._cut(year_before, zone))
 
-    def _cut(self, other: Period, at: AreaId) -> Span:
+    def _cut(self, other: Period, zone: ZoneInfo) -> Span:
         """Another period of this length, up to where the present one has come."""
         site, now_s = self._asked.site, self._asked.now.timestamp()
-        zone = site.areas.zone(at)
         own, whole = self._asked.period.span(zone), other.span(zone)
         if not own.start_s <= now_s < own.end_s:
             return Span(whole.start_s, whole.end_s)
@@ -279,7 +304,13 @@ def _trend(asked: Asked, kpi: Kpi) -> tuple[Period, ...]:
     """The periods of an indicator's trend: of the length asked for, or that it is reported for if that is longer."""
     grain = _reported_for(asked.site.kpis, kpi)
     longer = max((asked.period.grain, grain or asked.period.grain), key=LENGTHS.index)
-    periods = [period_with(asked.period.first, longer)]
+    return _course(asked.period.first, longer)
+
+
+@lru_cache(maxsize=COURSES_MAX)
+def _course(last: date, grain: Grain) -> tuple[Period, ...]:
+    """The periods of this length up to the one that holds a day, the oldest first."""
+    periods = [period_with(last, grain)]
     while len(periods) < POINTS and periods[-1].first.year > YEAR_MIN:
         periods.append(periods[-1].before())
     return tuple(reversed(periods))
@@ -291,13 +322,18 @@ def is_judged(kpi: Kpi) -> bool:
 
 
 class _Read(NamedTuple):
-    """All that was read for a question."""
+    """All that was read for a question. `own` is by indicator and span: what was read, and which span it is there."""
 
     ways: Mapping[str, Way]
     heard: Mapping[str, Heard]
-    own: Mapping[Way, tuple[Figures, Figures, Figures]]
+    trends: Mapping[str, Sequence[Span]]
+    own: Mapping[tuple[str, Span], tuple[Figures, int]]
     below: Mapping[tuple[Way, AreaId], Figures]
-    trends: Mapping[tuple[Period, ...], Figures]
+
+    def value(self, kpi_id: str, area: AreaId, span: Span) -> Reported:
+        """What an indicator of the area itself comes to."""
+        figures, at = self.own[kpi_id, span]
+        return figures.reported(kpi_id, area, None, at)
 
 
 async def read_overview(
@@ -313,33 +349,45 @@ async def read_overview(
     else:
         heard = await read_heard(reader, site, asked.kpis, asked.area, until_s)
     ways = _ways(asked, heard, is_running=periods.is_running(asked.area))
+    trends = {kpi.id: periods.trend(kpi, asked.area) for kpi in asked.kpis}
 
-    async def figures(kpis: Collection[str], areas: Collection[AreaId], over: Sequence[Span]) -> Figures:
-        return await read_figures(reader, site, kpis, areas, over, closed=closed)
-
-    own: dict[Way, tuple[Figures, Figures, Figures]] = {}
+    # What is asked of the same spans is asked at once.
+    wanted: dict[tuple[Span, ...], list[str]] = {}
+    for kpi in asked.kpis:
+        for spans in _at_once(site.kpis, kpi, periods.of(ways[kpi.id], asked.area), trends[kpi.id]):
+            wanted.setdefault(spans, []).append(kpi.id)
+    own: dict[tuple[str, Span], tuple[Figures, int]] = {}
+    for spans, ids in wanted.items():
+        figures = await read_figures(reader, site, ids, [asked.area], spans, closed=closed)
+        own |= {(id_, span): (figures, at) for id_ in ids for at, span in enumerate(spans)}
     found: dict[tuple[Way, AreaId], Figures] = {}
-    for way in dict.fromkeys(ways.values()):
-        ids = [kpi.id for kpi in asked.kpis if ways[kpi.id] == way]
-        spans = periods.of(way, asked.area)
-        # Each alone, for what was true last of spans that overlap takes long to find.
-        own[way] = (
-            await figures(ids, [asked.area], [spans.own]),
-            await figures(ids, [asked.area], [spans.before]),
-            await figures(ids, [asked.area], [spans.year_ago]),
-        )
-        if ids := [kpi.id for kpi in judged if ways[kpi.id] == way]:
-            for some in by_zone(site, [area.id for area in below]).values():
-                read = await figures(ids, some, [periods.of(way, some[0]).own])
-                found |= {(way, area): read for area in some}
-    trends: dict[tuple[Period, ...], Figures] = {}
-    for trend in dict.fromkeys(_trend(asked, kpi) for kpi in asked.kpis):
-        ids = [kpi.id for kpi in asked.kpis if _trend(asked, kpi) == trend]
-        spans = [one.span(site.areas.zone(asked.area)) for one in trend]
-        trends[trend] = await figures(ids, [asked.area], [Span(one.start_s, one.end_s) for one in spans])
-    read = _Read(ways, heard, own, found, trends)
+    for way in dict.fromkeys(ways[kpi.id] for kpi in judged):
+        ids = [kpi.id for kpi in judged if ways[kpi.id] == way]
+        for some in by_zone(site, [area.id for area in below]).values():
+            figures = await read_figures(reader, site, ids, some, [periods.of(way, some[0]).own], closed=closed)
+            found |= {(way, area): figures for area in some}
+    read = _Read(ways, heard, trends, own, found)
     # Thousands of values take a while to put together, and other requests and the live feed are waiting.
     return await asyncio.to_thread(_put_together, asked, periods, below, read, until_s)
+
+
+def _at_once(catalogue: Catalogue, kpi: Kpi, of: Spans, trend: Sequence[Span]) -> Iterator[tuple[Span, ...]]:
+    """The spans of an indicator that are best read in one go, each span once.
+
+    Spans that overlap are put together from parts. That changes the last digit of a sum, and what was true last would
+    have to be read place by place; it is for what is counted, and for what merges.
+    """
+    if all(base.measure in MERGING for base in catalogue.bases_of(kpi.id)):
+        yield tuple(dict.fromkeys((*trend, *of)))
+        return
+    yield tuple(trend)
+    others = sorted({span for span in of if span not in trend}, key=lambda span: span.start_s)
+    if all(one.end_s <= other.start_s for one, other in pairwise(others)):
+        if others:
+            yield tuple(others)
+    else:
+        for span in others:
+            yield (span,)
 
 
 def _put_together(
@@ -391,10 +439,10 @@ def _item(
 ) -> Overlooked:
     site, area, way = asked.site, asked.area, read.ways[kpi.id]
     zone, spans, trend = site.areas.zone(area), periods.of(way, area), _trend(asked, kpi)
-    values = [figures.reported(kpi.id, area, None, 0) for figures in read.own[way]]
+    values = [read.value(kpi.id, area, span) for span in spans]
     own = judged_bucket(site, kpi, area, spans.own, values[0], zone)
     before, year_ago = bucket_of(spans.before, values[1], zone), bucket_of(spans.year_ago, values[2], zone)
-    course = [read.trends[trend].reported(kpi.id, area, None, at).now for at in range(len(trend))]
+    course = [read.value(kpi.id, area, span).now for span in read.trends[kpi.id]]
     best, worst = _ends(kpi, rows)
     heard_s = last_heard_s(site.kpis, kpi.id, read.heard)
     freshness = freshness_of(kpi, heard_s, until_s)

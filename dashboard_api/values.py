@@ -6,11 +6,11 @@ reported. `read_figures` asks the database; everything else is pure.
 """
 
 from bisect import bisect_left
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache, partial
+from hashlib import blake2b
 from itertools import groupby, pairwise
 from typing import Any, Literal, NamedTuple
 from zoneinfo import ZoneInfo
@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 from dashboard_api.closing import ClosedUntil
 from dashboard_api.database import Reader
 from dashboard_api.reported import Reported
-from dashboard_api.spans import BEGINNING_S, Span, back, pieces
+from dashboard_api.spans import BEGINNING_S, Piece, Span, back, pieces
 from dashboard_api.statements import load_statements
 from schemas.area import AreaTree
 from schemas.distinct import estimate, merge
@@ -47,13 +47,16 @@ from schemas.statements import for_tier
 from schemas.window import Tier, day_start
 
 MAP_MIN = 200
-"""Areas of one map from which on it is worth asking first whether anything was said on it."""
+"""Bases times areas of one map from which on it is worth asking first whether anything was said on it."""
 
 ROOT_SLACK_S = 26 * 3600
 """A root may keep the clock of another zone, and so count under a day that begins earlier or later."""
 
 NEEDED_MAX = 8
 """Collections of areas of which it is remembered what has to be read for them; the one asked for longest ago goes."""
+
+HISTOGRAMS_MAX = 4_096
+"""Sums of histograms that are remembered, of some kilobytes each; the one asked for longest ago goes."""
 
 STRETCHES_MAX = 8
 """Queries for spans that lie far apart; beyond it, what lies between them is read over."""
@@ -432,12 +435,9 @@ async def read_figures(
         bases = [site.kpis.base(part.base) for part in sorted(parts) if (part.reach, part.days) == (reach, days)]
         found: Cells = {}
         for zone, by_list in _needed(site.areas, tuple(areas)).items():
-            intervals = _intervals(spans, reach, days, zone)
-            some = await _said(reader, site.areas, bases, by_list, intervals, zone)
-            # What is true last of several intervals cannot be told from what each of them comes to.
-            is_each_alone = set(spans) <= set(intervals)
-            held = await _read(reader, bases, some, intervals, zone, by, where, is_each_alone=is_each_alone)
-            found |= _over_spans(held, spans, intervals, reach, days, zone)
+            plan = _looking_back(spans, days, zone) if reach is Reach.SEEN else _plan(spans, reach, zone)
+            some = await _said(reader, site.areas, bases, by_list, plan)
+            found |= _over_spans(await _read(reader, bases, some, plan, by, where), plan, reach)
         cells |= {Part(base.id, reach, days): found for base in bases}
     return Figures(site, kpis, spans, by, cells, closed)
 
@@ -460,28 +460,127 @@ def _needed(areas: AreaTree, asked: tuple[AreaId, ...]) -> Mapping[ZoneInfo, Map
     return found
 
 
+class _Piece(NamedTuple):
+    """Stored buckets of one tier in [start_s, end_s). What they hold is kept under the number `slot`."""
+
+    start_s: int
+    end_s: int
+    slot: int
+
+
+class _Plan(NamedTuple):
+    """What has to be read for some spans, by tier in order of time; no bucket is read twice.
+
+    For each span, in which slots it lies (`within`), and in which what comes before it that counts for it.
+    """
+
+    pieces: Mapping[Tier, Sequence[_Piece]]
+    within: Sequence[Sequence[range]]
+    before: Sequence[Sequence[range]]
+
+    def is_one_each(self) -> bool:
+        """Whether each span is one slot, so that what is held there is what it comes to."""
+        return all(len(runs) == 1 and len(runs[0]) == 1 for runs in self.within)
+
+    def is_one_day_slot_each(self) -> bool:
+        """Whether at most one slot of whole days lies in each span."""
+        days = self.pieces.get(Tier.DAY)
+        if not days:
+            return True
+        of_days = range(days[0].slot, days[-1].slot + 1)
+        return all(sum(len(run) for run in runs if run.start in of_days) <= 1 for runs in self.within)
+
+
+def _plan(spans: Sequence[Span], reach: Reach, zone: ZoneInfo) -> _Plan:
+    """What to read for spans within themselves, or from the beginning on.
+
+    Each is taken apart into the coarsest buckets, and these are cut, tier by tier, where those of another span begin
+    or end: what one span reads as days is not read as hours because another one ends on one of these days.
+    """
+    within = [pieces(span.start_s, span.end_s, zone) for span in spans]
+    before: list[list[Piece]] = [[] for _ in spans]
+    if reach is Reach.RUNNING:
+        before = [pieces(_begin_s(span, reach, 0, zone), span.start_s, zone) for span in spans]
+    by_tier: dict[Tier, set[tuple[int, int]]] = {}
+    for some in (*within, *before):
+        for piece in some:
+            by_tier.setdefault(piece.tier, set()).add((piece.start_s, piece.end_s))
+    found: dict[Tier, list[_Piece]] = {}
+    starts: dict[Tier, list[int]] = {}
+    slots = 0
+    for tier, needed in by_tier.items():
+        cut = _cut(needed, {moment for ends in needed for moment in ends})
+        found[tier] = [_Piece(one.start_s, one.end_s, slots + at) for at, one in enumerate(cut)]
+        starts[tier] = [one.start_s for one in cut]
+        slots += len(cut)
+
+    def runs(some: Sequence[Piece]) -> list[range]:
+        return [
+            range(*(found[tier][0].slot + bisect_left(starts[tier], moment) for moment in (start_s, end_s)))
+            for tier, start_s, end_s in some
+        ]
+
+    return _Plan(found, [runs(some) for some in within], [runs(some) for some in before])
+
+
+def _looking_back(spans: Sequence[Span], days: int, zone: ZoneInfo) -> _Plan:
+    """What to read for spans that look so many days back: slots in order of time, each of all of its tiers."""
+    needed = [(_begin_s(span, Reach.SEEN, days, zone), span.end_s) for span in spans]
+    cut = _cut(
+        needed, {moment for span in spans for moment in (span.start_s, span.end_s)} | {one for one, _ in needed}
+    )
+    by_tier: dict[Tier, list[_Piece]] = {}
+    for slot, interval in enumerate(cut):
+        for piece in pieces(interval.start_s, interval.end_s, zone):
+            by_tier.setdefault(piece.tier, []).append(_Piece(piece.start_s, piece.end_s, slot))
+    starts = [interval.start_s for interval in cut]
+
+    def run(begin_s: int, end_s: int) -> list[range]:
+        return [range(bisect_left(starts, begin_s), bisect_left(starts, end_s))]
+
+    return _Plan(
+        by_tier,
+        [run(span.start_s, span.end_s) for span in spans],
+        [run(begin_s, span.start_s) for span, (begin_s, _) in zip(spans, needed, strict=True)],
+    )
+
+
+def _cut(needed: Iterable[tuple[int, int]], cuts: Iterable[int]) -> list[Span]:
+    """The stretches between cuts that lie in anything that is needed, in order of time."""
+    found: list[Span] = []
+    covered_s, upcoming = BEGINNING_S, iter(sorted(needed))
+    following = next(upcoming, None)
+    for start_s, end_s in pairwise(sorted(cuts)):
+        while following is not None and following[0] <= start_s:
+            covered_s = max(covered_s, following[1])
+            following = next(upcoming, None)
+        if start_s < covered_s:
+            found.append(Span(start_s, end_s))
+    return found
+
+
 async def _said(
-    reader: Reader,
-    areas: AreaTree,
-    bases: Sequence[Base],
-    by_list: Mapping[str, Sequence[AreaId]],
-    intervals: Sequence[Span],
-    zone: ZoneInfo,
+    reader: Reader, areas: AreaTree, bases: Sequence[Base], by_list: Mapping[str, Sequence[AreaId]], plan: _Plan
 ) -> list[AreaId]:
-    """The areas without those of maps on which nothing was said: of a large map that is asked of its roots first."""
-    doubtful = [list_id for list_id, ids in by_list.items() if len(ids) >= MAP_MIN]
+    """The areas without those of maps on which nothing was said: of a map with much to look up its roots are asked
+    first. Days have whatever finer buckets have.
+    """
+    doubtful = [
+        list_id
+        for list_id, ids in by_list.items()
+        if len(bases) * len(ids) >= MAP_MIN and len(ids) > len(areas.roots(list_id))
+    ]
     said: set[str] = set()
-    if doubtful and intervals:
+    if doubtful and plan.pieces:
         roots = {root.id: list_id for list_id in doubtful for root in areas.roots(list_id)}
-        for tier in {piece.tier for one in intervals for piece in pieces(one.start_s, one.end_s, zone)}:
-            rows = await reader.fetch(
-                for_tier(_SQL["read_said"], tier),
-                [base.id for base in bases],
-                list(roots),
-                _instant(max(0, min(one.start_s for one in intervals) - ROOT_SLACK_S)),
-                _instant(max(one.end_s for one in intervals) + ROOT_SLACK_S),
-            )
-            said.update(roots[row["area"]] for row in rows)
+        rows = await reader.fetch(
+            for_tier(_SQL["read_said"], Tier.DAY),
+            [base.id for base in bases],
+            list(roots),
+            _instant(max(0, min(some[0].start_s for some in plan.pieces.values()) - ROOT_SLACK_S)),
+            _instant(max(some[-1].end_s for some in plan.pieces.values()) + ROOT_SLACK_S),
+        )
+        said.update(roots[row["area"]] for row in rows)
     return [id_ for list_id, ids in by_list.items() if list_id in said or list_id not in doubtful for id_ in ids]
 
 
@@ -495,59 +594,31 @@ def _begin_s(span: Span, reach: Reach, days: int, zone: ZoneInfo) -> int:
             return min(span.start_s, back(span.end_s, days, zone))
 
 
-def _intervals(spans: Sequence[Span], reach: Reach, days: int, zone: ZoneInfo) -> list[Span]:
-    """What to read so that no moment is read twice: cut wherever a span, or what it looks back on, begins or ends."""
-    needed = sorted((_begin_s(span, reach, days, zone), span.end_s) for span in spans)
-    cuts = sorted(
-        {moment for span in spans for moment in (span.start_s, span.end_s)} | {begin for begin, _ in needed}
-    )
-    intervals: list[Span] = []
-    covered_s, upcoming = BEGINNING_S, iter(needed)
-    following = next(upcoming, None)
-    for start_s, end_s in pairwise(cuts):
-        while following is not None and following[0] <= start_s:
-            covered_s = max(covered_s, following[1])
-            following = next(upcoming, None)
-        if start_s < covered_s:
-            intervals.append(Span(start_s, end_s))
-    return intervals
-
-
-def _over_spans(
-    cells: Cells, spans: Sequence[Span], intervals: Sequence[Span], reach: Reach, days: int, zone: ZoneInfo
-) -> Cells:
-    """What lies in each span, put together from what lies in the intervals."""
-    if reach is Reach.WITHIN and list(spans) == list(intervals):
+def _over_spans(cells: Cells, plan: _Plan, reach: Reach) -> Cells:
+    """What lies in each span, put together from what lies in the slots."""
+    if reach is Reach.WITHIN and all(list(runs) == [range(at, at + 1)] for at, runs in enumerate(plan.within)):
         return cells
-    starts = [interval.start_s for interval in intervals]
-
-    def run(begin_s: int, end_s: int) -> range:
-        return range(bisect_left(starts, begin_s), bisect_left(starts, end_s))
-
-    runs = [run(span.start_s, span.end_s) for span in spans]
-    begins = [run(_begin_s(span, reach, days, zone), span.end_s).start for span in spans]
     joined: Cells = {}
     for key, groups in cells.items():
         for group, held in groups.items():
             match reach:
                 case Reach.WITHIN:
-                    over = {at: _joined(held, one) for at, one in enumerate(runs)}
+                    over = {at: _joined(held, runs) for at, runs in enumerate(plan.within)}
                 case Reach.RUNNING:
-                    over = _running(held, runs, len(intervals))
+                    over = _running(held, plan)
                 case Reach.SEEN:
-                    over = _seen(held, runs, begins)
+                    over = _seen(held, plan)
             joined.setdefault(key, {})[group] = over
     return joined
 
 
-def _joined(held: Mapping[int, Held], run: range) -> Held:
-    """All that lies in consecutive intervals."""
-    found = (
-        [held[at] for at in run if at in held]
-        if len(run) < len(held)
-        else [held[at] for at in sorted(held) if at in run]
-    )
-    return _together(found)
+def _joined(held: Mapping[int, Held], runs: Sequence[range]) -> Held:
+    """All that lies in these slots."""
+    found: list[Held] = []
+    for run in runs:
+        slots = run if len(run) < len(held) else [slot for slot in sorted(held) if slot in run]
+        found += [held[slot] for slot in slots if slot in held]
+    return _together(found) if found else NOTHING
 
 
 def _together(found: Sequence[Held]) -> Held:
@@ -561,19 +632,21 @@ def _together(found: Sequence[Held]) -> Held:
     )
 
 
-def _running(held: Mapping[int, Held], runs: Sequence[range], intervals: int) -> dict[int, Held]:
+def _running(held: Mapping[int, Held], plan: _Plan) -> dict[int, Held]:
     """Of counts and sums all up to each span's end; what comes before the span is taken as it is now."""
-    sums, is_corrected = [Partial(n=0)], False
-    for at in range(intervals):
-        one = held.get(at)
-        sums.append(_summed([sums[-1], *one.now]) if one is not None else sums[-1])
-        is_corrected = is_corrected or (one is not None and one.corrected_at is not None)
+    days = plan.pieces.get(Tier.DAY, ())
+    # What all spans look back on is added up once.
+    first_day, up_to = days[0].slot if days else -1, [Partial(n=0)]
+    for day in days:
+        up_to.append(_summed([up_to[-1], *held[day.slot].now]) if day.slot in held else up_to[-1])
     over: dict[int, Held] = {}
-    for at, run in enumerate(runs):
-        now = [sums[run.stop]]
-        within = _joined(held, run) if is_corrected else NOTHING
-        first = now if within.corrected_at is None else [sums[run.start], *within.first]
-        over[at] = Held(now, first, within.corrected_at)
+    for at, (earlier, own_runs) in enumerate(zip(plan.before, plan.within, strict=True)):
+        rows: list[Partial] = []
+        for run in earlier:
+            rows += [up_to[len(run)]] if run.start == first_day else _joined(held, [run]).now
+        past, within = _summed(rows), _joined(held, own_runs)
+        now = [_summed([past, *within.now])]
+        over[at] = Held(now, now if within.corrected_at is None else [past, *within.first], within.corrected_at)
     return over
 
 
@@ -585,12 +658,13 @@ def _summed(rows: Sequence[Partial]) -> Partial:
     return Partial(n=n, total=total)
 
 
-def _seen(held: Mapping[int, Held], runs: Sequence[range], begins: Sequence[int]) -> dict[int, Held]:
+def _seen(held: Mapping[int, Held], plan: _Plan) -> dict[int, Held]:
     """The different ones of each span and what it looks back on.
 
     Sketches cannot be taken away again. So spans that look back over one moment share the sketches from there
-    backwards and forwards: each interval is merged a few times, however many spans there are.
+    backwards and forwards: each slot is merged a few times, however many spans there are.
     """
+    runs, begins = [run for (run,) in plan.within], [run.start for (run,) in plan.before]
     over: dict[int, Held] = {}
     order = sorted(range(len(runs)), key=lambda at: (runs[at].stop, begins[at]))
     while order:
@@ -603,7 +677,7 @@ def _seen(held: Mapping[int, Held], runs: Sequence[range], begins: Sequence[int]
         for at in range(pivot, max(runs[one].stop for one in sharing)):
             after[at + 1] = _merged([after[at], *(held[at].now if at in held else ())])
         for at in sharing:
-            within = _joined(held, runs[at])
+            within = _joined(held, [runs[at]])
             now = [before[begins[at]], after[runs[at].stop]]
             first = now
             if within.corrected_at is not None:
@@ -621,50 +695,33 @@ def _merged(rows: Sequence[Partial]) -> Partial:
     return Partial(n=n, sketch=merge(sketches))
 
 
-class _Piece(NamedTuple):
-    """Stored buckets of one tier in [start_s, end_s), which make up (a part of) an interval."""
-
-    start_s: int
-    end_s: int
-    interval: int
-
-
 async def _read(
     reader: Reader,
     bases: Sequence[Base],
     areas: Sequence[AreaId],
-    intervals: Sequence[Span],
-    zone: ZoneInfo,
+    plan: _Plan,
     by: str | None,
     where: Mapping[str, str],
-    *,
-    is_each_alone: bool,
 ) -> Cells:
-    """What is stored of these bases in these areas of one zone, by interval. `is_each_alone`: each span is one."""
-    by_tier: dict[Tier, list[_Piece]] = {}
-    for at, interval in enumerate(intervals):
-        for piece in pieces(interval.start_s, interval.end_s, zone):
-            by_tier.setdefault(piece.tier, []).append(_Piece(piece.start_s, piece.end_s, at))
-
-    pieces_of = Counter(piece.interval for some in by_tier.values() for piece in some)
-    whole = is_each_alone and all(n == 1 for n in pieces_of.values())
+    """What is stored of these bases in these areas of one zone, by slot."""
 
     def question(base: Base) -> tuple[str, int, list[int], list[str]]:
         wanted = {base.dimensions.index(name) + 1: value for name, value in where.items() if name in base.dimensions}
         split = base.dimensions.index(by) + 1 if by is not None and by in base.dimensions else 0
         return _KEPT_AS.get(base.measure, "sums"), split, list(wanted), list(wanted.values())
 
-    found: Cells = {}
+    found = _Noted()
+    # What is true last of several slots cannot be told from what each of them comes to, unless only one has anything.
+    is_whole, is_whole_days = plan.is_one_each(), plan.is_one_day_slot_each()
     for (kept_as, split, at, values), same in groupby(sorted(bases, key=question), question):
         same_bases = list(same)
-        ids = [base.id for base in same_bases]
         statement, held_of = _READ[kept_as]
-        is_across = kept_as == "latest" and whole
         across = partial(_latest_across, {base.id: base.across for base in same_bases})
-        for tier, all_pieces in by_tier.items():
-            for some in _stretches(all_pieces):
+        finer_said: set[str] = set()
+        # Days come last: whether they can be read as a whole depends on what finer buckets have.
+        for tier in sorted(plan.pieces, key=(Tier.MINUTE, Tier.HOUR, Tier.DAY).index):
+            for some in _stretches(plan.pieces[tier]):
                 asked = (
-                    ids,
                     areas,
                     [_instant(piece.start_s) for piece in some],
                     [_instant(piece.end_s) for piece in some],
@@ -674,29 +731,55 @@ async def _read(
                     at,
                     values,
                 )
-                if is_across and tier is Tier.DAY:
-                    _note(found, await reader.fetch(for_tier(_READING["read_own"], tier), *asked), some, _latest)
-                    _note(found, await _read_below(reader, asked), some, across)
-                elif is_across:
-                    _note(found, await reader.fetch(for_tier(_READING["read_across"], tier), *asked), some, across)
-                else:
-                    _note(found, await reader.fetch(for_tier(_READING[statement], tier), *asked), some, held_of)
-    return found
+                ids = [base.id for base in same_bases]
+                if kept_as == "latest" and tier is Tier.DAY and is_whole_days:
+                    alone = [id_ for id_ in ids if id_ not in finer_said]
+                    ids = [id_ for id_ in ids if id_ in finer_said]
+                    if alone:
+                        rows = await reader.fetch(for_tier(_READING["read_own"], tier), alone, *asked)
+                        found.note(rows, some, _latest)
+                        found.note(await _read_below(reader, (alone, *asked)), some, across)
+                elif kept_as == "latest" and is_whole:
+                    rows = await reader.fetch(for_tier(_READING["read_across"], tier), ids, *asked)
+                    found.note(rows, some, across)
+                    continue
+                if ids:
+                    rows = await reader.fetch(for_tier(_READING[statement], tier), ids, *asked)
+                    found.note(rows, some, held_of)
+                    finer_said.update(row["kpi"] for row in rows)
+    return found.cells()
 
 
-# asyncpg's records have no column types.
-def _note(found: Cells, rows: Iterable[Any], some: Sequence[_Piece], held_of: Callable[[Any], Held]) -> None:
-    """Adds what was read of these pieces."""
-    for row in rows:
-        number: int = row["piece"]
-        key, dim, held, at = (row["kpi"], row["area"]), row["dim"], held_of(row), some[number - 1].interval
-        groups = found.get(key)
-        if groups is None:
-            # Of most there is one row.
-            found[key] = {dim: {at: held}}
-            continue
-        by_interval = groups.setdefault(dim, {})
-        by_interval[at] = _together((by_interval[at], held)) if at in by_interval else held
+class _Noted:
+    """What has been read so far, by slot."""
+
+    def __init__(self) -> None:
+        self._found: Cells = {}
+        self._several: dict[tuple[tuple[str, AreaId], str, int], list[Held]] = {}
+
+    # asyncpg's records have no column types.
+    def note(self, rows: Iterable[Any], some: Sequence[_Piece], held_of: Callable[[Any], Held]) -> None:
+        """Adds what was read of these pieces."""
+        for row in rows:
+            number: int = row["piece"]
+            key, dim, held, slot = (row["kpi"], row["area"]), row["dim"], held_of(row), some[number - 1].slot
+            groups = self._found.get(key)
+            if groups is None:
+                # Of most there is one row.
+                self._found[key] = {dim: {slot: held}}
+                continue
+            by_slot = groups.setdefault(dim, {})
+            if slot in by_slot:
+                # Of others there is one for each of thousands of places, and they are joined once.
+                self._several.setdefault((key, dim, slot), [by_slot[slot]]).append(held)
+            else:
+                by_slot[slot] = held
+
+    def cells(self) -> Cells:
+        """All of it."""
+        for (key, dim, slot), several in self._several.items():
+            self._found[key][dim][slot] = _together(several)
+        return self._found
 
 
 async def _read_below(reader: Reader, asked: tuple[object, ...]) -> list[Any]:
@@ -755,10 +838,24 @@ def _histograms(row: Any) -> Held:  # noqa: ANN401
     return Held(now, now if row["corrected_at"] is None else _by_bin(_first_sketches(row)), row["corrected_at"])
 
 
-def _by_bin(histograms: Iterable[bytes | None]) -> list[Partial]:
-    """What a percentile is read from, added up by bin."""
-    counts = merge_bins(one for one in histograms if one is not None)
-    return [Partial(bin=bin_, n=n) for bin_, n in counts.items() if n]
+_added_up: dict[bytes, Sequence[Partial]] = {}
+
+
+def _by_bin(histograms: Iterable[bytes | None]) -> Sequence[Partial]:
+    """What a percentile is read from, added up by bin.
+
+    A month's days have thousands of bins, and hardly any of them changes from one question to the next: what the same
+    histograms came to is remembered by their digest.
+    """
+    known = [one for one in histograms if one is not None]
+    digest = blake2b(b"".join(known), digest_size=16).digest()
+    found = _added_up.pop(digest, None)
+    if found is None:
+        found = tuple(Partial(bin=bin_, n=n) for bin_, n in merge_bins(known).items() if n)
+        if len(_added_up) >= HISTOGRAMS_MAX:
+            del _added_up[next(iter(_added_up))]
+    _added_up[digest] = found
+    return found
 
 
 def _first_sketches(row: Any) -> list[bytes | None]:  # noqa: ANN401
