@@ -8,6 +8,9 @@ import asyncio
 import gzip
 import time
 from collections import OrderedDict
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Annotated
 
 import httpx
@@ -31,10 +34,13 @@ SNAPSHOT_WAIT_S = 5.0
 """How long a camera may take; then the answer is 502."""
 
 SNAPSHOT_KEPT_S = 3.0
-"""For so long a picture is shown to all who ask, so that a camera is asked once however many look."""
+"""For so long a picture, or that there is none, is told to all who ask: no camera is asked again sooner."""
 
-SNAPSHOTS_KEPT_MAX = 16
-"""Pictures that are kept; of more the oldest goes."""
+SNAPSHOTS_BYTES_MAX = 64 * 1024 * 1024
+"""Pictures that are kept, in all; of more the oldest goes, and whoever wants it waits until it may be asked for."""
+
+CAMERAS_ASKED_MAX = 16
+"""Cameras that are asked at a time. Others wait, for as long as a camera may take; then the answer is 502."""
 
 PICTURES = ("image/jpeg", "image/png", "image/webp", "image/gif")
 """What a picture may be. An SVG may hold scripts."""
@@ -77,14 +83,26 @@ ANSWERS: tuple[type[Struct], ...] = (LayerList,)
 class _Picture(Struct, frozen=True):
     body: bytes
     media_type: str
-    until_s: float
+
+
+class _Failure(Struct, frozen=True):
+    """Why there is no picture. Unlike an error it can be told to many."""
+
+    reason: str
+    body: bytes = b""
 
 
 def layer_routes(config: DashboardConfig, http: httpx.AsyncClient | None = None) -> APIRouter:
     """The routes under /v1/layers. The site may change from one request to the next."""
-    router = APIRouter(prefix="/v1/layers", tags=["dashboard"])
     packed: OrderedDict[str, bytes] = OrderedDict()
-    pictures = _Pictures(http)
+    pictures = Pictures(http)
+
+    @asynccontextmanager
+    async def lifespan(_: object) -> AsyncGenerator[None]:
+        yield
+        await pictures.close()
+
+    router = APIRouter(prefix="/v1/layers", tags=["dashboard"], lifespan=lifespan)
 
     @router.get("", **described(LayerList))
     async def read_layers(viewer: Viewer, _: Annotated[NoQuery, Query()]) -> Response:
@@ -138,55 +156,112 @@ def layer_routes(config: DashboardConfig, http: httpx.AsyncClient | None = None)
     return router
 
 
-class _Pictures:
-    """Asks cameras, one request at a time for each."""
+class Pictures:
+    """Asks cameras, one request at a time for each, and none more often than every SNAPSHOT_KEPT_S."""
 
     def __init__(self, http: httpx.AsyncClient | None) -> None:
-        self._http = http
-        self._kept: OrderedDict[str, _Picture] = OrderedDict()
-        self._asked: dict[str, asyncio.Task[_Picture]] = {}
+        self._given = http
+        self._own: httpx.AsyncClient | None = None
+        self._room = asyncio.Semaphore(CAMERAS_ASKED_MAX)
+        self._kept: OrderedDict[str, _Picture | _Failure] = OrderedDict()
+        self._kept_bytes = 0
+        # When each address may be asked again, the soonest first: also of those whose picture is not kept any more.
+        self._again_s: OrderedDict[str, float] = OrderedDict()
+        self._asked: dict[str, asyncio.Task[_Picture | _Failure]] = {}
 
     async def read(self, address: str) -> _Picture:
         """The picture at an address. Raises Refused."""
-        kept = self._kept.get(address)
-        if kept is not None and kept.until_s > time.monotonic():
-            return kept
-        task = self._asked.get(address)
-        if task is None:
-            task = self._asked[address] = asyncio.create_task(self._fetch(address))
-            task.add_done_callback(lambda _: self._asked.pop(address, None))
-        # Whoever goes away must not take the picture from those who wait for it too.
-        picture = await asyncio.shield(task)
-        self._kept[address] = picture
-        self._kept.move_to_end(address)
-        while len(self._kept) > SNAPSHOTS_KEPT_MAX:
-            self._kept.popitem(last=False)
-        return picture
+        self._forget()
+        found = self._kept.get(address)
+        if found is None:
+            task = self._asked.get(address)
+            if task is None:
+                task = self._asked[address] = asyncio.create_task(self._ask(address))
+                task.add_done_callback(lambda _: self._asked.pop(address, None))
+            # Whoever goes away must not take the picture from those who wait for it too.
+            found = await asyncio.shield(task)
+        if isinstance(found, _Failure):
+            raise _no_picture(found.reason)
+        return found
 
-    async def _fetch(self, address: str) -> _Picture:
+    async def close(self) -> None:
+        """Ends the connections."""
+        if self._own is not None:
+            await self._own.aclose()
+            self._own = None
+
+    async def _ask(self, address: str) -> _Picture | _Failure:
+        await asyncio.sleep(max(0.0, self._again_s.get(address, 0.0) - time.monotonic()))
         try:
             async with asyncio.timeout(SNAPSHOT_WAIT_S):
-                if self._http is not None:
-                    return await self._read(self._http, address)
-                # No redirects: the pack names the camera, and nobody else says where the centre looks.
-                async with httpx.AsyncClient(timeout=SNAPSHOT_WAIT_S, trust_env=False) as http:
-                    return await self._read(http, address)
-        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
-            raise _no_picture(type(error).__name__) from None
+                await self._room.acquire()
+        except TimeoutError:
+            return _Failure("too many others are being asked")
+        try:
+            found = await self._fetch(address)
+        finally:
+            self._room.release()
+        self._keep(address, found)
+        return found
 
-    async def _read(self, http: httpx.AsyncClient, address: str) -> _Picture:
-        async with http.stream("GET", address) as answer:
+    def _keep(self, address: str, found: _Picture | _Failure) -> None:
+        self._drop(address)
+        self._kept[address] = found
+        self._kept_bytes += len(found.body)
+        self._again_s[address] = time.monotonic() + SNAPSHOT_KEPT_S
+        self._again_s.move_to_end(address)
+        while self._kept_bytes > SNAPSHOTS_BYTES_MAX:
+            self._drop(next(iter(self._kept)))
+
+    def _forget(self) -> None:
+        """Forgets what is too old to be told. As many addresses are known as were asked in the last seconds."""
+        now_s = time.monotonic()
+        while self._again_s and next(iter(self._again_s.values())) <= now_s:
+            address, _ = self._again_s.popitem(last=False)
+            self._drop(address)
+
+    def _drop(self, address: str) -> None:
+        found = self._kept.pop(address, None)
+        self._kept_bytes -= 0 if found is None else len(found.body)
+
+    def _http(self) -> httpx.AsyncClient:
+        """One client for all cameras: to make one takes as long as hundreds of requests."""
+        if self._given is not None:
+            return self._given
+        if self._own is None:
+            # No redirects: the pack names the camera, and nobody else says where the centre looks. No cookies, for
+            # those of many cameras would pile up, and no idle connections, for cameras have few.
+            self._own = httpx.AsyncClient(
+                timeout=SNAPSHOT_WAIT_S,
+                trust_env=False,
+                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+                limits=httpx.Limits(max_connections=CAMERAS_ASKED_MAX, max_keepalive_connections=0),
+            )
+        return self._own
+
+    async def _fetch(self, address: str) -> _Picture | _Failure:
+        try:
+            async with asyncio.timeout(SNAPSHOT_WAIT_S):
+                return await self._read(address)
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
+            return _Failure(type(error).__name__)
+
+    async def _read(self, address: str) -> _Picture | _Failure:
+        async with self._http().stream("GET", address, headers={"Accept-Encoding": "identity"}) as answer:
             media_type = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
             if answer.status_code != 200:
-                raise _no_picture(f"it answers {answer.status_code}")
+                return _Failure(f"it answers {answer.status_code}")
             if media_type not in PICTURES:
-                raise _no_picture(f"what it sends is {media_type or 'of no type'}, and no picture")
+                return _Failure(f"what it sends is {media_type or 'of no type'}, and no picture")
+            # What is packed may be a thousand times as long as what has come.
+            if answer.headers.get("content-encoding", "identity").strip().lower() != "identity":
+                return _Failure("it sends its picture packed, unasked")
             body = bytearray()
             async for piece in answer.aiter_bytes():
                 body += piece
                 if len(body) > SNAPSHOT_BYTES_MAX:
-                    raise _no_picture(f"its picture has more than {SNAPSHOT_BYTES_MAX} bytes")
-        return _Picture(bytes(body), media_type, time.monotonic() + SNAPSHOT_KEPT_S)
+                    return _Failure(f"its picture has more than {SNAPSHOT_BYTES_MAX} bytes")
+        return _Picture(bytes(body), media_type)
 
 
 def _no_picture(reason: str) -> Refused:

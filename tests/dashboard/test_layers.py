@@ -1,7 +1,11 @@
 """Does a map get the layers that its viewer may see, packed and only when they changed, and a camera's picture?"""
 
+import asyncio
+import gzip
+import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import httpx
 import pytest
@@ -16,6 +20,7 @@ from dashboard_api.config import DashboardConfig
 from dashboard_api.guard import Guard
 from dashboard_api.layers import layer_routes
 from dashboard_api.problem import answer_problems
+from dashboard_api.refusal import Refused
 from schemas.site import Site, parse_site
 from tests.dashboard.case_centre import PACK, Issuer
 from tests.dashboard.centre import utc_now
@@ -25,7 +30,7 @@ JPEG = b"\xff\xd8\xff a picture"
 CAMERAS = collection(
     *(
         feature(point(), name=path, picture=f"http://camera{path}")
-        for path in ("/ok", "/page", "/away", "/large", "/elsewhere")
+        for path in ("/ok", "/page", "/away", "/large", "/elsewhere", "/packed")
     )
 )
 SITE = parse_site({**PACK, **FILES, "cameras.geojson": CAMERAS})
@@ -36,12 +41,14 @@ class Cameras:
 
     def __init__(self) -> None:
         self.asked = 0
+        self.pages = 0
         self.app = Starlette(
             routes=[
                 Route("/ok", self.picture),
                 Route("/page", self.page),
                 Route("/large", self.large),
                 Route("/elsewhere", self.elsewhere),
+                Route("/packed", self.packed),
             ]
         )
 
@@ -52,11 +59,17 @@ class Cameras:
 
     async def page(self, _: Request) -> Response:
         """What is none."""
+        self.pages += 1
         return Response("<script>", media_type="text/html")
 
     async def large(self, _: Request) -> Response:
         """Too much."""
         return Response(b"x" * (layers.SNAPSHOT_BYTES_MAX + 1), media_type="image/png")
+
+    async def packed(self, _: Request) -> Response:
+        """Little that would be much."""
+        body = gzip.compress(b"x" * 100_000)
+        return Response(body, media_type="image/png", headers={"Content-Encoding": "gzip"})
 
     async def elsewhere(self, _: Request) -> Response:
         """Another place."""
@@ -134,6 +147,7 @@ async def test_a_camera_is_asked_once_for_all_who_look() -> None:
         pytest.param(2, 502, "answers 404", id="nothing there"),
         pytest.param(3, 502, "more than", id="too large"),
         pytest.param(4, 502, "answers 307", id="sent elsewhere"),
+        pytest.param(5, 502, "packed", id="packed"),
         pytest.param(9, 404, "no picture", id="no such feature"),
     ],
 )
@@ -144,3 +158,73 @@ async def test_what_is_no_picture_is_not_shown(number: int, status: int, reason:
         assert answer.status_code == status
         assert reason in answer.json()["detail"]
         assert "camera/" not in answer.text
+
+
+async def test_a_camera_without_a_picture_is_not_asked_for_each_who_looks() -> None:
+    issuer, cameras = Issuer(), Cameras()
+    async with client_of(SITE, cameras, issuer) as client:
+        for _ in range(5):
+            answer = await client.get("/v1/layers/cameras/snapshots/1", headers=issuer.header("olga"))
+            assert answer.status_code == 502
+    assert cameras.pages == 1
+
+
+class Many:
+    """Any number of cameras: when each was asked, and how many at once."""
+
+    def __init__(self, *, together: int = 1) -> None:
+        self.asked: dict[str, list[float]] = {}
+        self.now = self.most = 0
+        self._enough = asyncio.Event()
+        self._together = together
+        self.http = httpx.AsyncClient(transport=httpx.MockTransport(self._answer))
+
+    async def _answer(self, request: httpx.Request) -> httpx.Response:
+        self.asked.setdefault(request.url.host, []).append(time.monotonic())
+        self.now += 1
+        self.most = max(self.most, self.now)
+        if self.now >= self._together:
+            self._enough.set()
+        await self._enough.wait()
+        await asyncio.sleep(0)
+        self.now -= 1
+        return httpx.Response(200, headers={"content-type": "image/png"}, content=b"x" * 100)
+
+
+async def test_each_of_many_cameras_is_asked_once_and_only_so_many_at_a_time() -> None:
+    many = Many(together=layers.CAMERAS_ASKED_MAX)
+    pictures = layers.Pictures(many.http)
+    addresses = [f"http://c{number}/" for number in range(3 * layers.CAMERAS_ASKED_MAX)]
+    for _ in range(3):
+        await asyncio.gather(*map(pictures.read, addresses))
+    assert [len(times) for times in many.asked.values()] == [1] * len(addresses)
+    assert many.most == layers.CAMERAS_ASKED_MAX
+
+
+async def test_a_picture_that_is_not_kept_is_not_asked_for_sooner(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layers, "SNAPSHOT_KEPT_S", 0.1)
+    monkeypatch.setattr(layers, "SNAPSHOTS_BYTES_MAX", 150)
+    many = Many()
+    pictures = layers.Pictures(many.http)
+    for _ in range(2):
+        for host in ("a", "b"):
+            assert (await pictures.read(f"http://{host}/")).body == b"x" * 100
+    assert all(later - sooner >= 0.1 for sooner, later in (many.asked["a"], many.asked["b"]))
+
+
+async def test_one_client_asks_all_cameras_and_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[httpx.AsyncClient] = []
+
+    class Counted(httpx.AsyncClient):
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            made.append(self)
+
+    monkeypatch.setattr(httpx, "AsyncClient", Counted)
+    pictures = layers.Pictures(None)
+    for port in (1, 2):
+        with pytest.raises(Refused, match="no picture"):
+            await pictures.read(f"http://127.0.0.1:{port}/")
+    assert [client.is_closed for client in made] == [False]
+    await pictures.close()
+    assert made[0].is_closed
