@@ -10,6 +10,7 @@ from dashboard_api.cases import Order, read_list
 from dashboard_api.commands import outcome_text, read_decided
 from dashboard_api.config import Bounds, DashboardConfig
 from dashboard_api.database import Database, Reader
+from dashboard_api.homes import still_shown
 from dashboard_api.live_cases import case_text, read_live_units, wordless_unit
 from dashboard_api.messages import series_text, value_text
 from dashboard_api.position import Position
@@ -138,7 +139,8 @@ async def _handling(
         found = await read_list(reader, rights.actor, subscription.cases, Order.DUE, None, bounds.cases_max + 1)
         has_more = len(found) > bounds.cases_max
         page, actor = found[: bounds.cases_max], rights.actor
-        excerpts = await read_excerpts(reader, config.key_ring, (case for case in page if reads_words(actor, case)))
+        told = await still_shown(reader, actor, [case for case in page if reads_words(actor, case)])
+        excerpts = await read_excerpts(reader, config.key_ring, told)
         cases = [(case.id, case_text(site, case, actor, excerpts.get(case.id))) for case in page]
     units = await read_live_units(reader, site, rights.units, now) if subscription.units else None
     if units is not None and is_display(rights.actor):

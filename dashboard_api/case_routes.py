@@ -44,6 +44,7 @@ from dashboard_api.cursor import decode_cursor, encode_cursor, from_us, to_us
 from dashboard_api.database import Database
 from dashboard_api.export import Cell, Column, Format, Kind, Sheet, format_of, name_columns, names_cells, reply
 from dashboard_api.guard import SIGN_IN, SignedIn, Viewer, require
+from dashboard_api.homes import still_shown
 from dashboard_api.moment import Moment, one_moment
 from dashboard_api.position import parse_position
 from dashboard_api.public_alerts import read_alerts
@@ -316,7 +317,8 @@ def case_routes(config: DashboardConfig, database: Database, waiting: Waiting) -
             page = found[:limit]
             # Files go further than whoever asks for them; what citizens wrote does not.
             handled = [case for case in page if reads_words(actor, case)] if form is CaseFormat.JSON else []
-            excerpts = await read_excerpts(moment.reader, config.key_ring, handled)
+            told = await still_shown(moment.reader, actor, handled)
+            excerpts = await read_excerpts(moment.reader, config.key_ring, told)
         answer = CaseList(
             position=moment.position,
             as_of=moment.as_of,
@@ -339,7 +341,7 @@ def case_routes(config: DashboardConfig, database: Database, waiting: Waiting) -
         """One case with all that is known of it."""
         site = config.site
         async with one_moment(config, database, "case") as moment:
-            case = await reading.read_case(moment.reader, actor, _id(id))
+            [case] = await still_shown(moment.reader, actor, [await reading.read_case(moment.reader, actor, _id(id))])
             seen = await reading.visible(moment.reader, actor, named_cases(case))
             words = await read_words(moment.reader, config.key_ring, actor, case)
             proposals = await reading.read_proposals(
@@ -366,7 +368,7 @@ def case_routes(config: DashboardConfig, database: Database, waiting: Waiting) -
     async def read_lines(id: str, actor: SignedIn, query: Annotated[TimelineQuery, Query()]) -> Response:  # noqa: A002
         """What happened to a case, line by line."""
         async with one_moment(config, database, "timeline") as moment:
-            case = await reading.read_case(moment.reader, actor, _id(id))
+            [case] = await still_shown(moment.reader, actor, [await reading.read_case(moment.reader, actor, _id(id))])
             found = await reading.read_timeline(moment.reader, actor, case.id, query.after, query.limit + 1)
             page = found[: query.limit]
             seen = await reading.visible(moment.reader, actor, cases_in(page))

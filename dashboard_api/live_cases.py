@@ -15,7 +15,7 @@ from dashboard_api.cases import read_some
 from dashboard_api.database import Reader
 from dashboard_api.units import UnitView, may_see_unit, read_states, unit_view
 from dashboard_api.written import read_excerpts, reads_words
-from schemas.case import Case
+from schemas.case import Case, State
 from schemas.command import Actor
 from schemas.display import is_display
 from schemas.identity import Seen
@@ -55,7 +55,9 @@ async def read_live_cases(
     ordered = sorted(ids)
     for first in range(0, len(ordered), CHUNK):
         read = await read_some(reader, ordered[first : first + CHUNK])
-        excerpts = await read_excerpts(reader, ring, (one.case for one in read.values()))
+        # Of one that was merged the reports may have gone where not everybody sees them who sees what is left of it.
+        whole = (one.case for one in read.values() if one.case.state is not State.MERGED)
+        excerpts = await read_excerpts(reader, ring, whole)
         for id_, one in read.items():
             item, excerpt = item_of(site, one.case), excerpts.get(id_)
             worded = None if excerpt is None else _text(msgspec.structs.replace(item, excerpt=excerpt))

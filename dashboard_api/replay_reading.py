@@ -14,6 +14,7 @@ from dashboard_api.case_filter import CaseFilter
 from dashboard_api.case_view import item_of
 from dashboard_api.cases import unknown_case
 from dashboard_api.database import Reader
+from dashboard_api.homes import still_shown
 from dashboard_api.messages import event_text
 from dashboard_api.refusal import RefusalReason, Refused
 from dashboard_api.replay import position_of
@@ -79,15 +80,18 @@ async def read_cases(
     """At most `limit` cases as they were, that the actor may see now, those opened last first."""
     values: list[object] = [*parameters(actor), moment, *_filter_values(wanted), limit]
     rows = await reader.fetch(_OPEN if wanted.open else _ALL, *values, *(after or (None, None)))
-    return [_cases.decode(row["body"]) for row in rows]
+    return await _still_shown(reader, actor, rows)
 
 
 async def read_case(reader: Reader, actor: Actor, id_: str, moment: datetime) -> Case:
-    """The case as it was. Raises Refused with the status 404 where there was none that the actor may see now."""
+    """The case as it was, with the signals that the actor may read now.
+
+    Raises Refused with the status 404 where there was none that the actor may see now.
+    """
     row = await reader.fetchrow(_SQL["read_case"], *parameters(actor), moment, id_)
     if row is None:
         raise unknown_case()
-    return _cases.decode(row["body"])
+    return (await _still_shown(reader, actor, [row]))[0]
 
 
 async def read_timeline(
@@ -101,7 +105,7 @@ async def read_timeline(
 async def read_changed(reader: Reader, actor: Actor, after: datetime, through: datetime) -> list[Case] | None:
     """The cases that changed in (after, through], as they were at its end; None: there are too many."""
     rows = await reader.fetch(_SQL["changed_cases"], *parameters(actor), after, through, CHANGED_MAX)
-    return None if len(rows) == CHANGED_MAX else [_cases.decode(row["body"]) for row in rows]
+    return None if len(rows) == CHANGED_MAX else await _still_shown(reader, actor, rows)
 
 
 async def read_units(
@@ -151,11 +155,16 @@ async def read_events(
 
 
 async def case_texts(
-    reader: Reader, site: Site, ring: KeyRing | None, actor: Actor, cases: Sequence[Case]
+    reader: Reader, site: Site, ring: KeyRing | None, actor: Actor, cases: Sequence[Case], as_of: datetime
 ) -> list[str]:
     """Cases as lists show them, with the first words of those that the actor handles, if nobody has erased them."""
-    excerpts = await read_excerpts(reader, ring, [case for case in cases if reads_words(actor, case)])
+    excerpts = await read_excerpts(reader, ring, [case for case in cases if reads_words(actor, case)], as_of)
     return [msgspec.json.encode(item_of(site, case, excerpts.get(case.id))).decode() for case in cases]
+
+
+async def _still_shown(reader: Reader, actor: Actor, rows: Sequence[Any]) -> list[Case]:
+    """The versions in these rows, with the signals that the actor may read now."""
+    return await still_shown(reader, actor, [_cases.decode(row["body"]) for row in rows], of_past=True)
 
 
 # asyncpg's records have no column types.

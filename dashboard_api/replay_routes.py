@@ -19,11 +19,12 @@ from starlette.websockets import WebSocket
 from dashboard_api import replay_reading as reading
 from dashboard_api.case_routes import LIMIT, CaseList, Timeline
 from dashboard_api.case_view import CaseDetail, cases_in, detail_of, entry_view, item_of, named_cases
-from dashboard_api.cases import CaseFilter, visible
+from dashboard_api.cases import CaseFilter, read_case, visible
 from dashboard_api.config import DashboardConfig
 from dashboard_api.cursor import decode_cursor, encode_cursor, from_us, to_us
 from dashboard_api.database import Database, Reader
 from dashboard_api.guard import SignedIn, Viewer
+from dashboard_api.homes import still_shown
 from dashboard_api.replay import Course, PastWish, position_of
 from dashboard_api.replay_reading import After, Floors, read_floors
 from dashboard_api.replay_session import Replayed
@@ -119,8 +120,8 @@ def replay_routes(config: DashboardConfig, database: Database) -> APIRouter:
             reader.transaction(isolation="repeatable_read", readonly=True),
         ):
             replayed.check(await read_floors(reader), config.now(), "as_of")
-            text = await replayed.begin(reader, query.as_of.astimezone(UTC))
-        return Response(text, 200, {"Cache-Control": "no-store"}, "application/json")
+            told = await replayed.begin(reader, query.as_of.astimezone(UTC))
+        return Response(told.text, 200, {"Cache-Control": "no-store"}, "application/json")
 
     @router.get("/past/cases", **described(CaseList, 401))
     async def list_cases(actor: SignedIn, query: Annotated[PastCasesQuery, Query()]) -> Response:
@@ -143,7 +144,7 @@ def replay_routes(config: DashboardConfig, database: Database) -> APIRouter:
             found = await reading.read_cases(reader, actor, wanted, query.as_of, query.limit + 1, after)
             page = found[: query.limit]
             told = [case for case in page if reads_words(actor, case)]
-            excerpts = await read_excerpts(reader, config.key_ring, told)
+            excerpts = await read_excerpts(reader, config.key_ring, told, query.as_of)
         following = encode_cursor((to_us(page[-1].opened_at), page[-1].id)) if len(found) > query.limit else None
         return _json(
             CaseList(
@@ -161,9 +162,9 @@ def replay_routes(config: DashboardConfig, database: Database) -> APIRouter:
         async with at(as_of) as reader:
             case = await reading.read_case(reader, actor, _id(id), as_of)
             seen = await visible(reader, actor, named_cases(case))
-            words = await read_words(reader, config.key_ring, actor, case)
+            words = await read_words(reader, config.key_ring, actor, case, as_of)
             told = [case] if reads_words(actor, case) else []
-            excerpts = await read_excerpts(reader, config.key_ring, told)
+            excerpts = await read_excerpts(reader, config.key_ring, told, query.as_of)
         return _json(
             detail_of(
                 site,
@@ -189,7 +190,8 @@ def replay_routes(config: DashboardConfig, database: Database) -> APIRouter:
             found = await reading.read_timeline(reader, actor, case.id, as_of, query.after, query.limit + 1)
             page = found[: query.limit]
             seen = await visible(reader, actor, cases_in(page))
-            said = await read_said(reader, config.key_ring, actor, case, page)
+            [now] = await still_shown(reader, actor, [await read_case(reader, actor, case.id)])
+            said = await read_said(reader, config.key_ring, actor, now, page)
         return _json(
             Timeline(
                 case=case.id,

@@ -4,10 +4,12 @@ The messages are those of the live feed: a snapshot as of where the replay begin
 heartbeats that carry the moment. The page needs nothing new but the time that it shows.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 import msgspec
+from msgspec import Struct
 
 from dashboard_api import replay_reading as reading
 from dashboard_api.config import DashboardConfig
@@ -24,19 +26,45 @@ LOOKBACK = timedelta(days=7)
 """How far back the list of events reaches."""
 
 
+class Stand(Struct, frozen=True, kw_only=True):
+    """What a client shows that has been told everything up to `at`."""
+
+    at: datetime
+    cases: frozenset[str] = frozenset()
+    series: Mapping[Series, PastSeries] = {}
+    closed: object = None
+
+
+class Told(NamedTuple):
+    """What a client is to be told, None: nothing is different; and what it shows then."""
+
+    text: str | None
+    stand: Stand
+
+
 class Replayed:
-    """One replay: what its client shows by now. Nothing here waits but for the database."""
+    """One replay: what its client shows by now. Nothing here waits but for the database.
+
+    `begin` and `go_on` change nothing: whoever tells the client what they return says so by `keep`. What cannot be read
+    to its end is so read again from where the client is.
+    """
 
     def __init__(self, config: DashboardConfig, wish: PastWish, actor: Actor) -> None:
         self._config = config
         self._actor = actor
         self._shown = restricted(wish.shown, config.site, actor)
         self.clock = ReplayClock(course=wish.course, begun_at=config.now())
-        self.at = wish.course.start
         self.has_ended = False
-        self._cases: set[str] = set()
-        self._series: dict[Series, PastSeries] = {}
-        self._closed: object = None
+        self._stand = Stand(at=wish.course.start)
+
+    @property
+    def at(self) -> datetime:
+        """Up to when the client has been told everything."""
+        return self._stand.at
+
+    def keep(self, told: Told) -> None:
+        """The client is told this."""
+        self._stand = told.stand
 
     def check(self, floors: reading.Floors, now: datetime, field: str = "replay.from") -> None:
         """Raises Refused where there is no such past."""
@@ -48,26 +76,25 @@ class Replayed:
             kpis=bool(shown.kpis),
         )
 
-    async def begin(self, reader: Reader, moment: datetime) -> str:
+    async def begin(self, reader: Reader, moment: datetime) -> Told:
         """Everything as of the moment."""
         site, shown = self._config.site, self._shown
         most = self._config.bounds.cases_max
-        self.at = moment
-        self._closed = await read_closed_at(reader, moment)
-        self._series = await self._figures(reader, moment)
-        cases, has_more = None, False
+        closed = await read_closed_at(reader, moment)
+        series = await self._figures(reader, moment)
+        cases, has_more, held = None, False, frozenset[str]()
         if shown.cases is not None:
             found = await reading.read_cases(reader, self._actor, shown.cases, moment, most + 1)
             has_more = len(found) > most
-            self._cases = {case.id for case in found[:most]}
-            cases = await self._case_texts(reader, found[:most])
+            held = frozenset(case.id for case in found[:most])
+            cases = await self._case_texts(reader, found[:most], moment)
         units = await self._units(reader, moment, None)
         events = await self._events(reader, moment - LOOKBACK, moment)
-        return snapshot_text(
+        text = snapshot_text(
             position_of(moment),
             moment,
             None,
-            [_series_text(one, site.areas[one.area].zone, past) for one, past in self._series.items()],
+            [_series_text(one, site.areas[one.area].zone, past) for one, past in series.items()],
             events,
             [],
             handling=handling_text(
@@ -78,13 +105,15 @@ class Replayed:
                 has_more=has_more,
             ),
         )
+        return Told(text, Stand(at=moment, cases=held, series=series, closed=closed))
 
-    async def go_on(self, reader: Reader, moment: datetime) -> str | None:
-        """What is different at the moment than at the one before; None: nothing."""
-        after, shown = self.at, self._shown
+    async def go_on(self, reader: Reader, moment: datetime) -> Told:
+        """What is different at the moment than at the one before."""
+        stand, shown = self._stand, self._shown
+        after, held = stand.at, set(stand.cases)
         if moment <= after:
-            return None
-        values = await self._changed_values(reader, moment)
+            return Told(None, stand)
+        values, series, closed = await self._changed_values(reader, moment)
         cases: list[Case] = []
         gone: list[str] = []
         has_more = False
@@ -94,57 +123,60 @@ class Replayed:
                 return await self.begin(reader, moment)
             for case in changed:
                 if not shown.cases.takes(case):
-                    if case.id in self._cases:
-                        self._cases.discard(case.id)
+                    if case.id in held:
+                        held.discard(case.id)
                         gone.append(case.id)
-                elif case.id in self._cases or len(self._cases) < self._config.bounds.cases_max:
-                    self._cases.add(case.id)
+                elif case.id in held or len(held) < self._config.bounds.cases_max:
+                    held.add(case.id)
                     cases.append(case)
                 else:
                     has_more = True
         units = await self._units(reader, moment, after)
         events = await self._events(reader, after, moment)
-        self.at = moment
+        texts = await self._case_texts(reader, cases, moment) if cases else None
+        reached = Stand(at=moment, cases=frozenset(held), series=series, closed=closed)
         if not (values or cases or gone or has_more or units or events):
-            return None
-        return change_text(
+            return Told(None, reached)
+        text = change_text(
             position_of(moment),
             moment,
             values,
             events,
             0,
             [],
-            handling=handling_text(
-                await self._case_texts(reader, cases) if cases else None, gone, units or None, (), has_more=has_more
-            ),
+            handling=handling_text(texts, gone, units or None, (), has_more=has_more),
         )
+        return Told(text, reached)
 
-    async def _changed_values(self, reader: Reader, moment: datetime) -> list[str]:
+    async def _changed_values(
+        self, reader: Reader, moment: datetime
+    ) -> tuple[list[str], Mapping[Series, PastSeries], object]:
+        """The values that are different now, all of them, and what they follow from."""
+        before, known = self._stand.series, self._stand.closed
         if not self._shown.kpis:
-            return []
+            return [], before, known
         # What was known changes when more has closed, and with nothing else.
         closed = await read_closed_at(reader, moment)
-        if closed == self._closed:
-            return []
-        self._closed = closed
-        before, self._series = self._series, await self._figures(reader, moment)
+        if closed == known:
+            return [], before, known
+        series = await self._figures(reader, moment)
         version = version_of(moment)
         texts: list[str] = []
-        for one, past in self._series.items():
+        for one, past in series.items():
             held = {point.bucket_s: point for point in before[one].points} if one in before else {}
             for point in past.points:
                 if held.get(point.bucket_s) != point:
                     about = {"kpi": one.kpi, "area": one.area, "tier": one.tier, "version": version}
                     texts.append(_text(about | point.fields | {"last_minute": past.last_minute_s}))
-        return texts
+        return texts, series, closed
 
     async def _figures(self, reader: Reader, moment: datetime) -> dict[Series, PastSeries]:
         site, shown = self._config.site, self._shown
         wanted = [one for one in shown.series if one.kpi in site.kpis and one.area in site.areas]
         return await read_past(reader, site, wanted, shown.points, moment, self._config.now())
 
-    async def _case_texts(self, reader: Reader, cases: Sequence[Case]) -> list[str]:
-        return await reading.case_texts(reader, self._config.site, self._config.key_ring, self._actor, cases)
+    async def _case_texts(self, reader: Reader, cases: Sequence[Case], moment: datetime) -> list[str]:
+        return await reading.case_texts(reader, self._config.site, self._config.key_ring, self._actor, cases, moment)
 
     async def _units(self, reader: Reader, moment: datetime, after: datetime | None) -> Sequence[str] | None:
         if not self._shown.units:

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from dashboard_api.commands import source_of
 from dashboard_api.database import Reader
+from dashboard_api.homes import still_shown
 from dashboard_api.refusal import RefusalReason, Refused
 from dashboard_api.statements import load_statements
 from schemas.case import Case, CaseId, Member
@@ -107,9 +108,10 @@ async def read_revealed(
     if row["shown"] is None:
         raise _not_shown("what the case had when the command was decided is not kept")
     asked = event.data.do
+    [shown] = await still_shown(reader, actor, [_decode_case(row["shown"])], of_past=True)
     kept = {
         (member.source, id_): member
-        for member in _decode_case(row["shown"]).members
+        for member in shown.members
         if (member.type == INCIDENT) is (asked.what == "plate")
         for id_ in (member.id, member.corrected_by)
         if id_ is not None

@@ -5,16 +5,19 @@ is not: that takes a `reveal`, which stands on the record. Citizens are shown th
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from dashboard_api.case_view import Words
+from dashboard_api.commands import source_of
 from dashboard_api.database import Reader
+from dashboard_api.homes import tracked_by
 from dashboard_api.statements import load_statements
 from schemas.case import Case, CaseId, Entry, Member
 from schemas.codec import decode_plain
 from schemas.command import Actor
 from schemas.event import FeedbackReceived
-from schemas.identity import Role
+from schemas.identity import Role, citizen
 from schemas.personal import CannotOpen, KeyRing, kept_part
 
 REPORT = "ioc.feedback.received.v1"
@@ -34,34 +37,48 @@ def reads_words(actor: Actor, case: Case) -> bool:
     return not _HANDLING.isdisjoint(actor.roles) or (actor.unit is not None and actor.unit in case.units)
 
 
-async def read_words(reader: Reader, ring: KeyRing | None, actor: Actor, case: Case) -> Mapping[Identity, Words]:
+async def read_words(
+    reader: Reader, ring: KeyRing | None, actor: Actor, case: Case, as_of: datetime | None = None
+) -> Mapping[Identity, Words]:
     """The words of a case's reports, by source and id of the signal; none for who does not handle it.
 
-    Of a report that was corrected they are those of the newest correction. What cannot be opened with this ring, and
-    was not erased, is left out.
+    The case has the signals that are `still_shown` to the actor. Of a report that was corrected they are those of the
+    newest correction, up to `as_of` where it is given. What cannot be opened with this ring, and was not erased, is
+    left out.
     """
     if not reads_words(actor, case):
         return {}
-    return await _read(reader, ring, (_asked(member) for member in case.members if member.type == REPORT))
+    return await _read(reader, ring, (_asked(member) for member in case.members if member.type == REPORT), as_of)
 
 
 async def read_said(
     reader: Reader, ring: KeyRing | None, actor: Actor, case: Case, entries: Iterable[Entry]
 ) -> Mapping[Identity, Words]:
-    """What citizens wrote in the commands that these lines tell of; none for who does not handle the case."""
+    """What citizens wrote in the commands that these lines tell of; none for who does not handle the case.
+
+    The case is as it is now, with the signals that are `still_shown`: whoever's report has left it has taken along
+    what they said of it.
+    """
     if not reads_words(actor, case):
         return {}
-    return await _read(reader, ring, ((*entry.sealed, None) for entry in entries if entry.sealed is not None))
+    senders = {source_of(citizen(tracking)) for tracking in tracked_by(case.members)}
+    sealed = (entry.sealed for entry in entries if entry.sealed is not None)
+    return await _read(reader, ring, ((*one, None) for one in sealed if one[0] in senders))
 
 
-async def read_excerpts(reader: Reader, ring: KeyRing | None, cases: Iterable[Case]) -> Mapping[CaseId, str]:
-    """The first words of those cases that have no title, for who `reads_words`. One statement for all."""
+async def read_excerpts(
+    reader: Reader, ring: KeyRing | None, cases: Iterable[Case], as_of: datetime | None = None
+) -> Mapping[CaseId, str]:
+    """The first words of those cases that have no title, for who `reads_words`. One statement for all.
+
+    The cases have the signals that are `still_shown`.
+    """
     asked: dict[Identity, tuple[CaseId, tuple[str, str, str | None]]] = {}
     for case in cases:
         first = _untitled(case)
         if first is not None:
             asked[first.source, first.id] = case.id, _asked(first)
-    found = await _read(reader, ring, (key for _, key in asked.values()))
+    found = await _read(reader, ring, (key for _, key in asked.values()), as_of)
     return {asked[identity][0]: text for identity, words in found.items() if (text := excerpt_of(words)) is not None}
 
 
@@ -97,13 +114,16 @@ def _asked(member: Member) -> tuple[str, str, str | None]:
 
 
 async def _read(
-    reader: Reader, ring: KeyRing | None, asked: Iterable[tuple[str, str, str | None]]
+    reader: Reader,
+    ring: KeyRing | None,
+    asked: Iterable[tuple[str, str, str | None]],
+    as_of: datetime | None = None,
 ) -> Mapping[Identity, Words]:
     rows = list(asked)
     if not rows:
         return {}
     found: dict[Identity, Words] = {}
-    for row in await reader.fetch(_SQL["read_words"], *map(list, zip(*rows, strict=True))):
+    for row in await reader.fetch(_SQL["read_words"], *map(list, zip(*rows, strict=True)), as_of):
         if (words := _words(row, ring)) is not None:
             found[row["source"], row["id"]] = words
     return found
