@@ -51,7 +51,7 @@ from streams.core.handling import (
     room_for_reported,
 )
 from streams.core.life_cycle import TABLE, lacking, led_to
-from streams.core.merging import leads_to, signal_ref
+from streams.core.merging import leads_to, part_of, signal_ref
 from streams.core.notice import SUBSCRIBERS, Why
 from streams.core.proposal import confirmed, propose
 
@@ -283,11 +283,30 @@ def _judged_by_source(draft: Draft, rules: CaseRules, event: FeedbackReceived, c
         _, case = part_off(draft, case, leaving, own)
         case = recategorise(draft, case, category, accused)
         draft.count(case, "opened", case.opened_at)
+        _shells_follow(draft, case)
     else:
         case = recategorise(draft, case, category, accused)
     if accused != had:
         case = correct_all(draft, case)
     return draft.put(case)
+
+
+def _shells_follow(draft: Draft, part: Case) -> None:
+    """Takes from the cases that were merged what has left for a complaint: who still sees them may be the accused.
+
+    Where nothing else came for one of them, it is the complaint's, as all that comes for it is from now on.
+    """
+    gone = {(one.source, one.id) for one in part.members}
+    for shell in draft.scene.cases.values():
+        leaving = tuple(one for one in shell.members if (one.source, one.id) in gone)
+        if shell.state is not State.MERGED or not leaving:
+            continue
+        if len(leaving) == len(shell.members):
+            seen_as = {"kind": part.kind, "agency": part.agency, "accused_agency": part.accused_agency}
+            draft.put(replace(shell, **seen_as, category=part.category, published=False))
+        else:
+            rest, _ = part_of(shell, leaving, part.id, draft.now)
+            draft.put(replace(rest, parted=shell.parted))
 
 
 def _withdrawn(draft: Draft, case: Case, member: Member) -> None:

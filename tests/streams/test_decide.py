@@ -904,6 +904,36 @@ class TestComplaints:
         world.report("conduct", supersedes="first", accused_agency="province")
         assert world.cases[own].agency == "inspection"
 
+    def test_a_merged_case_that_it_came_for_goes_along(self) -> None:
+        """Whoever saw that one before it was merged may be the accused, and would read the complaint there."""
+        world = World()
+        case = world.report("pothole", id="first")
+        shell = world.report("pothole", "r2", id="second", tracking=OTHER_TRACKING)
+        world.do(case, Merge(other=shell))
+        world.report("pothole", "r2", supersedes="second", accused_agency="roads", tracking=OTHER_TRACKING)
+        assert world.cases[shell].state is State.MERGED
+        assert (world.cases[shell].accused_agency, world.cases[shell].agency) == ("roads", "province")
+        assert refusal(world, shell, Reveal(what="reporter", reason="who?"), AT_ROADS) is Refusal.UNKNOWN_CASE
+        assert refusal(world, shell, Reveal(what="reporter", reason="who?"), AT_PROVINCE) is None
+        # What the same subject says later is the complaint's, and the two are not one case again.
+        world.report("pothole", "r2", id="later", tracking=OTHER_TRACKING)
+        (complaint_,) = (one for one in world.cases.values() if one.accused_agency and one.id != shell)
+        assert [member.id for member in complaint_.members] == ["second", "later"]
+        assert refusal(world, case, Unmerge(other=shell)) is Refusal.UNKNOWN_CASE
+
+    def test_a_merged_case_keeps_what_else_came_for_it(self) -> None:
+        world = World()
+        case = world.report("pothole", id="first")
+        shell = world.report("pothole", "r2", id="second", tracking=OTHER_TRACKING, attachments=("blob:two",))
+        world.report("pothole", "r2", id="third", tracking=OTHER_TRACKING, attachments=("blob:three",))
+        world.do(case, Merge(other=shell))
+        world.report("pothole", "r2", supersedes="second", accused_agency="roads", tracking=OTHER_TRACKING)
+        rest = world.cases[shell]
+        assert (rest.accused_agency, [member.id for member in rest.members]) == (None, ["third"])
+        assert [one.ref for one in rest.evidence] == ["blob:three"]
+        world.do(case, Unmerge(other=shell))
+        assert [member.id for member in world.cases[shell].members] == ["third"]
+
     def test_nothing_of_a_part_stays_behind(self) -> None:
         """Neither title nor photo, of the report and of what its sender said later."""
         world = World()
