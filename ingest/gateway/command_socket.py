@@ -1,11 +1,13 @@
 """How are commands given over a bad link, where a request's headers weigh more than what it says?
 
-On a WebSocket at the address that they are posted to. Each message is what a request's body would be, judged by the
-same rules and for whoever the handshake's token says at that moment; one is answered before the next one is read.
+On a WebSocket at the address that they are posted to, for who signs in: whoever only shows the secret of a report
+posts. Each message is what a request's body would be, judged by the same rules and for whoever the handshake's token
+says at that moment; one is answered before the next one is read.
 """
 
 import asyncio
 import time
+from collections import Counter
 
 import msgspec
 from msgspec import Struct
@@ -14,11 +16,15 @@ from starlette.types import Message, Receive, Scope, Send
 from ingest.gateway import answer, metrics
 from ingest.gateway.answer import Answer, RejectedResult
 from ingest.gateway.commands import CommandResults, CommandsEndpoint
+from ingest.gateway.rate import address_of
 from schemas.credential import COMMANDS_PROTOCOL
 from schemas.errors import AccessRefused, DependencyUnavailable, InvalidBody
 
 SOCKETS_MAX = 2_000
 """Sockets of one process. A further one is closed with 1013, and its owner posts."""
+
+SOCKETS_OF_ONE_MAX = 32
+"""Sockets of one person at one address. A further one is closed with 1013: nobody takes all of a process."""
 
 IDLE_S = 600.0
 """A socket on which nothing was said for so long is closed."""
@@ -42,11 +48,18 @@ class Told(Struct, frozen=True, omit_defaults=True):
 class CommandSocket:
     """`WS /v1/commands`, plain ASGI."""
 
-    def __init__(self, commands: CommandsEndpoint, sockets_max: int = SOCKETS_MAX, idle_s: float = IDLE_S) -> None:
+    def __init__(
+        self,
+        commands: CommandsEndpoint,
+        sockets_max: int = SOCKETS_MAX,
+        of_one_max: int = SOCKETS_OF_ONE_MAX,
+        idle_s: float = IDLE_S,
+    ) -> None:
         self._commands = commands
         self._sockets_max = sockets_max
+        self._of_one_max = of_one_max
         self._idle_s = idle_s
-        self._open = 0
+        self._open: Counter[tuple[str, str]] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One connection, from its handshake to its end."""
@@ -54,23 +67,29 @@ class CommandSocket:
         asked: Scope = {**scope, "method": "POST"}
         await receive()
         try:
-            await self._commands.sender_of(asked)
+            actor = await self._commands.sender_of(asked)
         except (AccessRefused, InvalidBody, DependencyUnavailable):
+            actor = None
+        # Anybody can make up a secret: whether a report has it is found out only when a command is decided.
+        if actor is None or actor.tracking is not None:
             await send({"type": "websocket.close"})  # before the handshake: the server answers 403
             return
         protocol = COMMANDS_PROTOCOL if COMMANDS_PROTOCOL in scope.get("subprotocols", ()) else None
         await send({"type": "websocket.accept", "subprotocol": protocol})
-        if self._open >= self._sockets_max:
+        who = actor.id, address_of(scope)
+        if self._open.total() >= self._sockets_max or self._open[who] >= self._of_one_max:
             await _close(send, TRY_AGAIN_LATER, "too many sockets; post commands instead")
             return
-        self._open += 1
+        self._open[who] += 1
         metrics.COMMAND_SOCKETS.inc()
         try:
             await self._serve(asked, receive, send)
         except OSError:
             return  # it has gone while it was answered
         finally:
-            self._open -= 1
+            self._open[who] -= 1
+            if not self._open[who]:
+                del self._open[who]
             metrics.COMMAND_SOCKETS.dec()
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -100,8 +119,6 @@ class CommandSocket:
         try:
             # Asked for each message: what the token and the site pack said at the handshake may no longer hold.
             actor = await self._commands.sender_of(scope)
-            if wait_s := self._commands.wait_s(scope, actor):
-                return answer.for_too_many(wait_s)
             return await self._commands.take(body, actor)
         except InvalidBody as error:
             metrics.REFUSED.labels(error.reason.value).inc()

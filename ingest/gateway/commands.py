@@ -89,7 +89,7 @@ class CommandsEndpoint(Endpoint):
         """See Endpoint."""
         # Asked before the body is read: who may not send anything need not be listened to.
         actor = await self.sender_of(scope)
-        if wait_s := self.wait_s(scope, actor):
+        if actor.tracking is not None and (wait_s := self._limit.wait_s(address_of(scope))):
             return answer.for_too_many(wait_s)
         body = await self._bodies.read(scope["headers"], receive)
         try:
@@ -102,10 +102,6 @@ class CommandsEndpoint(Endpoint):
     async def sender_of(self, scope: Scope) -> Actor:
         """Who gives commands. Raises InvalidBody, AccessRefused, DependencyUnavailable."""
         return citizen_of(scope) or await self._guard.signed_in(scope)
-
-    def wait_s(self, scope: Scope, actor: Actor) -> int:
-        """0; or the seconds that a citizen's address has to wait, and then nothing of it is to be taken."""
-        return 0 if actor.tracking is None else self._limit.wait_s(address_of(scope))
 
     async def take(self, body: bytes, actor: Actor) -> Answer:
         """Puts commands on the log. Raises InvalidBody, DependencyUnavailable."""
