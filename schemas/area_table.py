@@ -13,7 +13,7 @@ from schemas.area import Area, AreaTree, Link, Point, Zone
 from schemas.boundary import BOUNDARIES_FILE, NO_BOUNDARIES, parse_boundaries
 from schemas.errors import SiteError
 from schemas.event import AreaCode, AreaId
-from schemas.site_file import check_zone
+from schemas.site_file import check_zone, control_mistake
 
 AREAS_FILE = "areas.csv"
 LINEAGE_FILE = "lineage.csv"
@@ -56,6 +56,9 @@ def _parse_areas(text: str, list_id: str, zone_default: Zone) -> tuple[dict[Area
             raise SiteError(AREAS_FILE, f"line {line}", "the code is empty", "Give every area a code.")
         for column in ("id", "code", "list"):
             _check_label(row.get(column, ""), column, f"line {line}")
+        for column in ("kind", "name_vi", "name_en"):
+            if found := control_mistake(row[column], one_line=True):
+                raise SiteError(AREAS_FILE, f"line {line}", f"{column}: {found[0]}", found[1])
         id_ = AreaId(row.get("id") or code)
         if id_ in rows:
             what = f"id {id_!r}" if row.get("id") else f"code {code!r}"

@@ -19,7 +19,7 @@ from msgspec import Meta, Struct
 from schemas.command import Actor
 from schemas.errors import SiteError
 from schemas.identity import NOT_STAFF, Role
-from schemas.site_file import convert_file, mistake_at, numbered
+from schemas.site_file import control_mistake, convert_file, mistake_at, numbered
 from schemas.toml_lines import Path
 
 LAYERS_FILE = "layers.toml"
@@ -267,6 +267,8 @@ def _check_feature(layer: Layer, feature: _Feature, where: str) -> int:
         if isinstance(value, str) and len(value) > PROPERTY_CHARS_MAX:
             reason = f"`{name}` has {len(value)} characters"
             raise wrong(reason, f"Shorten it to {PROPERTY_CHARS_MAX}.")
+        if isinstance(value, str) and (found := control_mistake(value, one_line=name == layer.title)):
+            raise wrong(f"`{name}`: {found[0]}", found[1])
     if layer.title is not None and not isinstance(given.get(layer.title), str):
         raise wrong(f"it has no text `{layer.title}` to be called by", "Add it, or leave `title` out of the layer.")
     if layer.snapshot is not None and (address := given.get(layer.snapshot)) is not None:

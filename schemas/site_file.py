@@ -22,6 +22,15 @@ NESTING_MAX = 32
 _NAMED_MAX = 20
 """So many words are named as a fix; of more only the nearest one."""
 
+_SHOWN_MAX = 60
+"""Characters of a wrong text that its mistake repeats."""
+
+_ONE_LINE = frozenset({"name", "names", "unit"})
+"""Keys of texts that are shown in one line. Other texts may hold line breaks and tabs."""
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_CONTROL_BUT_BREAKS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+
 _AT = re.compile(r"\(at line (\d+), column \d+\)$")
 _WHERE = re.compile(r" - at (?:`key` in )?`\$(.*)`$")
 _UNKNOWN_KEY = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
@@ -63,7 +72,37 @@ def read_toml(text: str, file: str) -> dict[str, Any]:
         raise SiteError(file, "the file", str(error).split(";")[0], "Shorten the number.") from None
     if _depth(tables) > NESTING_MAX:
         raise _too_deep(file)
+    for path, string in _strings(tables, ()):
+        if found := control_mistake(string, one_line=not _ONE_LINE.isdisjoint(path)):
+            key = next((f"`{step}`: " for step in reversed(path) if isinstance(step, str) and step.isprintable()), "")
+            raise mistake_at(file, text, path, key + found[0], found[1])
     return tables
+
+
+def control_mistake(text: str, *, one_line: bool) -> tuple[str, str] | None:
+    """The reason and the fix where a text of the pack holds a control character; None where it holds none.
+
+    What the pack says ends in keys, messages and tables: the first are taken apart at such characters, and the
+    database takes no NUL at all.
+    """
+    found = (_CONTROL if one_line else _CONTROL_BUT_BREAKS).search(text)
+    if found is None:
+        return None
+    fix = "Remove it; write the text in one line." if found[0] in "\t\r\n" else "Remove it."
+    return f"the text {text[:_SHOWN_MAX]!r} holds the control character U+{ord(found[0]):04X}", fix
+
+
+def _strings(value: object, path: Path) -> Iterator[tuple[Path, str]]:
+    """All texts within, keys too, each with where it stands."""
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, dict):
+        for key, below in cast("dict[str, object]", value).items():
+            yield (*path, key), key
+            yield from _strings(below, (*path, key))
+    elif isinstance(value, list):
+        for number, below in enumerate(cast("list[object]", value)):
+            yield from _strings(below, (*path, number))
 
 
 def _depth(tables: dict[str, Any]) -> int:

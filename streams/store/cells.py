@@ -20,6 +20,14 @@ from streams.core.fold import Cells, Folded, Key
 
 Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record] | asyncpg.Connection[asyncpg.Record]"
 
+# What is wrong with the data stays wrong: classes 21, 22, 23 and 54, and what asyncpg cannot encode.
+REFUSED = (
+    asyncpg.CardinalityViolationError,
+    asyncpg.DataError,
+    asyncpg.IntegrityConstraintViolationError,
+    asyncpg.ProgramLimitExceededError,
+)
+
 Place = tuple[Tier, int, Key]
 """A bucket's row: its tier, shard and key."""
 

@@ -1,6 +1,7 @@
 """What are indicators and areas called, and which sums make an indicator, for whoever reads the tables with SQL?"""
 
 import asyncio
+import logging
 from importlib.resources import files
 
 import msgspec
@@ -10,15 +11,19 @@ from schemas.errors import SiteError
 from schemas.site import SITE_FILE, Pack, parse_catalogue, parse_header
 from schemas.statements import parse_statements
 from streams.core.plain import plain_readings
-from streams.store.cells import Connection
+from streams.store.cells import REFUSED, Connection
 
 _SQL = parse_statements((files("streams.store") / "indicators.sql").read_text())
+_log = logging.getLogger(__name__)
 
 _Columns = list[list[object]]
 
 
 async def keep_indicators(connection: Connection, number: int, pack: Pack) -> None:
-    """Puts what a registered pack declares into the tables, unless it or a later one is there already."""
+    """Puts what a registered pack declares into the tables, unless it or a later one is there already.
+
+    Nothing is counted by these tables: where the database refuses a pack they stay as they are, and all else goes on.
+    """
     if (await connection.fetchval(_SQL["kept_version"]) or 0) >= number:
         return
     try:
@@ -27,14 +32,17 @@ async def keep_indicators(connection: Connection, number: int, pack: Pack) -> No
     except SiteError:
         # A pack of another release; workers of this one do not count by it either.
         return
-    async with connection.transaction():
-        await connection.execute(_SQL["lock_indicators"])
-        if (await connection.fetchval(_SQL["kept_version"]) or 0) >= number:
-            return
-        await connection.execute(_SQL["forget_indicators"])
-        await connection.execute(_SQL["forget_areas"])
-        await connection.execute(_SQL["put_indicators"], number, *indicators)
-        await connection.execute(_SQL["put_areas"], present, *areas)
+    try:
+        async with connection.transaction():
+            await connection.execute(_SQL["lock_indicators"])
+            if (await connection.fetchval(_SQL["kept_version"]) or 0) >= number:
+                return
+            await connection.execute(_SQL["forget_indicators"])
+            await connection.execute(_SQL["forget_areas"])
+            await connection.execute(_SQL["put_indicators"], number, *indicators)
+            await connection.execute(_SQL["put_areas"], present, *areas)
+    except REFUSED as error:
+        _log.error("names of site pack version %d are not kept for SQL: %s: %s", number, type(error).__name__, error)
 
 
 def _columns(pack: Pack) -> tuple[str, _Columns, _Columns]:

@@ -18,7 +18,7 @@ from streams import metrics
 from streams.core.batch import Arrival
 from streams.core.fold import Folded, SourceSeen, added_up, sources_seen, touched_json
 from streams.store.cases import Changed, decide_all
-from streams.store.cells import SQL, Connection, KnownItems, Learned, write_cells
+from streams.store.cells import REFUSED, SQL, Connection, KnownItems, Learned, write_cells
 from streams.store.personal import keep_personal
 from streams.store.settling import Fresh, Settlement, has_corrections, lanes_of, settle_corrections, without
 from streams.store.sites import newest_site, read_site, register_site
@@ -37,14 +37,6 @@ CONNECT_TIMEOUT_S = 5.0
 
 TRANSACTION_IDLE_S = 10
 """The server ends a transaction whose worker says nothing for so long: a frozen one must not keep its lane's row."""
-
-# What is wrong with the data stays wrong: classes 21, 22, 23 and 54, and what asyncpg cannot encode.
-_REFUSED = (
-    asyncpg.CardinalityViolationError,
-    asyncpg.DataError,
-    asyncpg.IntegrityConstraintViolationError,
-    asyncpg.ProgramLimitExceededError,
-)
 
 # The last is what asyncpg says of a connection on which the server has just said that it crashed.
 _AWAY = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
@@ -286,7 +278,7 @@ class TimescaleWriter:
                 )
             async with self._pool.acquire(timeout=COMMAND_TIMEOUT_S) as connection:
                 yield connection
-        except _REFUSED as error:
+        except REFUSED as error:
             raise BatchRefused(f"{type(error).__name__}: {error}") from error
         except (OSError, TimeoutError, *_AWAY) as error:
             # Nothing was committed, so trying again never counts twice.

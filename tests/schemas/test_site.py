@@ -7,7 +7,7 @@ import pytest
 from schemas.errors import SiteError
 from schemas.event import AreaCode, AreaId
 from schemas.kpi import Measure
-from schemas.site import REQUIRED_FILES, mistakes, parse_site
+from schemas.site import OPTIONAL_FILES, REQUIRED_FILES, mistakes, parse_site
 
 SITE = """
 id = "test"
@@ -25,6 +25,7 @@ unit = "1"
 event = "ioc.feedback.closed.v1"
 measure = "count"
 """
+TOML_FILES = [file for file in (*REQUIRED_FILES, *OPTIONAL_FILES) if file.endswith(".toml")]
 
 
 def pack(site: str = SITE, areas: str = AREAS, kpis: str = KPI) -> dict[str, str]:
@@ -128,6 +129,36 @@ BAD = [
         "line 5",
         "`area_list`",
         id="a control character",
+    ),
+    *(
+        pytest.param(
+            pack() | {file: f'\nx = ["a", "{escape}"]'},
+            file,
+            "line 2",
+            f"`x`: the text {shown}",
+            id=f"{file} {escape}",
+        )
+        for file, escape, shown in [
+            *((file, r"a\u0000", r"'a\x00' holds the control character U+0000") for file in TOML_FILES),
+            ("kpis.toml", r"\u001f", r"'\x1f' holds the control character U+001F"),
+            ("kpis.toml", r"\u0085", r"'\x85' holds the control character U+0085"),
+        ]
+    ),
+    *(
+        pytest.param(pack(kpis=KPI.replace(before, after)), "kpis.toml", line, reason, id=id_)
+        for before, after, line, reason, id_ in [
+            ('en = "K"', 'en = "K\\u0000"', "line 4", "`en`: the text 'K\\x00'", "a name with NUL"),
+            ('en = "K"', 'en = "K\\nK"', "line 4", "U+000A", "a name of two lines"),
+            ("en = ", '"e\\u0000" = ', "line 4", "`names`: the text 'e\\x00'", "a language with NUL"),
+            ('"1"', '"\\t1"', "line 5", "`unit`: the text", "a unit with a tab"),
+        ]
+    ),
+    pytest.param(
+        pack(areas=AREAS.replace("Commune", "Com\x07mune")),
+        "areas.csv",
+        "line 3",
+        "name_en: the text 'Com\\x07mune' holds the control character U+0007",
+        id="an area's name that rings",
     ),
     pytest.param(pack(SITE.replace('["vi", "en"]', "[]")), "site.toml", "line 6", "`languages`", id="no language"),
     *(

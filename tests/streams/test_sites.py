@@ -123,6 +123,21 @@ def by_phone(id_: str, category: str = "noise", **given: Any) -> bytes:
     return raw(RECEIVED, id=id_, data={"channel": "phone", "category": category}, **given)
 
 
+async def test_names_that_the_database_refuses_stop_neither_the_pack_nor_the_workers(
+    centre: Centre, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept = "SELECT max(site_version) FROM indicator"
+    assert await centre.connection.fetchval(kept) == 1
+    # As a database with a rule of its own would: what a pack may say is judged when it is read.
+    await centre.connection.execute("ALTER TABLE indicator ADD CHECK (site_version <> 2)")
+    writer, _ = centre.writer(1, PACK)
+    assert await writer.register_site(NARROWER) == 2
+    assert "names of site pack version 2 are not kept" in caplog.text
+    assert await centre.connection.fetchval(kept) == 1
+    assert await writer.register_site(WIDER) == 3
+    assert await centre.connection.fetchval(kept) == 3
+
+
 async def test_packs_are_numbered_as_they_come(database_url: str) -> None:
     async with opened(database_url) as centre:
         writer, _ = centre.writer(0, PACK)
