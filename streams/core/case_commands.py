@@ -70,7 +70,7 @@ from streams.core.handling import (
 )
 from streams.core.life_cycle import TABLE, UNDONE, Need, Rule, lacking, led_to, steps_left
 from streams.core.merging import cannot_merge, leaving_by, merge, unmerge
-from streams.core.notice import SUBSCRIBERS, Why, to_agency, to_unit
+from streams.core.notice import SUBSCRIBERS, TO_UNITS, Why, to_agency, to_unit
 from streams.core.scene import Judged
 
 Handler = Callable[[Draft, Case, Any, Rule], Refused | None]
@@ -311,7 +311,7 @@ def _note(draft: Draft, case: Case, action: AddNote, _: Rule) -> Refused | None:
     if action.to_units and not case.units:
         return Refused(Refusal.INCOMPLETE, "to_units: no unit is on the case")
     draft.put(added)
-    to = "units" if action.to_units else None
+    to = TO_UNITS if action.to_units else None
     draft.tell(case, "note", draft.at, action.text, evidence=len(action.evidence) or None, to=to)
     if action.to_units:
         draft.notify(case, [to_unit(unit) for unit in case.units], Why.MESSAGE)

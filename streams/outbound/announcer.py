@@ -11,12 +11,11 @@ import msgspec
 
 from schemas.case import Case, Entry
 from schemas.errors import DependencyUnavailable
-from schemas.notice import Why
 from schemas.personal import KeyRing, Reporter
 from schemas.site import Site
 from schemas.statements import parse_statements
 from streams.core.letters import Posting, letters_of, subscribers_of
-from streams.core.notice import SUBSCRIBERS, Notice
+from streams.core.notice import SUBSCRIBERS, Notice, may_bring
 from streams.outbound.channels import Failure
 from streams.store.outbox import Claimed, Connection, Message, Outbox, enqueue
 from streams.store.personal import contact_of
@@ -61,8 +60,7 @@ class Announcer:
         if row is None:
             return Failure(reason=f"there is no case {notice.case}")
         case = _decode_case(row["body"])
-        said = await connection.fetchval(SQL["read_said"], notice.case, notice.at, notice.why is Why.MESSAGE)
-        text = "" if said is None else _decode_entry(said).text
+        text = await _said(connection, notice)
         reporters = await self._reporters(connection, notice, case)
         for made in letters_of(site, id_, notice, case, reporters, text, row["now"]):
             message = Message(
@@ -92,3 +90,15 @@ class Announcer:
             if reporter is not None:
                 found[pseudonym] = reporter
         return found
+
+
+async def _said(connection: Connection, notice: Notice) -> str:
+    """The words that go out with a notice; empty where there are none."""
+    if notice.line is None:
+        return ""
+    body = await connection.fetchval(SQL["read_said"], notice.case, notice.line)
+    if body is None:
+        return ""
+    entry = _decode_entry(body)
+    # What is for those inside goes to nobody else, whatever a notice names.
+    return entry.text if may_bring(notice.why, entry) else ""

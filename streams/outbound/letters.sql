@@ -5,9 +5,8 @@
 SELECT c.body, clock_timestamp() AS now FROM cases AS c WHERE c.id = $1;
 
 -- read_said --
--- The newest line of a case's timeline that was written at $2 for the citizen to read; or $3, for the units.
-SELECT body FROM case_entry WHERE case_id = $1 AND (is_public OR $3::boolean) AND recorded_at = $2
-ORDER BY number DESC LIMIT 1;
+-- A line of a case's timeline.
+SELECT body FROM case_entry WHERE case_id = $1 AND number = $2;
 
 -- put_given_up --
 -- A message that cannot be sent at all, for reason $6.

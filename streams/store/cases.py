@@ -37,6 +37,7 @@ from streams.core.decide import (
     wants_near,
 )
 from streams.core.merging import newly_of
+from streams.core.notice import with_line
 from streams.core.scene import Decided, Scene
 from streams.store.audit import SQL as AUDIT_SQL
 from streams.store.audit import added
@@ -225,11 +226,15 @@ class Stage:
             self._batches[case.id] = fresh.batch
             self._near.note(case)
             after.append(case_after(case, body))
+        lines: list[Entry] = []
         for entry in decided.entries:
             held = self._held[entry.case]
             held.entries += 1
             held.is_touched = True
-            self._entries.append(msgspec.structs.replace(entry, number=held.entries))
+            lines.append(msgspec.structs.replace(entry, number=held.entries))
+        self._entries += lines
+        notices = tuple(with_line(notice, lines) for notice in decided.notices)
+        decided = msgspec.structs.replace(decided, notices=notices)
         for state in decided.units:
             self._units[state.unit] = state
             self._changed_units[state.unit] = None

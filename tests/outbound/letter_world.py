@@ -82,11 +82,13 @@ async def put_case(connection: Connection, made: Case) -> None:
     )
 
 
-async def put_entry(connection: Connection, text: str, at: datetime = AT, *, public: bool = True) -> None:
+async def put_entry(connection: Connection, text: str, number: int = 1, **given: Any) -> None:
     """A line of the case's timeline, by default a public one."""
-    entry = Entry(case=CaseId("c"), number=1, at=at, recorded_at=at, action="answer", text=text, public=public)
+    known: dict[str, Any] = {"at": AT, "recorded_at": AT, "action": "answer", "public": True}
+    entry = Entry(case=CaseId("c"), number=number, text=text, **(known | given))
     await connection.execute(
-        "INSERT INTO case_entry VALUES ('c', 1, $1, $1, $2, $3)", at, public, msgspec.json.encode(entry)
+        "INSERT INTO case_entry VALUES ('c', $1, $2, $2, $3, $4)",
+        *(number, entry.at, entry.public, msgspec.json.encode(entry)),
     )
 
 

@@ -106,7 +106,7 @@ async def test_the_reporter_is_told_what_was_said(connection: Connection, relay:
     await put_case(connection, POTHOLE)
     await put_reporter(connection, Reporter(name="Mai", phone="0912 345 678", language="en"))
     await put_entry(connection, "We come tomorrow.")
-    await put_notice(connection, notice(Why.ANSWERED, "subscribers"))
+    await put_notice(connection, notice(Why.ANSWERED, "subscribers", line=1))
     assert await relay.send_one()
     ((channel, letter, one),) = await letters(connection)
     assert (channel, letter.to, letter.text) == ("sms", f"citizen:{MAI}", "Your report c: We come tomorrow.")
@@ -118,14 +118,21 @@ async def test_a_unit_reads_what_was_written_to_it_and_a_citizen_does_not(
     connection: Connection, relay: Relay
 ) -> None:
     await put_case(connection, FIRE)
-    await put_entry(connection, "Mind the dog.", public=False)
+    await put_entry(connection, "Mind the dog.", public=False, action="note", detail={"to": "units"})
+    # Written in the same moment: no unit reads what was not written to it.
+    await put_entry(connection, "The dog's owner is known to us.", 2, public=False, action="note")
     await put_reporter(connection, Reporter(name="Mai", phone="0912 345 678", language="en"))
-    by_sms = notice(Why.MESSAGE, to_unit("a"), detail={"channel": "sms"})
-    await put_notice(connection, by_sms, notice(Why.ANSWERED, "subscribers"))
+    by_sms = {"detail": {"channel": "sms"}}
+    await put_notice(
+        connection,
+        notice(Why.MESSAGE, to_unit("a"), line=1, **by_sms),
+        notice(Why.MESSAGE, to_unit("a"), line=2, **by_sms),
+        *(notice(Why.ANSWERED, "subscribers", line=line) for line in (1, 2, None)),
+    )
     while await relay.send_one():
         pass
     found = await letters(connection)
-    assert [letter.text for _, letter, _ in found if letter.why is Why.MESSAGE] == ["c: Mind the dog."]
+    assert sorted(letter.text for _, letter, _ in found if letter.why is Why.MESSAGE) == ["c:", "c: Mind the dog."]
     assert all("dog" not in letter.text for _, letter, _ in found if letter.why is not Why.MESSAGE)
 
 
@@ -184,7 +191,7 @@ async def test_an_erased_person_is_not_written_to(connection: Connection, outbox
     await put_entry(connection, "said")
     with gateway() as far:
         sending = Relay(outbox, channels(outbox, site_with(sms=far.address), tmp_path))
-        await put_notice(connection, notice(Why.ANSWERED, "subscribers"))
+        await put_notice(connection, notice(Why.ANSWERED, "subscribers", line=1))
         assert await sending.send_one()
         await connection.execute("UPDATE personal SET sealed = NULL, as_it_came = NULL")
         await make_due(connection)

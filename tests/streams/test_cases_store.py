@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from deploy.migrate import migrate_schema
-from schemas.case import CaseId, Kind, State, case_id
+from schemas.case import CaseId, Entry, Kind, State, case_id
 from schemas.command import (
     Accept,
     AddNote,
@@ -30,7 +30,9 @@ from schemas.event import CaseCommand, CaseStepped, Position, UnitPositioned
 from schemas.topics import case_of, own_case_of
 from schemas.unit import UnitState
 from streams.core.audit import read_body
+from streams.core.notice import Notice, Why
 from streams.maintenance.deadlines import pass_deadlines
+from streams.store.outbox import NOTICE_CHANNEL
 from streams.versions import compiled
 from tests.schemas.case_pack import AT, site
 from tests.streams.case_store import (
@@ -102,6 +104,21 @@ async def test_the_same_command_twice_is_applied_once(store: Store) -> None:
     assert await store.case(opened_by(first)) == before
     assert Counter(action for _, action in await store.timeline(before.id))["note"] == 1
     assert await store.connection.fetchval("SELECT count(*) FROM audit") == 2
+
+
+async def test_a_notice_names_the_line_that_its_own_command_wrote(store: Store) -> None:
+    first = opening("c1")
+    id_ = opened_by(first)
+    await store.take(first, command("c2", id_, Dispatch(unit="a"), DISPATCHER))
+    # Both were received at the same moment, as commands of one request are.
+    await store.take(
+        command("c3", id_, AddNote(text="mind the dog", to_units=True)), command("c4", id_, AddNote(text="inside"))
+    )
+    bodies = await store.connection.fetch("SELECT body FROM outbox WHERE channel = $1", NOTICE_CHANNEL)
+    notices = [msgspec.json.decode(row["body"], type=Notice) for row in bodies]
+    (told,) = [one for one in notices if one.why is Why.MESSAGE]
+    line = await store.connection.fetchval("SELECT body FROM case_entry WHERE number = $1", told.line)
+    assert msgspec.json.decode(line, type=Entry).text == "mind the dog"
 
 
 async def test_each_command_meets_what_those_before_it_have_left(store: Store) -> None:
