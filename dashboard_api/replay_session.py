@@ -45,8 +45,8 @@ class Told(NamedTuple):
 class Replayed:
     """One replay: what its client shows by now. Nothing here waits but for the database.
 
-    `begin` and `go_on` change nothing: whoever tells the client what they return says so by `keep`. What cannot be read
-    to its end is so read again from where the client is.
+    `begin` and `go_on` change nothing: whoever tells the client what they return says so by `keep`. So what cannot be
+    read to its end is read again from where the client is.
     """
 
     def __init__(self, config: DashboardConfig, wish: PastWish, actor: Actor) -> None:

@@ -18,6 +18,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from dashboard_api import metrics
 from dashboard_api.config import DashboardConfig
 from dashboard_api.database import Database
+from dashboard_api.frames import close_within
 from dashboard_api.guard import Guard, SignIn, guard_of, who_asks
 from dashboard_api.live_client import ENDED, SIGN_IN_ENDED, TRY_AGAIN_LATER
 from dashboard_api.messages import FeedState, StreamsState, error_text
@@ -99,11 +100,11 @@ class ReplayFeed:
             ended = await _Client(self._config, self._database, websocket, guard, sign_in).run()
         finally:
             self._running -= 1
-        with contextlib.suppress(WebSocketDisconnect, RuntimeError):
-            if ended == "signed_out":
-                await websocket.close(SIGN_IN_ENDED, ENDED)
-            if ended == "slow":
-                await websocket.close(TRY_AGAIN_LATER, "nothing was read; connect again from where you were")
+        if ended == "signed_out":
+            await close_within(websocket, SIGN_IN_ENDED, ENDED)
+        if ended == "slow":
+            reason = "nothing was read; connect again from where you were"
+            await close_within(websocket, TRY_AGAIN_LATER, reason)
 
 
 class _SignedOut(Exception):
@@ -205,8 +206,9 @@ class _Client:
             reader.transaction(isolation="repeatable_read", readonly=True),
         ):
             replay.check(await read_floors(reader), self._config.now())
-            text = await replay.begin(reader, wish.course.start)
-        await self._send(text)
+            told = await replay.begin(reader, wish.course.start)
+        replay.keep(told)
+        await self._send(told.text)
         return replay
 
     async def _go_on(self, replay: Replayed) -> None:
@@ -216,10 +218,10 @@ class _Client:
             self._database.reading("replay") as reader,
             reader.transaction(isolation="repeatable_read", readonly=True),
         ):
-            text = await replay.go_on(reader, moment)
+            told = await replay.go_on(reader, moment)
+        replay.keep(told)
         replay.has_ended = replay.clock.has_caught_up(now)
-        if text is not None:
-            await self._send(text)
+        await self._send(told.text)
 
     async def _beat(self, replay: Replayed) -> None:
         now = self._config.now()
@@ -234,6 +236,8 @@ class _Client:
         )
         await self._send(msgspec.json.encode(beat).decode())
 
-    async def _send(self, text: str) -> None:
+    async def _send(self, text: str | None) -> None:
+        if text is None:
+            return
         async with asyncio.timeout(self._config.bounds.send_timeout_s):
             await self._websocket.send_text(text)

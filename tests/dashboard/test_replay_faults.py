@@ -1,0 +1,95 @@
+"""Does a replay tell all that happened, whatever fails or commits late meanwhile?"""
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+import msgspec
+import pytest
+
+from dashboard_api.config import DashboardConfig
+from dashboard_api.replay import Course, PastWish
+from dashboard_api.replay_session import Replayed
+from dashboard_api.subscription import parse_wish
+from schemas.case import State
+from schemas.command import Actor
+from schemas.identity import actor_without_token
+from schemas.site import parse_site
+from schemas.unit import UnitState, UnitStatus
+from tests.dashboard.case_centre import PACK
+from tests.dashboard.case_rows import OPENED_AT, case, put_cases, put_units
+from tests.dashboard.centre import Sample, utc_now, writer
+
+KPI = "feedback_received"
+SITE = parse_site({name: text for name, text in PACK.items() if name != "people.toml"})
+"""Whoever comes may see everything: who may see what is for other tests."""
+
+
+class Failing:
+    """A connection that is lost at its n-th question."""
+
+    def __init__(self, connection: Any, at: int) -> None:
+        self._connection = connection
+        self._left = at
+
+    def __getattr__(self, name: str) -> Callable[..., AbstractAsyncContextManager[Any]]:
+        self._left -= 1
+        if self._left < 0:
+            raise asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
+        return getattr(self._connection, name)
+
+
+def replay_of(url: str, actor: Actor, start: datetime) -> Replayed:
+    """A replay of everything."""
+    config = DashboardConfig(database_url=url, current_site=lambda: SITE, now=utc_now)
+    wish = msgspec.json.encode({"kpis": [KPI], "cases": {"open": True}, "units": True}).decode()
+    shown = parse_wish(wish, None, config.site, config.bounds, actor)
+    return Replayed(config, PastWish(shown=shown, course=Course(start=start)), actor)
+
+
+async def test_what_could_not_be_read_to_its_end_is_told_later(tables: str) -> None:
+    actor, connection = actor_without_token(SITE), await asyncpg.connect(tables)
+    try:
+        async with writer(tables) as stream:
+            minute = int(utc_now().timestamp()) // 60 * 60 - 600
+            await put_cases(connection, case("a"), case("b"))
+            await stream.commit([Sample(kpi=KPI, area="01", time_s=minute)] * 3)
+            await stream.close_until(minute - 60)
+            await closed(connection, minute - 60)
+            first = await connection.fetchval("SELECT clock_timestamp()")
+            await put_cases(connection, case("a", version=2, state=State.CLOSED, closed_at=OPENED_AT), case("c"))
+            await put_units(connection, UnitState(unit="u1", version=1, status=UnitStatus.AVAILABLE))
+            await closed(connection, minute + 120)
+        second = await connection.fetchval("SELECT clock_timestamp()")
+        replay = replay_of(tables, actor, first)
+        replay.keep(await replay.begin(connection, first))
+        whole = await replay.go_on(connection, second)
+        assert whole.text is not None
+        told = msgspec.json.decode(whole.text)
+        assert ({one["id"] for one in told["cases"]}, told["cases_gone"]) == ({"c"}, ["a"])
+        assert [one["id"] for one in told["units"]] == ["u1"]
+        assert {one["kpi"] for one in told["values"]} == {KPI}
+        for at in range(100):
+            try:
+                again = await replay.go_on(Failing(connection, at), second)  # type: ignore[arg-type]
+            except asyncpg.ConnectionDoesNotExistError:
+                assert replay.at == first
+            else:
+                break
+        else:
+            pytest.fail("it never came to its end")
+        assert at > 3
+        assert again.text == whole.text
+        replay.keep(again)
+        assert (await replay.go_on(connection, second)).text is None
+    finally:
+        await connection.close()
+
+
+async def closed(connection: Any, until_s: int) -> None:
+    """Notes that everything has closed up to a moment."""
+    await connection.execute(
+        "INSERT INTO closed_until SELECT topic, clock_timestamp(), $1 FROM position", float(until_s)
+    )
