@@ -24,7 +24,7 @@ look, and nobody may change anything: a pack that anybody may rewrite would be o
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from http import HTTPStatus
@@ -44,7 +44,6 @@ from deploy.admin.health import Looking, Readiness, health
 from deploy.admin.history import Change, text_hash, version_of
 from deploy.admin.letters import Repaired
 from deploy.admin.pack_folder import Author, PackFolder, check_files
-from deploy.admin.pack_folder import changed as changed_texts
 from deploy.admin.preview import (
     Around,
     FileDiff,
@@ -82,6 +81,9 @@ CHANGES_SHOWN_MAX = 200
 
 UNSENT_SHOWN_MAX = 200
 """Messages that are listed, the oldest first."""
+
+FINISH_EVERY_S = 10.0
+"""Between two looks for a change that is in force and not written down."""
 
 _T = TypeVar("_T")
 _log = logging.getLogger("ioc.admin")
@@ -182,7 +184,11 @@ def create_admin(config: AdminConfig) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
         await admin.finish()
+        finishing = asyncio.create_task(admin.go_on_finishing())
         yield
+        finishing.cancel()
+        with suppress(asyncio.CancelledError):
+            await finishing
 
     app = FastAPI(lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None)
     answer_problems(app)
@@ -224,8 +230,17 @@ class _Admin:
         """Ends what a killed process has left; a folder that cannot be written to must not stop the start."""
         try:
             await asyncio.to_thread(self._pack.finish)
-        except (AdminRefused, OSError, msgspec.DecodeError) as error:
-            _log.error("a change of the site pack was left unfinished, and cannot be ended: %s", error)
+        except AdminRefused as refused:
+            if refused.reason is not AdminReason.BUSY:
+                _log.error("a change of the site pack was left unfinished, and cannot be ended: %s", refused)
+        except OSError as error:
+            _log.error("the site pack's folder cannot be looked into: %s", error)
+
+    async def go_on_finishing(self) -> None:
+        """Ends what the disk did not take when it was made."""
+        while True:
+            await asyncio.sleep(FINISH_EVERY_S)
+            await self.finish()
 
     async def read_pack(self, request: Request) -> Response:
         """The files."""
@@ -407,8 +422,8 @@ class _Admin:
         around = await self._around(actor)
 
         def work() -> Preview:
-            before = self._pack.texts()
-            return preview(before, changed_texts(before, files), self._pack.folder, self._site(before), around)
+            before, after = self._pack.change_of(files)
+            return preview(before, after, self._pack.folder, self._site(self._pack.texts()), around)
 
         async with self._checking:
             return await asyncio.to_thread(work)

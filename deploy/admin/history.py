@@ -150,12 +150,17 @@ class History:
 
 
 def write_whole(path: Path, content: bytes, mode: int = FILE_MODE) -> None:
-    """Writes a file that is there whole or not at all, and on disk when this returns."""
+    """Writes a file that is there whole or not at all, and on disk when this returns.
+
+    One that was there keeps its mode; `mode` is a new one's.
+    """
     path.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     try:
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         with os.fdopen(descriptor, "wb") as output:
+            if path.exists():
+                os.fchmod(descriptor, path.stat().st_mode & 0o777)
             output.write(content)
             output.flush()
             os.fsync(output.fileno())

@@ -9,7 +9,7 @@ import fcntl
 import os
 import shutil
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -21,9 +21,9 @@ from deploy.admin.history import Change, FileChange, History, sync_folder, versi
 from deploy.admin.pending import NOTE_FILE, PENDING, clear
 from deploy.admin.refusal import AdminReason, AdminRefused
 from deploy.admin.text_change import taken_back
-from deploy.site import SHIPPED, read_folder
+from deploy.site import SHIPPED, read_folder, read_text
 from schemas.errors import SiteError
-from schemas.layer import is_layer_file
+from schemas.layer import LAYERS_FILE, is_layer_file, layer_files
 from schemas.site import OPTIONAL_FILES, REQUIRED_FILES
 
 FILE_BYTES_MAX = 16 * 1024 * 1024
@@ -36,6 +36,11 @@ LOCK_WAIT_S = 10.0
 """How long another change is waited for; then this one is refused."""
 
 LOCK_POLL_S = 0.05
+
+FINISH_TRIES = 3
+"""How often a change that is in force is tried to be moved in; then the next who comes does it."""
+
+FINISH_PAUSE_S = 0.1
 STAGED = ".ioc-change.partial"
 PACK_FILE_MODE = 0o644
 
@@ -69,6 +74,17 @@ class PackFolder:
         """The texts of the pack's files by name. Raises SiteError."""
         return read_folder(self.folder)
 
+    def change_of(self, files: Mapping[str, str | None]) -> tuple[Texts, Texts]:
+        """The texts before and after a change. Raises SiteError.
+
+        There is also what lies under a name that is no layer's file before the change: it must not be overwritten
+        unread, and may be a layer's file from now on.
+        """
+        before = dict(self.texts())
+        layers = layer_files(changed(before, files).get(LAYERS_FILE, ""))
+        before |= self._undeclared({*files, *layers} - before.keys())
+        return before, changed(before, files)
+
     def read_only(self) -> AdminRefused | None:
         """Why this pack cannot be changed here; None where it can."""
         if self.folder.resolve().parent == SHIPPED.resolve():
@@ -92,7 +108,7 @@ class PackFolder:
     ) -> Change:
         """Changes the pack. `base` is the version that whoever asks has seen, `check` all that is wrong with texts.
 
-        Raises AdminRefused: nothing was changed then.
+        Raises AdminRefused: nothing was changed then, unless the reason is NOT_WRITTEN_DOWN. Raises SiteError.
         """
         if (refused := self.read_only()) is not None:
             raise refused
@@ -101,14 +117,12 @@ class PackFolder:
             fix = f"Say in 1 to {WHY_CHARS_MAX} characters why: whoever wants to put it back will ask."
             raise AdminRefused("why", AdminReason.NO_REASON, detail, fix)
         check_files(files)
-        with self._alone():
-            self._finish()
-            before = self.texts()
-            if (present := version_of(before)) != base:
+        with self.held():
+            before, after = self.change_of(files)
+            if (present := version_of(of_pack(before))) != base:
                 detail = f"the pack has changed since: it is at version {present[:12]}"
                 fix = "Read it again, look at what is new, and make the change once more."
                 raise AdminRefused("base", AdminReason.STALE, detail, fix, status=409)
-            after = changed(before, files)
             touched = sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
             if not touched:
                 raise AdminRefused("files", AdminReason.NO_CHANGE, "nothing would be different", "Change something.")
@@ -120,9 +134,10 @@ class PackFolder:
 
     def put_back(self, number: int) -> dict[str, str | None]:
         """The files that take a change back from the pack as it is now. Raises AdminRefused."""
-        now = self.texts()
         files: dict[str, str | None] = {}
-        for file in self.history.read(number).files:
+        change = self.history.read(number)
+        now, _ = self.change_of({file.name: None for file in change.files})
+        for file in change.files:
             before, after = self.history.text(file.before), self.history.text(file.after)
             present = now.get(file.name)
             if present == before:
@@ -144,12 +159,32 @@ class PackFolder:
         return files
 
     def finish(self) -> None:
-        """Moves in what a process that was killed has left. Raises AdminRefused when somebody else is at it."""
+        """Moves in what is in force and not moved in yet. Raises AdminRefused when that cannot be done now."""
         if (self.folder / PENDING).exists() or (self.folder / STAGED).exists():
-            with self._alone():
+            with self.held():
+                pass
+
+    @contextmanager
+    def held(self) -> Generator[None]:
+        """Keeps everybody else from changing the pack, once all that was begun is moved in. Raises AdminRefused."""
+        with self._alone():
+            try:
                 self._finish()
+            except (OSError, msgspec.DecodeError) as error:
+                detail = f"an earlier change is in force and cannot be moved in: {_words(error)}"
+                fix = "Free space, and see that the centre may write to the pack's folder and to its data folder."
+                raise AdminRefused("files", AdminReason.NOT_POSSIBLE, detail, fix, status=500) from error
+            yield
+
+    def write(self, name: str, text: str) -> None:
+        """Replaces one file as a hand would, without the history. Whoever calls holds the lock. Raises OSError."""
+        write_whole(self.folder / name, text.encode(), PACK_FILE_MODE)
+
+    def _undeclared(self, names: Collection[str]) -> dict[str, str]:
+        return {name: read_text(file) for name in names if (file := self.folder / name).is_file()}
 
     def _write(self, before: Texts, after: Texts, touched: list[str], author: Author, reverts: int | None) -> Change:
+        staged = self.folder / STAGED
         try:
             files = tuple(
                 FileChange(name, self.history.keep_text(before.get(name)), self.history.keep_text(after.get(name)))
@@ -162,13 +197,12 @@ class PackFolder:
                 who=author.who,
                 name=author.name,
                 why=author.why.strip(),
-                base=version_of(before),
-                result=version_of(after),
+                base=version_of(of_pack(before)),
+                result=version_of(of_pack(after)),
                 files=files,
                 previous=previous,
                 reverts=reverts,
             )
-            staged = self.folder / STAGED
             staged.mkdir(mode=0o755)
             for name in touched:
                 if (text := after.get(name)) is not None:
@@ -176,14 +210,27 @@ class PackFolder:
             note = _Note(names={name: name in after for name in touched}, change=change)
             write_whole(staged / NOTE_FILE, msgspec.json.encode(note), PACK_FILE_MODE)
             staged.rename(self.folder / PENDING)
-            sync_folder(self.folder)
-            self._finish()
         except OSError as error:
-            detail = f"the disk does not take it: {error.strerror or error}"
-            raise AdminRefused(
-                "files", AdminReason.NOT_POSSIBLE, detail, "Free space, and look at the health page.", status=500
-            ) from error
+            shutil.rmtree(staged, ignore_errors=True)
+            detail, fix = f"the disk does not take it: {_words(error)}", "Free space, and look at the health page."
+            raise AdminRefused("files", AdminReason.NOT_POSSIBLE, detail, fix, status=500) from error
+        self._finish_now(change)
         return change
+
+    def _finish_now(self, change: Change) -> None:
+        """Moves in a change that is in force by now, whatever happens here."""
+        for tries_left in reversed(range(FINISH_TRIES)):
+            try:
+                sync_folder(self.folder)
+                self._finish()
+            except OSError as error:
+                if tries_left:
+                    time.sleep(FINISH_PAUSE_S)
+                    continue
+                detail = f"change {change.number} is in force, and is not written down yet: {_words(error)}"
+                fix = "Do not make it again: it is written down as soon as the disk takes it. Free space."
+                raise AdminRefused("files", AdminReason.NOT_WRITTEN_DOWN, detail, fix, status=500) from error
+            return
 
     def _finish(self) -> None:
         """Moves in the change that is in force already, and writes it down. Whoever calls holds the lock."""
@@ -196,8 +243,7 @@ class PackFolder:
         for name, is_there in note.names.items():
             target = self.folder / name
             if is_there:
-                mode = target.stat().st_mode & 0o777 if target.exists() else PACK_FILE_MODE
-                write_whole(target, (beside / name).read_bytes(), mode)
+                write_whole(target, (beside / name).read_bytes(), PACK_FILE_MODE)
             else:
                 target.unlink(missing_ok=True)
             self._moved(name)
@@ -240,6 +286,16 @@ def check_files(files: Mapping[str, str | None]) -> None:
 
 
 def changed(before: Texts, files: Mapping[str, str | None]) -> dict[str, str]:
-    """The texts as they would be."""
+    """The texts as they would be. A byte order mark is none of a text: nobody who reads the file finds it there."""
     after = {**before, **files}
-    return {name: text for name, text in after.items() if text is not None}
+    return {name: text.removeprefix("\ufeff") for name, text in after.items() if text is not None}
+
+
+def of_pack(texts: Texts) -> Texts:
+    """Of these texts those that whoever reads the pack finds."""
+    names = (*REQUIRED_FILES, *OPTIONAL_FILES, *layer_files(texts.get(LAYERS_FILE, "")))
+    return {name: texts[name] for name in names if name in texts}
+
+
+def _words(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)

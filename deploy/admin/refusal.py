@@ -24,6 +24,7 @@ class AdminReason(StrEnum):
     NO_PEOPLE = "no_people"
     BROKEN_HISTORY = "broken_history"
     NOT_POSSIBLE = "not_possible"
+    NOT_WRITTEN_DOWN = "not_written_down"
 
 
 class AdminRefused(IocError):

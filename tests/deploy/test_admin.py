@@ -1,9 +1,11 @@
 """Is a site pack changed by an administrator alone, as a whole or not at all, and can every change be put back?"""
 
 import asyncio
+import errno
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Mapping
+import threading
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -41,12 +43,18 @@ NOW = datetime(2026, 5, 1, 8, tzinfo=UTC)
 class Admin:
     """The administrator's app over a pack of its own, without a database behind it."""
 
-    def __init__(self, folder: Path, files: Mapping[str, str] = FILES, site: Path | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        files: Mapping[str, str] = FILES,
+        site: Path | None = None,
+        moved: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self.folder = write_pack(files, folder / "site") if site is None else site
         self.data = folder / "data"
         self.site_folder = SiteFolder(self.folder, settle_s=0.0)
         self.issuer = Issuer(lambda: NOW)
-        self.pack = PackFolder(self.folder, self.data)
+        self.pack = PackFolder(self.folder, self.data, moved=moved)
         self.client = httpx.AsyncClient()
 
     @asynccontextmanager
@@ -429,6 +437,83 @@ async def test_who_is_killed_between_two_files_leaves_a_whole_change(tmp_path: P
         assert change["why"] == "killed"
         assert (await admin.post("/changes/1/revert", base=await admin.version(), why="x")).status_code == 201
         assert read_folder(folder) == FILES
+
+
+class Disk:
+    """Takes no file that is moved in until it is mended, or for so many times."""
+
+    def __init__(self, times: int) -> None:
+        self.times = times
+        self.takes = threading.Event()
+
+    def __call__(self, _: str) -> None:
+        self.times -= 1
+        if self.times >= 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self.takes.set()
+
+
+async def test_what_is_in_force_is_not_called_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deploy.admin.pack_folder.FINISH_PAUSE_S", 0.0)
+    monkeypatch.setattr(admin_app, "FINISH_EVERY_S", 0.01)
+    disk = Disk(2)
+    admin = Admin(tmp_path, moved=disk)
+    base = version_of(read_folder(admin.folder))
+    author = Author(who="tri", name="T", why="a full disk", at=NOW)
+    files = kpis("value = 90", "value = 80")
+    assert admin.pack.apply(base, files, author, lambda _: []).number == 1
+    disk.times = 1000
+    later = kpis("value = 80", "value = 70", admin.on_disk("kpis.toml"))
+    with pytest.raises(AdminRefused, match="is in force") as raised:
+        admin.pack.apply(version_of(read_folder(admin.folder)), later, author, lambda _: [])
+    assert raised.value.reason is AdminReason.NOT_WRITTEN_DOWN
+    assert read_folder(admin.folder) == {**FILES, **later}
+    with pytest.raises(AdminRefused, match="an earlier change is in force"):
+        admin.pack.apply(version_of(read_folder(admin.folder)), files, author, lambda _: [])
+    async with admin.serving():
+        assert (admin.folder / PENDING).exists()
+        disk.takes.clear()
+        disk.times = 0
+        assert await asyncio.to_thread(disk.takes.wait, 60)
+        # Whoever has the lock now comes after the one who moved it in.
+        with admin.pack.held():
+            assert not (admin.folder / PENDING).exists()
+        assert [one["number"] for one in (await admin.get("/changes")).json()["items"]] == [2, 1]
+        assert read_folder(admin.folder) == {**FILES, **later}
+
+
+async def test_a_disk_that_takes_nothing_changes_nothing(tmp_path: Path) -> None:
+    async with administration(tmp_path) as admin:
+        admin.data.write_text("no folder")
+        answer = await admin.change(kpis("value = 90", "value = 80"))
+        assert (answer.status_code, answer.json()["reason"]) == (500, "not_possible")
+        assert read_folder(admin.folder) == FILES
+        assert sorted(path.name for path in admin.folder.iterdir()) == sorted(FILES)
+
+
+async def test_a_file_that_no_layer_names_is_not_lost(tmp_path: Path) -> None:
+    async with administration(tmp_path) as admin:
+        (admin.folder / "plan.geojson").write_text("drawn by hand")
+        seen = (await admin.post("/preview", files=LAYERS)).json()
+        assert {one["name"]: one["change"] for one in seen["diffs"]}["plan.geojson"] == "changed"
+        change = (await admin.change(LAYERS)).json()
+        assert change["result"] == await admin.version()
+        answer = await admin.post("/changes/1/revert", base=await admin.version(), why="back")
+        assert admin.on_disk("plan.geojson") == "drawn by hand"
+        assert answer.json()["result"] == await admin.version() == change["base"]
+        # One that lies there already is declared by its name alone.
+        (admin.folder / "plan.geojson").write_text(LAYERS["plan.geojson"])
+        some = {name: text for name, text in LAYERS.items() if name != "plan.geojson"}
+        change = (await admin.change({**some, "units.toml": "\ufeff" + FILES["units.toml"] + "# x\n"})).json()
+        assert change["result"] == await admin.version()
+        assert admin.on_disk("units.toml").startswith(FILES["units.toml"])
+        change = (await admin.change({"layers.toml": None}, "no layers")).json()
+        assert change["result"] == await admin.version()
+        assert admin.on_disk("plan.geojson") == LAYERS["plan.geojson"]
+        (admin.folder / "plan.geojson").write_bytes(b"\xff")
+        answer = await admin.change({"plan.geojson": "{}"})
+        assert (answer.status_code, answer.json()["reason"]) == (422, "mistakes")
+        assert (admin.folder / "plan.geojson").read_bytes() == b"\xff"
 
 
 async def test_a_change_that_was_not_complete_is_none(tmp_path: Path) -> None:
