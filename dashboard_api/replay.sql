@@ -5,6 +5,15 @@
 -- Since when the past of each concept is there.
 SELECT concept, since FROM history_floor
 
+-- read_running --
+-- The transactions of this database that have a number, and a moment before that was looked at. Those that were prepared
+-- or whose session is not there any more count, too.
+SELECT statement_timestamp() AS at, ARRAY(
+    SELECT l.transactionid::text FROM pg_locks AS l LEFT JOIN pg_stat_activity AS a USING (pid)
+    WHERE l.locktype = 'transactionid' AND l.mode = 'ExclusiveLock' AND l.granted
+        AND (a.datid IS NULL OR a.datid = (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database()))
+) AS running
+
 -- read_closed --
 -- Up to when each topic had closed, as it was noted last at $1 or before.
 SELECT DISTINCT ON (topic) topic, at, closed_s FROM closed_until WHERE at <= $1 ORDER BY topic, at DESC

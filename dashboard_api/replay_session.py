@@ -5,7 +5,7 @@ heartbeats that carry the moment. The page needs nothing new but the time that i
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 import msgspec
@@ -55,6 +55,7 @@ class Replayed:
         self._shown = restricted(wish.shown, config.site, actor)
         self.clock = ReplayClock(course=wish.course, begun_at=config.now())
         self.has_ended = False
+        self._ends_at: datetime | None = None
         self._stand = Stand(at=wish.course.start)
 
     @property
@@ -65,6 +66,14 @@ class Replayed:
     def keep(self, told: Told) -> None:
         """The client is told this."""
         self._stand = told.stand
+
+    def moment(self, now: datetime, settled: datetime) -> datetime:
+        """Where the replay is by now: no further than everything is committed that belongs before it."""
+        wanted = self.clock.moment(now)
+        if self._ends_at is None and self.clock.has_caught_up(now):
+            self._ends_at = wanted
+        self.has_ended = self._ends_at is not None and settled >= self._ends_at
+        return min(wanted, settled.astimezone(UTC))
 
     def check(self, floors: reading.Floors, now: datetime, field: str = "replay.from") -> None:
         """Raises Refused where there is no such past."""

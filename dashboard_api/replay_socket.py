@@ -6,7 +6,7 @@ speed and another moment are a new subscription on the same socket.
 
 import asyncio
 import contextlib
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -26,6 +26,7 @@ from dashboard_api.refusal import RefusalReason, Refused
 from dashboard_api.replay import PastWish, parse_replay, position_of
 from dashboard_api.replay_reading import read_floors
 from dashboard_api.replay_session import Replayed
+from dashboard_api.replay_settled import Settled, read_look
 from schemas.command import Actor
 from schemas.display import is_display
 from schemas.errors import AccessRefused, DependencyUnavailable
@@ -35,6 +36,12 @@ REPLAYS_MAX = 8
 
 TICK_S = 0.5
 """Between two looks at what changed."""
+
+SETTLE_S = 0.1
+"""Between two looks whether what was being written as a replay begins is committed."""
+
+SETTLES_MAX = 20
+"""Looks before a replay begins; one that would begin where something is still being written then begins earlier."""
 
 RETRY_S = 1.0
 """Before a database that did not answer is asked again."""
@@ -73,6 +80,7 @@ class ReplayFeed:
     def __init__(self, config: DashboardConfig, database: Database) -> None:
         self._config = config
         self._database = database
+        self._settled = Settled()
         self._running = 0
 
     async def serve(self, websocket: WebSocket) -> None:
@@ -97,7 +105,7 @@ class ReplayFeed:
             return
         self._running += 1
         try:
-            ended = await _Client(self._config, self._database, websocket, guard, sign_in).run()
+            ended = await _Client(self._config, self._database, self._settled, websocket, guard, sign_in).run()
         finally:
             self._running -= 1
         if ended == "signed_out":
@@ -115,10 +123,17 @@ class _Client:
     """One task reads what the client wants, one tells it what there is."""
 
     def __init__(
-        self, config: DashboardConfig, database: Database, websocket: WebSocket, guard: Guard, sign_in: SignIn
+        self,
+        config: DashboardConfig,
+        database: Database,
+        settled: Settled,
+        websocket: WebSocket,
+        guard: Guard,
+        sign_in: SignIn,
     ) -> None:
         self._config = config
         self._database = database
+        self._settled = settled
         self._websocket = websocket
         self._guard = guard
         self._sign_in = sign_in
@@ -201,26 +216,34 @@ class _Client:
 
     async def _begin(self, wish: PastWish, actor: Actor) -> Replayed:
         replay = Replayed(self._config, wish, actor)
+        start = wish.course.start
+        settled = await self._look()
+        for _ in range(SETTLES_MAX):
+            if settled >= start:
+                break
+            await asyncio.sleep(SETTLE_S)
+            settled = await self._look()
         async with (
             self._database.reading("replay") as reader,
             reader.transaction(isolation="repeatable_read", readonly=True),
         ):
             replay.check(await read_floors(reader), self._config.now())
-            told = await replay.begin(reader, wish.course.start)
+            told = await replay.begin(reader, min(start, settled).astimezone(UTC))
         replay.keep(told)
         await self._send(told.text)
         return replay
 
+    async def _look(self) -> datetime:
+        async with self._database.reading("replay") as reader:
+            return self._settled.after(await read_look(reader))
+
     async def _go_on(self, replay: Replayed) -> None:
-        now = self._config.now()
-        moment = replay.clock.moment(now)
-        async with (
-            self._database.reading("replay") as reader,
-            reader.transaction(isolation="repeatable_read", readonly=True),
-        ):
-            told = await replay.go_on(reader, moment)
+        async with self._database.reading("replay") as reader:
+            settled = self._settled.after(await read_look(reader))
+            moment = replay.moment(self._config.now(), settled)
+            async with reader.transaction(isolation="repeatable_read", readonly=True):
+                told = await replay.go_on(reader, moment)
         replay.keep(told)
-        replay.has_ended = replay.clock.has_caught_up(now)
         await self._send(told.text)
 
     async def _beat(self, replay: Replayed) -> None:

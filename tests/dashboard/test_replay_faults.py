@@ -1,26 +1,31 @@
 """Does a replay tell all that happened, whatever fails or commits late meanwhile?"""
 
+import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from websockets.asyncio.client import connect
 
 from dashboard_api.config import DashboardConfig
 from dashboard_api.replay import Course, PastWish
 from dashboard_api.replay_session import Replayed
+from dashboard_api.replay_settled import Look, Settled
 from dashboard_api.subscription import parse_wish
 from schemas.case import State
 from schemas.command import Actor
 from schemas.identity import actor_without_token
 from schemas.site import parse_site
 from schemas.unit import UnitState, UnitStatus
-from tests.dashboard.case_centre import PACK
+from tests.dashboard.case_centre import PACK, case_centre
 from tests.dashboard.case_rows import OPENED_AT, case, put_cases, put_units
-from tests.dashboard.centre import Sample, utc_now, writer
+from tests.dashboard.centre import Sample, hear, utc_now, writer
 
 KPI = "feedback_received"
 SITE = parse_site({name: text for name, text in PACK.items() if name != "people.toml"})
@@ -93,3 +98,66 @@ async def closed(connection: Any, until_s: int) -> None:
     await connection.execute(
         "INSERT INTO closed_until SELECT topic, clock_timestamp(), $1 FROM position", float(until_s)
     )
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 20), st.integers(1, 30), st.integers(0, 30)),
+        min_size=1,
+        max_size=20,
+    ),
+    st.lists(st.integers(1, 60), min_size=1, max_size=20, unique=True),
+)
+def test_nothing_comes_later_from_before_a_settled_moment(
+    writes: list[tuple[int, int, int]], looks: list[int]
+) -> None:
+    """Transactions that begin at a second, take a moment, and commit some seconds later."""
+    settled, begin = Settled(), datetime(2026, 3, 3, tzinfo=UTC)
+    all_of = {f"{at}": (start, start + wait, start + wait + left) for at, (start, wait, left) in enumerate(writes)}
+    for second in sorted(looks):
+        running = frozenset(name for name, (start, _, end) in all_of.items() if start <= second < end)
+        moment = settled.after(Look(begin + timedelta(seconds=second), running))
+        assert moment <= begin + timedelta(seconds=second)
+        if not running:
+            assert moment == begin + timedelta(seconds=second)
+        for _, taken, end in all_of.values():
+            is_before = begin + timedelta(seconds=taken) <= moment
+            assert not (is_before and end > second), "it commits later, with a moment from before"
+
+
+async def test_a_decision_that_commits_late_is_told_at_the_present(tables: str) -> None:
+    async with case_centre(tables) as centre:
+        begin = await centre.connection.fetchval("SELECT clock_timestamp()")
+        writing: Any = await asyncpg.connect(tables)
+        socket = connect(
+            f"ws://{centre.running.address}/v1/replay",
+            additional_headers=centre.issuer.header("olga"),
+            max_size=None,
+            compression=None,
+            proxy=None,
+        )
+        try:
+            async with socket as client:
+                deciding = writing.transaction()
+                await deciding.start()
+                await put_cases(writing, case("late"))
+                course = {"from": begin.isoformat(), "speed": 3600}
+                wish: dict[str, Any] = {"op": "subscribe", "kpis": [], "events": 0, "cases": {}, "replay": course}
+                await client.send(msgspec.json.encode(wish).decode())
+                assert (await hear(client, "snapshot"))["cases"] == []
+                for _ in range(2):
+                    assert not (await hear(client, "heartbeat"))["replay"]["ended"]
+                # What was decided before it, and is committed now.
+                await put_cases(centre.connection, case("soon"))
+                await hear(client, "heartbeat")
+                await deciding.commit()
+                told: set[str] = set()
+                async with asyncio.timeout(20):
+                    has_ended = False
+                    while not has_ended:
+                        one = await hear(client, "change", "heartbeat")
+                        told |= {case["id"] for case in one.get("cases", [])}
+                        has_ended = one["op"] == "heartbeat" and one["replay"]["ended"]
+                assert told == {"late", "soon"}
+        finally:
+            await writing.close()
