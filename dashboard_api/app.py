@@ -23,7 +23,7 @@ from dashboard_api.config import DashboardConfig
 from dashboard_api.database import Database
 from dashboard_api.display_key import display_routes
 from dashboard_api.feed import Feed
-from dashboard_api.frames import FrameProtocol
+from dashboard_api.frames import AnswerProtocol, FrameProtocol
 from dashboard_api.guard import Guard
 from dashboard_api.hub import Hub
 from dashboard_api.layers import ANSWERS as LAYERS
@@ -44,6 +44,7 @@ OPENAPI_PATH = "/v1/openapi/dashboard.json"
 
 SERVER_OPTIONS: dict[str, Any] = {
     "ws": FrameProtocol,
+    "http": AnswerProtocol,
     # Compression would cost each connection 50 KiB, and each client its own run over texts that are serialised once.
     "ws_per_message_deflate": False,
     # A message between the app's own bound and this one is answered with its reason; a larger one closes with 1009.

@@ -4,20 +4,18 @@ By a WebSocket, and where that is blocked by a stream of events or by polls, wit
 slow, or chatty, or gone never keeps another one waiting.
 """
 
-import asyncio
-import contextlib
 from urllib.parse import urlsplit
 
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket
 
 from dashboard_api import metrics
 from dashboard_api.answers import answer
 from dashboard_api.config import DashboardConfig
 from dashboard_api.database import Database
 from dashboard_api.feed import Feed
-from dashboard_api.frames import outlet_of
+from dashboard_api.frames import close_within, outlet_of
 from dashboard_api.guard import SignIn, guard_of, who_asks
 from dashboard_api.hub import Hub
 from dashboard_api.live_client import (
@@ -38,9 +36,6 @@ from dashboard_api.shared_answers import SharedAnswers
 from dashboard_api.subscription import parse_wish
 from schemas.credential import PACKED_LIVE_PROTOCOL
 from schemas.errors import AccessReason, AccessRefused, DependencyUnavailable
-
-CLOSE_LINGER_S = 30.0
-"""How long a closed slow client may take to read why. It holds no subscription any more."""
 
 
 class LiveFeed:
@@ -80,15 +75,13 @@ class LiveFeed:
             end = await socket.run(_hear(websocket, socket.client, form))
         finally:
             self._places.give_back()
+        # From here on it holds neither a place nor a subscription.
         if end is End.SIGN_IN_ENDED:
-            with contextlib.suppress(WebSocketDisconnect, RuntimeError):
-                await websocket.close(SIGN_IN_ENDED, ENDED)
+            await close_within(websocket, SIGN_IN_ENDED, ENDED)
         if end is End.TOO_SLOW:
             metrics.CLOSED_SLOW_CLIENTS.inc()
             reason = f"nothing was read for {self._config.bounds.send_timeout_s:g} s; reconnect with your position"
-            with contextlib.suppress(TimeoutError, WebSocketDisconnect, RuntimeError):
-                async with asyncio.timeout(CLOSE_LINGER_S):
-                    await websocket.close(TRY_AGAIN_LATER, reason)
+            await close_within(websocket, TRY_AGAIN_LATER, reason)
 
     async def events(self, request: Request, wish: str) -> Response:
         """One client on a stream of events. Raises Refused, AccessRefused, DependencyUnavailable."""

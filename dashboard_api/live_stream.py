@@ -12,7 +12,7 @@ import contextlib
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from dashboard_api import metrics
+from dashboard_api import frames, metrics
 from dashboard_api.live_client import ENDED, SIGN_IN_ENDED, TRY_AGAIN_LATER, End, LiveClient
 from dashboard_api.messages import close_text, position_of
 from dashboard_api.outgoing import Message
@@ -22,9 +22,14 @@ from dashboard_api.subscription import Subscription
 RETRY_MS = 1000
 """How soon a browser comes back by itself."""
 
+LAST_WORDS_S = 1.0
+"""How long a stream that ends waits for room to say why. Who reads nothing is then cut off."""
+
 _HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-store"),
+    # A stream that ends may be cut off, and no other request is to be on its connection then.
+    (b"connection", b"close"),
     # What proxies that gather answers have to be told.
     (b"x-accel-buffering", b"no"),
 ]
@@ -47,6 +52,7 @@ class EventStream(Response):
         async def tell(message: Message) -> None:
             await send({"type": "http.response.body", "body": message.once("event", event_of), "more_body": True})
 
+        connection = frames.severable_of(scope)
         try:
             await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
             await send({"type": "http.response.body", "body": b"retry: %d\n\n" % RETRY_MS, "more_body": True})
@@ -57,11 +63,14 @@ class EventStream(Response):
                 last = event_of(close_text(TRY_AGAIN_LATER, "too little was read; come again with your position"))
             elif end is End.SIGN_IN_ENDED:
                 last = event_of(close_text(SIGN_IN_ENDED, ENDED))
-            with contextlib.suppress(TimeoutError, OSError):
-                # Who does not read is not waited for: the server then cuts the connection.
-                async with asyncio.timeout(1):
+            try:
+                async with asyncio.timeout(LAST_WORDS_S):
                     await send({"type": "http.response.body", "body": last, "more_body": False})
+            except TimeoutError:
+                connection.abort()
         finally:
+            # The server closes it, but first lets the client take what was written, without end.
+            asyncio.get_running_loop().call_later(frames.CLOSE_LINGER_S, connection.abort)
             self._places.give_back()
 
     async def _until_gone(self, receive: Receive) -> None:

@@ -139,7 +139,6 @@ def serve_web(app: Starlette, *, host: str, port: int, log_level: str) -> None:
         log_level=log_level.lower(),
         access_log=False,
         loop="uvloop",
-        http="httptools",
         timeout_graceful_shutdown=STOP_GRACE_S,
         server_header=False,
         **dashboard_app.SERVER_OPTIONS,

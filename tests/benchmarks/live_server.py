@@ -74,7 +74,6 @@ def bare(port: int) -> None:
         log_level="warning",
         access_log=False,
         loop="uvloop",
-        http="httptools",
         **options,
     )
 
