@@ -29,6 +29,9 @@ SOCKETS_OF_ONE_MAX = 32
 IDLE_S = 600.0
 """A socket on which nothing was said for so long is closed."""
 
+SEND_TIMEOUT_S = 10.0
+"""Whoever takes no answer for so long is not waited for: the connection ends, and gives its place back."""
+
 TRY_AGAIN_LATER = 1013
 NOT_LET_IN = 4401  # as on the live feed: who it was at the handshake may give no commands any more
 IDLE = 1000
@@ -85,7 +88,7 @@ class CommandSocket:
         try:
             await self._serve(asked, receive, send)
         except OSError:
-            return  # it has gone while it was answered
+            return  # it has gone while it was answered, or took no answer in time
         finally:
             self._open[who] -= 1
             if not self._open[who]:
@@ -106,7 +109,7 @@ class CommandSocket:
             number += 1
             begun_s = time.perf_counter()
             reply = await self._reply(scope, message)
-            await send({"type": "websocket.send", "text": _text(number, reply).decode()})
+            await _tell(send, {"type": "websocket.send", "text": _text(number, reply).decode()})
             metrics.REQUESTS.labels(str(reply.status)).inc()
             metrics.REQUEST_SECONDS.observe(time.perf_counter() - begun_s)
             if reply.status in {401, 403}:
@@ -138,4 +141,10 @@ def _text(number: int, reply: Answer) -> bytes:
 
 
 async def _close(send: Send, code: int, reason: str) -> None:
-    await send({"type": "websocket.close", "code": code, "reason": reason})
+    await _tell(send, {"type": "websocket.close", "code": code, "reason": reason})
+
+
+async def _tell(send: Send, message: Message) -> None:
+    """Raises TimeoutError, an OSError, where the client takes nothing."""
+    async with asyncio.timeout(SEND_TIMEOUT_S):
+        await send(message)
