@@ -221,8 +221,11 @@ class _Admin:
         self._config = config
         self._pack = config.pack
         self._guard = Guard(lambda: config.loaded().site, config.now, config.trust)
-        # Checking a pack of a whole country takes a second of a core: one at a time leaves the boards theirs.
+        # Checking a pack of a whole country takes a second of a core, and so may the entries of a long text: one at a
+        # time leaves the boards theirs.
         self._checking = asyncio.Semaphore(1)
+        # Apart from it: a log that is slow must not keep anybody from a change.
+        self._reading_letters = asyncio.Semaphore(1)
         self._redriving = asyncio.Lock()
         self._present: tuple[str, Site | None] = ("", None)
 
@@ -290,7 +293,8 @@ class _Admin:
         """The entries of a text."""
         await self._looking(request)
         given = await _body(request, _Text)
-        return _json({"items": await asyncio.to_thread(entry.entries, given.file, given.text)})
+        async with self._checking:
+            return _json({"items": await asyncio.to_thread(entry.entries, given.file, given.text)})
 
     async def edit(self, request: Request) -> Response:
         """A text with an entry changed. Nothing is written."""
@@ -300,7 +304,8 @@ class _Admin:
             work = partial(entry.removed, given.file, given.text, given.id)
         else:
             work = partial(entry.edited, given.file, given.text, given.id, given.edits)
-        return _json({"text": await asyncio.to_thread(work)})
+        async with self._checking:
+            return _json({"text": await asyncio.to_thread(work)})
 
     async def preview(self, request: Request) -> Response:
         """What a change would do."""
@@ -352,7 +357,8 @@ class _Admin:
     async def read_letters(self, request: Request) -> Response:
         """Dead letters."""
         await self._looking(request)
-        return _json(await letters.read_all(self._config.places, self._config.now()))
+        async with self._reading_letters:
+            return _json(await letters.read_all(self._config.places, self._config.now()))
 
     async def redrive(self, request: Request) -> Response:
         """Sends letters again."""

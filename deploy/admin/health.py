@@ -5,6 +5,7 @@ here takes longer than a few seconds: what does not answer is told as such.
 """
 
 import asyncio
+import logging
 import platform
 import shutil
 import ssl
@@ -37,7 +38,12 @@ LAG_RECORDS_MAX = 10_000
 
 CERTIFICATE_DAYS_MIN = 21
 
+DETAIL_CHARS_MAX = 300
+"""Of an unforeseen error's words."""
+
 State = Literal["good", "warning", "bad", "unknown"]
+
+_log = logging.getLogger("ioc.admin")
 
 Readiness = Callable[[], Awaitable[Mapping[str, Mapping[str, Any]]]]
 
@@ -109,6 +115,12 @@ async def _in_time(look: Callable[[Looking], Awaitable[list[Finding]]], looking:
     except (IocError, OSError, TimeoutError) as error:
         detail = str(error) or f"no answer within {ANSWER_WAIT_S:.0f} s"
         return [Finding(id=name, state="unknown", code="no_answer", detail=detail, remedy="Look at what is away.")]
+    # Whatever one look stumbles over, the others are needed all the more.
+    except Exception as error:
+        _log.exception("health cannot look at %s", name)
+        detail = f"it could not be looked at: {type(error).__name__}: {error}"[:DETAIL_CHARS_MAX]
+        remedy = "The web process's log says where; this is a fault of the centre, so tell whoever develops it."
+        return [Finding(id=name, state="unknown", code="no_answer", detail=detail, remedy=remedy)]
 
 
 _REMEDIES: Mapping[str, str] = {

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -600,3 +600,33 @@ async def test_what_is_away_is_told_with_what_to_do(tmp_path: Path) -> None:
             answer = await admin.get(path)
             assert answer.status_code == 503
             assert answer.json()["fix"]
+
+
+async def test_one_look_that_fails_leaves_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stumble(_: Path) -> None:
+        raise ValueError("a disk without a size")
+
+    monkeypatch.setattr("deploy.admin.health.shutil.disk_usage", stumble)
+    async with administration(tmp_path) as admin:
+        answer = await admin.get("/health")
+        assert answer.status_code == 200
+        found = {one["id"]: one for one in answer.json()["findings"]}
+        assert (found["disk"]["state"], found["disk"]["code"]) == ("unknown", "no_answer")
+        assert "ValueError: a disk without a size" in found["disk"]["detail"]
+        assert found["kafka"]["state"] == "good"
+
+
+async def test_texts_are_taken_apart_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    met = threading.Barrier(2)
+
+    def meeting(*_: object) -> list[object]:
+        # Two at a time would meet here, and break nothing.
+        with suppress(threading.BrokenBarrierError):
+            met.wait(0.1)
+            raise AssertionError("two at a time")
+        return []
+
+    monkeypatch.setattr("deploy.admin.entry.entries", meeting)
+    async with administration(tmp_path) as admin:
+        answers = await asyncio.gather(*(admin.post("/entries", file="people.toml", text="") for _ in range(2)))
+    assert [answer.status_code for answer in answers] == [200, 200]
