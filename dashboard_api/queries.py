@@ -47,6 +47,7 @@ from dashboard_api.refusal import RefusalReason, Refused
 from dashboard_api.replay import position_of
 from dashboard_api.replay_known import read_as_of
 from dashboard_api.replay_reading import check_moment, read_floors
+from dashboard_api.replay_routes import AsOf
 from dashboard_api.rest import Word, check_kept, check_years, described, known_kpi, spans_between, where_of
 from dashboard_api.scope import seen_kpis
 from dashboard_api.spans import Step
@@ -99,7 +100,7 @@ class PastQuery(FormatQuery):
     """As of when."""
 
     as_of: Annotated[
-        AwareDatetime | None,
+        AsOf | None,
         Field(description="What was known at this moment, as JSON; each value says how it is `known`. Default: now."),
     ] = None
 

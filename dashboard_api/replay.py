@@ -9,6 +9,7 @@ from typing import Annotated
 
 import msgspec
 from msgspec import Meta, Struct, field
+from msgspec.structs import replace
 
 from dashboard_api.config import Bounds
 from dashboard_api.position import Position
@@ -21,8 +22,15 @@ from schemas.site import Site
 SPEED_MAX = 3600.0
 """An hour of the past in a second."""
 
+VALUES_MAX = 10_000
+"""Series times points of a replay, or of one moment of the past; more is refused. All of them are read anew and
+compared as the past goes by, for each replay by itself.
+"""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+MOMENT_MIN, MOMENT_MAX = _EPOCH, datetime(9000, 1, 1, tzinfo=UTC)
+"""Moments that can be asked for: around those beyond, no time can be reckoned with."""
 
 
 class Course(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"start": "from"}):
@@ -72,6 +80,7 @@ def parse_replay(text: str, site: Site, bounds: Bounds, actor: Actor) -> PastWis
         raw = _decoder.decode(text)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise malformed(error) from error
+    check_reckonable(raw.replay.start, "replay.from")
     if raw.position is not None:
         fix = "Leave it out, and begin `from` the time of the last message."
         raise Refused("position", RefusalReason.INVALID, "a replay is not resumed by a position", fix)
@@ -79,7 +88,19 @@ def parse_replay(text: str, site: Site, bounds: Bounds, actor: Actor) -> PastWis
         raise Refused(
             "$", RefusalReason.NOT_SIGNED_IN, "cases and units need a sign-in", "Sign in, and connect again."
         )
-    return PastWish(shown=checked(raw, site, bounds, actor), course=raw.replay)
+    return PastWish(shown=checked(raw, site, bounds_of_past(bounds), actor), course=raw.replay)
+
+
+def bounds_of_past(bounds: Bounds) -> Bounds:
+    """What may be asked of the past at once."""
+    return replace(bounds, values_max=min(bounds.values_max, VALUES_MAX))
+
+
+def check_reckonable(moment: datetime, field: str) -> None:
+    """Raises Refused for a moment at the edges of what can be written as a time."""
+    if not MOMENT_MIN <= moment <= MOMENT_MAX:
+        fix = f"Use a moment from {MOMENT_MIN.year} to {MOMENT_MAX.year}."
+        raise Refused(field, RefusalReason.OUT_OF_RANGE, "no past is kept of that time", fix)
 
 
 def position_of(moment: datetime) -> Position:

@@ -12,7 +12,7 @@ from typing import Annotated
 import msgspec
 from fastapi import APIRouter, Query
 from msgspec import Struct
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from starlette.responses import Response
 from starlette.websockets import WebSocket
 
@@ -25,7 +25,7 @@ from dashboard_api.cursor import decode_cursor, encode_cursor, from_us, to_us
 from dashboard_api.database import Database, Reader
 from dashboard_api.guard import SignedIn, Viewer
 from dashboard_api.homes import still_shown
-from dashboard_api.replay import Course, PastWish, position_of
+from dashboard_api.replay import Course, PastWish, bounds_of_past, check_reckonable, position_of
 from dashboard_api.replay_reading import After, Floors, read_floors
 from dashboard_api.replay_session import Replayed
 from dashboard_api.replay_socket import REPLAYS_MAX, ReplayFeed
@@ -35,7 +35,13 @@ from dashboard_api.within import descendants
 from dashboard_api.written import read_excerpts, read_said, read_words, reads_words
 from schemas.case import Kind, Severity, State
 
-AsOf = Annotated[AwareDatetime, Field(description="The moment, with its zone.")]
+
+def _reckonable(moment: datetime) -> datetime:
+    check_reckonable(moment, "as_of")
+    return moment
+
+
+AsOf = Annotated[AwareDatetime, AfterValidator(_reckonable), Field(description="The moment, with its zone.")]
 
 
 class PastQuery(BaseModel):
@@ -113,7 +119,7 @@ def replay_routes(config: DashboardConfig, database: Database) -> APIRouter:
     @router.get("/past/snapshot", response_model=None)
     async def read_snapshot(viewer: Viewer, query: Annotated[SnapshotQuery, Query()]) -> Response:
         """What a replay that begins at this moment would be told first."""
-        shown = parse_wish(query.wish, None, config.site, config.bounds, viewer)
+        shown = parse_wish(query.wish, None, config.site, bounds_of_past(config.bounds), viewer)
         replayed = Replayed(config, PastWish(shown=shown, course=Course(start=query.as_of, speed=0)), viewer)
         async with (
             database.reading("past") as reader,

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from typing import Any
 
 import asyncpg
@@ -161,3 +162,32 @@ async def test_a_decision_that_commits_late_is_told_at_the_present(tables: str) 
                 assert told == {"late", "soon"}
         finally:
             await writing.close()
+
+
+ASKED: list[tuple[str, dict[str, str]]] = [
+    ("past/cases", {}),
+    ("past/cases/a", {}),
+    ("past/cases/a/timeline", {}),
+    ("past/snapshot", {"wish": '{"kpis": []}'}),
+    ("overview", {}),
+    (f"kpis/{KPI}/table", {}),
+]
+EDGES = ("0001-01-01T00:00:00+14:00", "0001-01-03T00:00:00Z", "9999-12-31T23:59:59-14:00")
+
+
+async def test_a_moment_at_the_edge_of_time_is_refused(tables: str) -> None:
+    async with case_centre(tables) as centre:
+        for moment, (path, more) in product(EDGES, ASKED):
+            answer = await centre.ask(f"/v1/{path}", "olga", as_of=moment, **more)
+            assert (answer.status_code, answer.json()["field"]) == (422, "as_of"), path
+        async with connect(
+            f"ws://{centre.running.address}/v1/replay",
+            additional_headers=centre.issuer.header("olga"),
+            max_size=None,
+            compression=None,
+            proxy=None,
+        ) as client:
+            for moment in EDGES:
+                wish: dict[str, Any] = {"op": "subscribe", "kpis": [], "replay": {"from": moment}}
+                await client.send(msgspec.json.encode(wish).decode())
+                assert (await hear(client, "error"))["field"] in ("replay.from", "$.replay.from")
