@@ -114,9 +114,18 @@ def _holder(draft: Draft, event: Signal, origin: CaseId) -> Case | None:
     if corrects is not None:
         for id_ in (draft.scene.homes.get((event.source, corrects)), own_case_of(event)):
             found = None if id_ is None else leads_to(cases, id_)
-            if found is not None and any((one.source, one.id) == (event.source, corrects) for one in found.members):
+            if found is not None and _corrected_by(draft, event, found) is not None:
                 return found
     return leads_to(cases, origin)
+
+
+def _corrected_by(draft: Draft, event: Signal, case: Case) -> Member | None:
+    """The signal of a case that an event corrects, be it by way of other corrections; None where it is none of it."""
+    corrects = event.supersedes or event.withdraws
+    if corrects is None:
+        return None
+    way = draft.scene.ways.get((event.source, corrects)) or (corrects,)
+    return next((one for id_ in way for one in case.members if (one.source, one.id) == (event.source, id_)), None)
 
 
 def build(
@@ -239,7 +248,7 @@ def _reported(
     corrects = event.supersedes or event.withdraws
     if corrects is None:
         return _joined(draft, rules, event, area, case, origin)
-    known = next((one for one in case.members if one.source == event.source and one.id == corrects), None)
+    known = _corrected_by(draft, event, case)
     if known is None:
         # What it corrects is no signal of this case, so it says nothing of it.
         return None
@@ -326,7 +335,7 @@ def _seen_again(
     draft: Draft, rules: CaseRules, event: CameraIncident, area: AreaId, case: Case, origin: CaseId
 ) -> CaseId | None:
     if event.withdraws is not None or event.supersedes is not None:
-        known = next((one for one in case.members if one.id == (event.withdraws or event.supersedes)), None)
+        known = _corrected_by(draft, event, case)
         if known is not None and event.withdraws is not None:
             _withdrawn(draft, case, known)
         return None if known is None else case.id

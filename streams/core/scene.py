@@ -39,7 +39,9 @@ class Scene(Struct, frozen=True, kw_only=True):
     `units`    what is known of units, by id: at least those of `units_needed`. One never heard of may be left out
     `signals`  stored events by (source, id): those of `signals_needed`
     `homes`    the case that a signal is of, wherever splits have put it, by (source, id): that of `home_needed`. If
-               that one was merged into another, the signal is there with it
+               that one was merged into another, the signal is there with it. What corrects a signal is where that is
+    `ways`     of `home_needed` the ids of what it corrects, and what that corrects, as far as they are kept: itself
+               first, the signal that it began with last
     `near`     open cases near a new one (`wants_near`): within the site's radius and time, at most `NEAR_MAX`
     """
 
@@ -48,6 +50,7 @@ class Scene(Struct, frozen=True, kw_only=True):
     units: Mapping[str, UnitState] = {}
     signals: Mapping[tuple[str, str], AnyEvent] = {}
     homes: Mapping[tuple[str, str], CaseId] = {}
+    ways: Mapping[tuple[str, str], Sequence[str]] = {}
     near: Sequence[Case] = ()
 
 

@@ -161,6 +161,7 @@ class Stage:
         self._batches: dict[CaseId, LaneBatch] = {}
         self._moved: dict[Identity, CaseId] = {}
         self._homes: dict[Identity, CaseId] = {}
+        self._ways: dict[Identity, list[str]] = {}
 
     async def prepare(self, waiting: Sequence[Fresh]) -> None:
         """Reads at once what nearly all of these events will need."""
@@ -168,9 +169,10 @@ class Stage:
         if corrected:
             # Corrections are decided while nobody else commits, so what is read here holds until the end.
             for row in await self._connection.fetch(SQL["read_homes"], *zip(*corrected, strict=True)):
+                self._ways.setdefault((row["source"], row["asked"]), []).append(row["id"])
                 self._homes[row["source"], row["id"]] = CaseId(row["case_id"])
         await self._lock(
-            {id_ for one in waiting for id_ in cases_needed(one.arrival.event, self._homes)},
+            {id_ for one in waiting for id_ in cases_needed(one.arrival.event, self._homes_of(one.arrival.event))},
             {one.batch.lane.partition for one in waiting},
         )
         cases = _Cases(self._held)
@@ -179,9 +181,10 @@ class Stage:
         spots: list[Spot] = []
         for one in waiting:
             event = one.arrival.event
-            needed = units_needed(event, cases, self._homes)
+            homes = self._homes_of(event)
+            needed = units_needed(event, cases, homes)
             units = None if units is None or needed is None else units | needed
-            signals |= set(signals_needed(event, cases, self._homes))
+            signals |= set(signals_needed(event, cases, homes))
             if (spot := self._spot(one)) is not None:
                 spots.append(spot)
         await self._know_units(units)
@@ -192,8 +195,7 @@ class Stage:
     async def decide(self, fresh: Fresh) -> None:
         """Decides one event against what those before it have left."""
         event, site = fresh.arrival.event, fresh.batch.version.site
-        corrected = home_needed(event)
-        homes = {} if corrected is None or corrected not in self._homes else {corrected: self._homes[corrected]}
+        homes = self._homes_of(event)
         await self._hold(set(cases_needed(event, homes)))
         for origin in cases_needed(event, homes):
             await self._follow(origin)
@@ -203,9 +205,28 @@ class Stage:
         await self._know_signals(set(signals_needed(event, cases, homes)))
         spot = self._spot(fresh)
         near = () if spot is None else self._near.of(spot, cases)
-        scene = Scene(site=site, cases=cases, units=self._units, signals=self._signals, homes=homes, near=near)
+        scene = Scene(
+            site=site,
+            cases=cases,
+            units=self._units,
+            signals=self._signals,
+            homes=homes,
+            ways={corrected: self._ways[corrected] for corrected in homes},
+            near=near,
+        )
         decided = decide(event, fresh.arrival.area, fresh.arrival.received_at, scene)
         self._take(fresh, decided)
+        for corrected, home in self._homes_of(event).items():
+            if home != case_of(event):
+                # What came with the signal that it corrects was put down before anybody knew where that would be.
+                self._moved[event.source, self._ways[corrected][-1]] = home
+
+    def _homes_of(self, event: AnyEvent) -> Mapping[Identity, CaseId]:
+        """The case of what an event corrects: the one of the signal that this began with."""
+        corrected = home_needed(event)
+        if corrected is None or corrected not in self._ways:
+            return {}
+        return {corrected: self._homes[corrected[0], self._ways[corrected][-1]]}
 
     def _take(self, fresh: Fresh, decided: Decided) -> None:
         """Lets a decision be what those after it meet."""

@@ -31,10 +31,17 @@ SELECT body, lat, lon, position_at FROM unit_state WHERE $1::text[] IS NULL OR u
 SELECT e.source, e.id, e.body FROM unnest($1::text[], $2::text[]) AS a (source, id) JOIN event AS e USING (source, id);
 
 -- read_homes --
--- The cases that these signals belong to, by identity: see move_events.
-SELECT e.source, e.id, e.case_id
-FROM unnest($1::text[], $2::text[]) AS a (source, id) JOIN event AS e USING (source, id)
-WHERE e.case_id IS NOT NULL;
+-- These signals, and what they correct, and so on, as far as they are kept: for each that is `asked` itself first, with the
+-- cases that they belong to: see move_events.
+WITH RECURSIVE way (source, asked, id, number) AS (
+    SELECT a.source, a.id, a.id, 0 FROM unnest($1::text[], $2::text[]) AS a (source, id)
+    UNION ALL
+    SELECT w.source, w.asked, e.corrects, w.number + 1 FROM way AS w JOIN event AS e USING (source, id)
+    WHERE e.corrects IS NOT NULL
+) CYCLE source, asked, id SET is_round USING passed
+SELECT w.source, w.asked, w.id, e.case_id FROM way AS w JOIN event AS e USING (source, id)
+WHERE e.case_id IS NOT NULL AND NOT w.is_round
+ORDER BY w.source, w.asked, w.number;
 
 -- read_near --
 -- For each of these places and times (by ordinal, from 1) at most $9 open cases within degrees and seconds of it, the
@@ -138,7 +145,13 @@ FROM unnest($1::text[], $2::text[], $3::text[]) AS a (case_id, other_id, state)
 WHERE (p.case_id, p.other_id) IN ((a.case_id, a.other_id), (a.other_id, a.case_id));
 
 -- move_events --
--- Has signals, and what corrects them, stand under the case that they belong to now: who may see an event depends on it.
-UPDATE event AS e SET case_id = a.case_id
-FROM unnest($1::text[], $2::text[], $3::text[]) AS a (source, id, case_id)
-WHERE e.source = a.source AND (e.id = a.id OR e.corrects = a.id) AND e.case_id <> a.case_id;
+-- Has signals, and what corrects them, and that, stand under the case that they belong to now: who may see an event depends
+-- on it.
+WITH RECURSIVE moved (source, id, case_id) AS (
+    SELECT * FROM unnest($1::text[], $2::text[], $3::text[])
+    UNION
+    SELECT m.source, e.id, m.case_id FROM moved AS m JOIN event AS e ON e.source = m.source AND e.corrects = m.id
+)
+UPDATE event AS e SET case_id = m.case_id
+FROM moved AS m
+WHERE (e.source, e.id) = (m.source, m.id) AND e.case_id <> m.case_id;

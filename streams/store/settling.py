@@ -18,11 +18,13 @@ from schemas.kpi import Base
 from schemas.location import How
 from schemas.window import TIERS, Tier, bucket_end
 from streams.core.batch import Arrival, is_correction
-from streams.core.correction import Correction, correction_of, settle
+from streams.core.correction import Correction, chains, correction_of, settle
 from streams.core.fold import Cells, Fold, Folded, Key, no_cells
 from streams.store.cells import SQL, Connection, empty_cells
 from streams.store.writer import Lane, LaneBatch
 from streams.versions import Version
+
+_Chains = Mapping[tuple[str, str], tuple[str, str]]
 
 
 class Fresh(Struct, frozen=True):
@@ -60,11 +62,12 @@ async def settle_corrections(
         for row in rows.values()
     ]
     settled = settle([one.correction for one in fresh], known, doubtful)
+    chain_of = chains([*known, *(one.correction for one in fresh)])
     added: list[tuple[int, Folded]] = []
     anew = _Anew({tier: {} for tier in TIERS}, set(), set())
     backfilled = await connection.fetch(SQL["read_backfilled"]) if settled.retracted else []
     for one in settled.retracted:
-        row, cause = rows[one.identity], _cause(one, fresh)
+        row, cause = rows[one.identity], _cause(one, fresh, chain_of)
         arrival = _arrival(row, cause.arrival)
         counted_by = await version_of(row["site_version"])
         filled = _filled(row, backfilled)
@@ -82,7 +85,7 @@ async def settle_corrections(
                 added.append((cause.batch.lane.partition, _without_bases(taken, other)))
                 anew.note(unknown, other, version)
     if settled.retracted:
-        cause = _cause(settled.retracted[-1], fresh)
+        cause = _cause(settled.retracted[-1], fresh, chain_of)
         found = await _found_anew(connection, anew, cause, backfilled, version_of)
         added += [(cause.batch.lane.partition, folded) for folded in found]
     counted = [by_identity[one.identity] for one in settled.counted]
@@ -113,33 +116,17 @@ async def _related(
     connection: Connection, fresh: Sequence[Fresh]
 ) -> tuple[dict[tuple[str, str], asyncpg.Record], set[tuple[str, str]]]:
     """Every kept event that the answer may depend on, and those whose standing may change."""
-    own = {one.correction.identity for one in fresh}
-    corrections = [one.correction for one in fresh]
-    asked = own | {(one.source, one.corrects) for one in corrections if one.corrects is not None}
-    near = await _read_related(connection, asked)
-    # What corrects the near ones, or what they correct, decides whether they have counted so far.
-    further = set(near) | {(row["source"], row["corrects"]) for row in near.values() if row["corrects"] is not None}
-    found = near | await _read_related(connection, further)
-    return {at: row for at, row in found.items() if at not in own}, set(near) - own
+    asked = sorted(one.correction.identity for one in fresh)
+    rows = await connection.fetch(SQL["read_related"], [pair[0] for pair in asked], [pair[1] for pair in asked])
+    own = set(asked)
+    known = {(row["source"], row["id"]): row for row in rows}
+    return {at: row for at, row in known.items() if at not in own}, known.keys() - own
 
 
-async def _read_related(
-    connection: Connection, identities: Iterable[tuple[str, str]]
-) -> dict[tuple[str, str], asyncpg.Record]:
-    pairs = sorted(identities)
-    rows = await connection.fetch(SQL["read_related"], [pair[0] for pair in pairs], [pair[1] for pair in pairs])
-    return {(row["source"], row["id"]): row for row in rows}
-
-
-def _cause(retracted: Correction, fresh: Sequence[Fresh]) -> Fresh:
-    """The first fresh event because of which this one counts no longer."""
-    return next(
-        one
-        for one in fresh
-        if one.correction.source == retracted.source
-        and one.correction.corrects is not None
-        and one.correction.corrects in (retracted.id, retracted.corrects)
-    )
+def _cause(retracted: Correction, fresh: Sequence[Fresh], chain_of: _Chains) -> Fresh:
+    """The first fresh event of its chain, because of which this one counts no longer."""
+    chain = chain_of[retracted.identity]
+    return next(one for one in fresh if chain_of[one.correction.identity] == chain)
 
 
 def _arrival(row: asyncpg.Record, cause: Arrival) -> Arrival:

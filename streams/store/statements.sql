@@ -84,11 +84,21 @@ SELECT min(ordinal) AS ordinal,
 FROM given JOIN kept USING (source, id) GROUP BY kept.source, kept.id;
 
 -- read_related --
--- The events of these identities, and those that correct one of them.
+-- The events of these identities, with what they correct and what corrects that, to the ends of their chains.
+WITH RECURSIVE near (source, id) AS (
+    SELECT * FROM unnest($1::text[], $2::text[])
+    UNION
+    SELECT n.source, further.id
+    FROM near AS n CROSS JOIN LATERAL (
+        SELECT e.corrects AS id FROM event AS e
+        WHERE e.source = n.source AND e.id = n.id AND e.corrects IS NOT NULL
+        UNION ALL
+        SELECT e.id FROM event AS e WHERE e.source = n.source AND e.corrects = n.id
+    ) AS further
+)
 SELECT e.source, e.id, e.type, e.corrects, e.is_withdrawal, e.is_exercise, e.received_at, e.area, e.located,
        e.window_time, e.site_version, e.topic, e.partition, e."offset", e.body
-FROM unnest($1::text[], $2::text[]) AS asked (source, id)
-JOIN event AS e ON e.source = asked.source AND (e.id = asked.id OR e.corrects = asked.id);
+FROM near JOIN event AS e USING (source, id);
 
 -- read_countable --
 -- The events of these types that count and belong to [$2, $3).

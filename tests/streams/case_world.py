@@ -228,7 +228,8 @@ class World:
         self.stored[event.source, event.id] = event
         near = [one for one in self.cases.values() if one.is_open] if wants_near(event, self.site) else []
         corrects = home_needed(event)
-        homes = {corrects: self.homes[corrects]} if corrects is not None and corrects in self.homes else {}
+        ways = {} if corrects is None or corrects not in self.homes else {corrects: self._way(*corrects)}
+        homes = {corrected: self.homes[corrected[0], way[-1]] for corrected, way in ways.items()}
         cases = self._reached(event, homes)
         needed = units_needed(event, cases, homes)
         scene = Scene(
@@ -237,6 +238,7 @@ class World:
             units={name: state for name, state in self.units.items() if needed is None or name in needed},
             signals={key: self.stored[key] for key in signals_needed(event, cases, homes) if key in self.stored},
             homes=homes,
+            ways=ways,
             near=near,
         )
         decided = decide(event, area, self.now, scene)
@@ -367,6 +369,15 @@ class World:
             "time": self.now,
             "received_at": self.now,
         } | other
+
+    def _way(self, source: str, id_: str) -> list[str]:
+        """What is kept under this id, what that corrects, and so on."""
+        found: list[str] = []
+        at: str | None = id_
+        while at is not None and at not in found and (event := self.stored.get((source, at))) is not None:
+            found.append(at)
+            at = event.supersedes or event.withdraws
+        return found
 
     def _reached(self, event: AnyEvent, homes: Mapping[tuple[str, str], CaseId]) -> dict[CaseId, Case]:
         found: dict[CaseId, Case] = {}

@@ -49,24 +49,41 @@ def sums(events: Iterable[AnyEvent], site: Site) -> Sums:
 
 def countable(events: Iterable[AnyEvent]) -> list[AnyEvent]:
     """The events that count: of those with one identity the first; no drill; nothing that was taken back or replaced,
-    also by what came before it; of several replacements for one event the last received.
+    also by what came before it; of several replacements for one event, also by way of each other, the last received.
     """
     kept: dict[tuple[str, str], AnyEvent] = {}
     for event in events:
         kept.setdefault((event.source, event.id), event)
     real = [event for event in kept.values() if not event.exercise]
-    gone = {(event.source, event.supersedes or event.withdraws) for event in real}
-    last: dict[tuple[str, str], tuple[Any, str]] = {}
+    targets = {
+        (event.source, event.id): (event.source, target)
+        for event in real
+        if (target := event.supersedes or event.withdraws) is not None
+    }
+    by_way_of: dict[tuple[str, str], set[tuple[str, str]]] = {}
     for event in real:
-        if event.supersedes is not None:
-            at = (event.source, event.supersedes)
-            last[at] = max(last.get(at, (event.received_at, event.id)), (event.received_at, event.id))
+        at, way = (event.source, event.id), set[tuple[str, str]]()
+        while at not in way:
+            way.add(at)
+            at = targets.get(at, at)
+        by_way_of[event.source, event.id] = way
+    came = {(event.source, event.id): (event.received_at, event.id) for event in real if event.withdraws is None}
+
+    def is_last(event: tuple[str, str]) -> bool:
+        return not any(
+            rival not in by_way_of[event]
+            and by_way_of[rival] & by_way_of[event]
+            and all(came[one] < came[rival] for one in by_way_of[event] - by_way_of[rival] if one in came)
+            for rival in came
+        )
+
+    gone = set(targets.values())
+    alone = came.keys() - targets.keys()
     return [
         event
         for event in real
-        if event.withdraws is None
-        and (event.source, event.id) not in gone
-        and (event.supersedes is None or last[event.source, event.supersedes][1] == event.id)
+        for at in [(event.source, event.id)]
+        if at in came and at not in gone and (at in alone or is_last(at))
     ]
 
 

@@ -429,6 +429,25 @@ async def test_events_go_with_their_signals(store: Store) -> None:
     assert found == {"r1": keeper, "r3": part, "c3": part, "c4": part, echo: part, "r2": guest}
 
 
+async def test_corrections_of_corrections_go_with_their_signals(store: Store) -> None:
+    """Also where they name another subject, and come in the transaction that keeps what they correct."""
+    first = report("r1", "r1")
+    keeper = CaseId(case_of(first))
+    await store.take(first, report("r3", "r1"), report("c3", "r1", supersedes="r3"))
+    await store.take(report("c4", "elsewhere", supersedes="c3"), report("c5", "elsewhere", supersedes="c4"))
+    assert set((await _stand_under(store)).values()) == {keeper}
+    assert [one.corrected_by for one in (await store.case(keeper)).members] == [None, "c5"]
+    await store.take(command("s", keeper, Split(members=["r3"], version=5)))
+    part = case_id("person:op", "s")
+    corrections = dict.fromkeys(("r3", "c3", "c4", "c5"), part)
+    assert await _stand_under(store) == {"r1": keeper} | corrections
+    await store.take(report("c6", "r1", supersedes="c4"))
+    assert [one.corrected_by for one in (await store.case(part)).members] == ["c6"]
+    assert await _stand_under(store) == {"r1": keeper, "c6": part} | corrections
+    rows = await store.connection.fetch("SELECT id FROM countable_event WHERE type = 'ioc.feedback.received.v1'")
+    assert sorted(row["id"] for row in rows) == ["c6", "r1"]
+
+
 async def test_a_signal_that_was_split_off_is_found_in_the_same_transaction(store: Store) -> None:
     first, second = report("r1", "r1"), report("r2", "r1")
     keeper = CaseId(case_of(first))

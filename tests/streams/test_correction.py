@@ -32,20 +32,35 @@ def one(id_: str, corrects: str | None = None, *, source: str = "s", received: i
 
 
 def standing(events: Sequence[Correction]) -> set[tuple[str, str]]:
-    """Which of these count, by looking at every pair."""
+    """Which of these count, by looking at every pair: also when they are many in a chain."""
+    corrects = {event.identity: (event.source, event.corrects) for event in events if event.corrects is not None}
+
+    def above(identity: tuple[str, str]) -> frozenset[tuple[str, str]]:
+        found: set[tuple[str, str]] = set()
+        while identity not in found:
+            found.add(identity)
+            identity = corrects.get(identity, identity)
+        return frozenset(found)
+
+    ways = {event.identity: above(event.identity) for event in events}
+    real = {event.identity: (event.received_at, event.id) for event in events if not event.is_withdrawal}
+
+    def beats(rival: tuple[str, str], event: tuple[str, str]) -> bool:
+        """Whether a rival came after all that only this event, and not the rival, has on its way."""
+        apart = ways[event] - ways[rival]
+        return (
+            rival not in ways[event]
+            and not ways[rival].isdisjoint(ways[event])
+            and not any(one in real and real[one] > real[rival] for one in apart)
+        )
+
     return {
         event.identity
         for event in events
         if not event.is_exercise
-        and not event.is_withdrawal
-        and not any(other.source == event.source and other.corrects == event.id for other in events)
-        and not any(
-            other.source == event.source
-            and other.corrects == event.corrects is not None
-            and not other.is_withdrawal
-            and (other.received_at, other.id) > (event.received_at, event.id)
-            for other in events
-        )
+        and event.identity in real
+        and event.identity not in corrects.values()
+        and not any(beats(rival, event.identity) for rival in real)
     }
 
 
@@ -125,6 +140,31 @@ CASES = [
     pytest.param([one("a"), one("b", is_exercise=True)], "a", id="a drill corrects nothing"),
     pytest.param([one("a", is_exercise=True), one("b", "a")], "b", id="a drill is replaced by a real one"),
     pytest.param([one("a", "b"), one("b", "a")], "", id="each replaces the other"),
+    pytest.param(
+        [one("a"), one("b", "a", received=1), one("x", "a", received=2), one("c", "b", received=3)],
+        "c",
+        id="a correction corrected, and another one of the same: the last received",
+    ),
+    pytest.param(
+        [one("a"), one("b", "a", received=1), one("x", "a", received=3), one("c", "b", received=2)],
+        "x",
+        id="the same, where the other one is the last",
+    ),
+    pytest.param(
+        [one("a"), one("x", "a", received=1), one("b", "a", received=3), one("c", "b", received=0)],
+        "c",
+        id="the last received was corrected by what had been received before all",
+    ),
+    pytest.param(
+        [one("b", "a"), one("x", "a", received=1), one("c", "b", received=2), one("d", "x", received=3)],
+        "d",
+        id="two chains of corrections of what never came",
+    ),
+    pytest.param(
+        [one("a"), one("b", "a"), one("w", "b", is_withdrawal=True), one("c", "w", received=1)],
+        "c",
+        id="replaced after it was taken back",
+    ),
 ]
 
 

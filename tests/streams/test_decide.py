@@ -4,6 +4,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from schemas.case import (
@@ -903,6 +905,42 @@ class TestComplaints:
         assert [member.id for member in rest.members] == ["second"]
         world.report("conduct", supersedes="first", accused_agency="province")
         assert world.cases[own].agency == "inspection"
+
+    @pytest.mark.parametrize("corrects", ["first", "again", "once_more"])
+    def test_one_that_is_told_by_a_correction_of_a_correction(self, corrects: str) -> None:
+        world = World()
+        case = world.report("pothole", id="first")
+        world.report("pothole", id="again", supersedes="first")
+        world.report("pothole", id="once_more", supersedes="again")
+        world.now += timedelta(minutes=1)
+        world.report("pothole", supersedes=corrects, accused_agency="roads")
+        assert (world.cases[case].kind, world.cases[case].accused_agency) == (Kind.CONDUCT, "roads")
+        assert [member.id for member in world.cases[case].members] == ["first"]
+        (counted,) = (one for one in world.countable() if isinstance(one, FeedbackReceived))
+        assert (counted.data.category, counted.data.accused_agency) == ("conduct", "roads")
+
+    def test_the_withdrawal_of_a_correction_takes_back_the_report(self) -> None:
+        world = World()
+        case = world.report("pothole", id="first")
+        world.report("pothole", id="again", supersedes="first")
+        world.report("pothole", withdraws="again")
+        assert world.cases[case].state is State.REJECTED
+        assert not [one for one in world.countable() if isinstance(one, FeedbackReceived)]
+
+    @given(st.lists(st.tuples(st.integers(0, 7), st.sampled_from([None, "roads", "power"])), min_size=1, max_size=7))
+    @settings(max_examples=100)
+    def test_whatever_corrects_what_figures_say_what_the_case_is(self, told: list[tuple[int, str | None]]) -> None:
+        world = World()
+        case = world.report("pothole", id="e0")
+        for number, (corrects, accused) in enumerate(told, 1):
+            world.now += timedelta(minutes=1)
+            named = f"e{min(corrects, number - 1)}"
+            world.report("pothole", id=f"e{number}", supersedes=named, accused_agency=accused)
+        (counted,) = (one for one in world.countable() if isinstance(one, FeedbackReceived))
+        whole = world.cases[case]
+        assert len(world.cases) == 1
+        assert counted.data.accused_agency == whole.accused_agency
+        assert counted.id == whole.members[0].corrected_by
 
     def test_a_merged_case_that_it_came_for_goes_along(self) -> None:
         """Whoever saw that one before it was merged may be the accused, and would read the complaint there."""
