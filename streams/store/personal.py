@@ -110,7 +110,8 @@ async def erase_persons(connection: Connection, erased: Iterable[tuple[str, date
     rows = sorted(erased)
     if rows:
         persons, moments = zip(*rows, strict=True)
-        await connection.execute(SQL["erase"], persons, moments)
+        await connection.execute(SQL["destroy_keys"], persons, moments)
+        await connection.execute(SQL["drop_personal"], persons)
 
 
 async def read_personal(connection: Connection, ring: KeyRing, source: str, id_: str) -> Personal | None:
@@ -289,6 +290,8 @@ async def _keys(
     connection: Connection, parts: Sequence[_Part], persons: Sequence[str], ring: KeyRing | None
 ) -> tuple[dict[str, bytes], dict[str, datetime]]:
     """The keys of persons, made where they are wanted and missing, and when persons were erased."""
+    # Who has no row yet could be erased unseen between here and the commit: what is there can be waited for.
+    await connection.execute(SQL["put_persons"], persons)
     found = await _read_keys(connection, persons)
     erased = _erased(found)
     if ring is None:

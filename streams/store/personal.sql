@@ -1,3 +1,9 @@
+-- put_persons --
+-- Gives persons a row who have none, still without a key. An erasure that is under way is waited for, and one that begins
+-- now waits for this transaction to end.
+INSERT INTO person_key (person, wrapped) SELECT person, NULL FROM unnest($1::text[]) AS given (person) ORDER BY person
+ON CONFLICT (person) DO NOTHING;
+
 -- read_keys --
 -- The keys of these persons, as far as there are any, and when each was erased. Nobody erases them until this transaction
 -- ends. Rows are taken in the order of persons, so that two transactions wait for each other and do not lock each other
@@ -20,18 +26,16 @@ INSERT INTO personal (source, id, person, received_at, sealed, as_it_came)
 SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::bytea[], $6::text[])
 ON CONFLICT (source, id) DO NOTHING;
 
--- erase --
--- Destroys the keys of persons, and what was sealed under them.
-WITH asked AS (
-    SELECT person, max(erased_at) AS erased_at
-    FROM unnest($1::text[], $2::timestamptz[]) AS given (person, erased_at) GROUP BY person ORDER BY person
-), destroyed AS (
-    INSERT INTO person_key AS kept (person, wrapped, erased_at)
-    SELECT person, NULL, erased_at FROM asked
-    ON CONFLICT (person) DO UPDATE
-    SET wrapped = NULL, erased_at = greatest(kept.erased_at, excluded.erased_at)
-)
-UPDATE personal AS p SET sealed = NULL, as_it_came = NULL FROM asked WHERE p.person = asked.person;
+-- destroy_keys --
+-- Destroys the keys of persons. Whoever keeps something of them at this moment is waited for.
+INSERT INTO person_key AS kept (person, wrapped, erased_at)
+SELECT person, NULL, max(erased_at) FROM unnest($1::text[], $2::timestamptz[]) AS given (person, erased_at)
+GROUP BY person ORDER BY person
+ON CONFLICT (person) DO UPDATE SET wrapped = NULL, erased_at = greatest(kept.erased_at, excluded.erased_at);
+
+-- drop_personal --
+-- Destroys what was sealed, also by those who were waited for: so this is a statement of its own, that sees it.
+UPDATE personal SET sealed = NULL, as_it_came = NULL WHERE person = ANY ($1::text[]);
 
 -- read_holders --
 -- Who wrote the reports that these secrets open ($1, their hashes), as far as cases have them; null where nobody is known.

@@ -14,7 +14,7 @@ import pytest
 from deploy.migrate import migrate_schema
 from schemas.personal import KEY_BYTES, CannotOpen, KeyRing, Personal, Reporter
 from streams.core.batch import Arrival
-from streams.store.personal import contact_of, erase_persons, read_person, read_personal
+from streams.store.personal import contact_of, erase_persons, keep_personal, read_person, read_personal
 from streams.store.timescale import TimescaleWriter
 from streams.store.writer import Lane, LaneBatch, Position
 from streams.versions import Versions
@@ -235,8 +235,20 @@ async def test_the_log_brings_nobody_back(centre: Centre) -> None:
     assert await read_personal(centre.connection, RING, "s", "1") is None
 
 
+async def until_waiting(centre: Centre, task: "asyncio.Task[None]") -> None:
+    """Until what a task does in the database waits for somebody else."""
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    async with asyncio.timeout(30):
+        while not await centre.connection.fetchval(waiting):
+            assert not task.done(), "it does not wait"
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("ring", [RING, None], ids=["a worker with keys", "a worker without"])
 @pytest.mark.parametrize("is_known", [True, False], ids=["with a key", "without"])
-async def test_who_is_erased_while_a_report_is_counted_stays_so(centre: Centre, is_known: bool) -> None:
+async def test_who_is_erased_while_a_report_is_counted_stays_so(
+    centre: Centre, is_known: bool, ring: KeyRing | None
+) -> None:
     if is_known:
         await centre.commit(report("2"))
     else:
@@ -246,18 +258,42 @@ async def test_who_is_erased_while_a_report_is_counted_stays_so(centre: Centre, 
         erasing = eraser.transaction()
         await erasing.start()
         await erase_persons(eraser, [(person_of(), RECEIVED_AT + LATER)])
-        counting = asyncio.create_task(centre.commit(report("1")))
-        waiting = (
-            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-        )
-        async with asyncio.timeout(30):
-            while not await centre.connection.fetchval(waiting):
-                assert not counting.done(), "it does not wait for the erasure"
-                await asyncio.sleep(0.01)
+        counting = asyncio.create_task(centre.commit(report("1"), writer=centre.writer(ring)))
+        await until_waiting(centre, counting)
         await erasing.commit()
         await counting
     finally:
         await eraser.close()
+    assert traces_in(await centre.dump(), person_of()) == []
+    assert await read_personal(centre.connection, RING, "s", "1") is None
+
+
+@pytest.mark.parametrize("ring", [RING, None], ids=["a worker with keys", "a worker without"])
+async def test_an_erasure_reaches_what_is_being_kept_when_it_begins(centre: Centre, ring: KeyRing | None) -> None:
+    keeper = await asyncpg.connect(centre.url)
+    batch = LaneBatch(
+        lane=LANE,
+        expected=Position(TOPIC_ID, 0, 0.0, VERSION.number),
+        reached=Position(TOPIC_ID, 1, 0.0, VERSION.number),
+        arrivals=[report("1")],
+        version=VERSION,
+        unique=True,
+    )
+    try:
+        keeping = keeper.transaction()
+        await keeping.start()
+        await keep_personal(keeper, [batch], ring)
+        eraser = await asyncpg.connect(centre.url)
+        try:
+            erasing = asyncio.create_task(erase_persons(eraser, [(person_of(), RECEIVED_AT + LATER)]))
+            await until_waiting(centre, erasing)
+            await keeping.commit()
+            await erasing
+        finally:
+            await eraser.close()
+    finally:
+        await keeper.close()
+    assert await centre.connection.fetchval("SELECT count(*) FROM personal") == 1
     assert traces_in(await centre.dump(), person_of()) == []
     assert await read_personal(centre.connection, RING, "s", "1") is None
 
