@@ -177,7 +177,12 @@ class Feed:
             return False
         with metrics.FEED_READ_S.time():
             batch = await self._batch(connection, changes, position, through)
-        parts = self._hub.publish(batch, self._config.now().timestamp())
+        try:
+            parts = self._hub.publish(batch, self._config.now().timestamp())
+        except Exception:
+            # Some were told and others were not, and the batch is not told again.
+            self._reset(through, SnapshotReason.UNREADABLE_CHANGE)
+            raise
         now = self._config.now()
         for part in parts:
             _measure(part, now)
@@ -192,7 +197,7 @@ class Feed:
         it will come again with its own change.
         """
         site, now = self._config.site, self._config.now()
-        wanted = self._hub.wanted(now.timestamp())
+        wanted = self._hub.begin_reading(through, now.timestamp())
         touched = [change.touched for change in changes if change.touched]
         minutes = touched_points(changes, wanted, site, now.timestamp())
         for point, minute_s in minutes.items():

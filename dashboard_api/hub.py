@@ -64,10 +64,15 @@ class _Audience:
 
 
 class Hub:
-    """The live clients of one process. Everything here runs between two awaits of one event loop."""
+    """The live clients of one process. Everything here runs between two awaits of one event loop.
+
+    Everything up to `position` was told. What is being read now, up to `reading`, is what somebody wanted when the
+    reading began: whoever joins since is not told of it, and needs an answer that holds it.
+    """
 
     def __init__(self) -> None:
         self.position: Position | None = None
+        self.reading: Position | None = None
         self._sessions: set[LiveSession] = set()
         self._audiences: dict[tuple[Subscription, Rights], _Audience] = {}
         self._joined: dict[LiveSession, tuple[Subscription, Rights]] = {}
@@ -106,6 +111,17 @@ class Hub:
         self._leave(session)
         self._sessions.discard(session)
 
+    def begin_reading(self, through: Position, now_s: float) -> Wanted:
+        """The feed reads what was changed up to here, for those who are there now. Returns what they want."""
+        self.reading = through
+        return self.wanted(now_s)
+
+    @property
+    def spoken_for(self) -> Position | None:
+        """How far an answer to who joins now has to reach: what is being read comes without what they want."""
+        told = (self.position, self.reading)
+        return max((position for position in told if position is not None), default=None)
+
     def wanted(self, now_s: float) -> Wanted:
         """All wishes together."""
         if self._wanted is None:
@@ -133,7 +149,7 @@ class Hub:
 
     def reset(self, position: Position, reason: SnapshotReason) -> None:
         """The feed goes on at `position`, and cannot say what changed before: every client needs a snapshot."""
-        self.position = position
+        self.position, self.reading = position, None
         for session in tuple(self._joined):
             session.reset(reason)
 

@@ -40,6 +40,9 @@ from schemas.errors import AccessRefused, DependencyUnavailable
 RETRY_READ_S = 0.5
 """Before the database is asked again for a subscription that it did not answer."""
 
+RETRY_READ_MAX_S = 5.0
+"""The most that is waited before a question is asked again that failed for anything but a database that is away."""
+
 TRY_AGAIN_LATER = 1013
 """The close code of RFC 6455's registry for a server that is too busy for this client, now."""
 
@@ -105,6 +108,7 @@ class LiveClient:
         self._on_ready = self.wake.set if on_ready is None else on_ready
         self.session = LiveSession(self._on_ready, sources.config.bounds.cases_max, push)
         self._question: asyncio.Task[None] | None = None
+        self._failures = 0
 
     def begin(self) -> None:
         """From now on the feed brings what the client wants."""
@@ -258,7 +262,13 @@ class LiveClient:
         except DependencyUnavailable:
             await asyncio.sleep(RETRY_READ_S)
             self.session.read_failed(request.token)
+        except Exception:
+            # Said by whoever asked. What cannot be read now, as a row of a newer release, may be readable soon.
+            await asyncio.sleep(min(RETRY_READ_MAX_S, RETRY_READ_S * 2 ** min(self._failures, 8)))
+            self._failures += 1
+            self.session.read_failed(request.token)
         else:
+            self._failures = 0
             metrics.SNAPSHOTS.labels("snapshot" if isinstance(found, Snapshot) else "resumption").inc()
             self.session.answered(request.token, found)
         finally:

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import time
+from collections.abc import Collection
 from typing import Any
 
 import asyncpg
@@ -12,6 +13,8 @@ from prometheus_client import REGISTRY
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from dashboard_api.conflation import Part
+from dashboard_api.hub import Batch, Hub
 from dashboard_api.position import Position, parse_position
 from schemas.kpi import MICRO, Measure, Partial, kpi_value
 from schemas.sketch import merge_bins
@@ -277,6 +280,24 @@ async def test_a_change_row_of_another_version_gives_a_snapshot_rather_than_sile
         await say(client, op="subscribe", points=2)
         await hear(client, "snapshot")
         await stream.connection.execute("INSERT INTO change (touched) VALUES ('not what it was')")
+        assert (await hear(client, "snapshot", "change"))["reason"] == "unreadable_change"
+
+
+async def test_an_error_while_telling_gives_a_snapshot_rather_than_a_gap(
+    tables: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish = Hub.publish
+
+    def fails_once(hub: Hub, batch: Batch, _: float) -> Collection[Part]:
+        monkeypatch.setattr(Hub, "publish", publish)
+        hub.position = batch.position
+        raise ValueError("somebody could not be told")
+
+    async with dashboard(tables) as running, writer(tables) as stream, running.live() as client:
+        await say(client, op="subscribe", kpis=KPIS, areas=AREAS, points=2)
+        await hear(client, "snapshot")
+        monkeypatch.setattr(Hub, "publish", fails_once)
+        await stream.commit([Sample(kpi=KPIS[0], area="01", time_s=int(time.time()))])
         assert (await hear(client, "snapshot", "change"))["reason"] == "unreadable_change"
 
 

@@ -172,7 +172,7 @@ class World:
         if self.caught is None:
             assert self.hub.position is not None
             changes, through = self.database.since(self.hub.position), self.database.horizon
-            self.caught = (changes, self.hub.position, through, self.hub.wanted(NOW_S))
+            self.caught = (changes, self.hub.position, through, self.hub.begin_reading(through, NOW_S))
 
     def publish(self) -> None:
         """The feed reads values, later than it read the change rows, and hands them out."""

@@ -1,18 +1,24 @@
 """Is the database asked once for clients that come together, and does none of them miss anything by that?"""
 
 import asyncio
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+from msgspec import ValidationError
 
+from dashboard_api import live_client
+from dashboard_api.config import Bounds
 from dashboard_api.hub import Hub
+from dashboard_api.live_client import LiveClient, Sources
 from dashboard_api.position import Position
-from dashboard_api.session import ReadRequest, Resumption, Snapshot
+from dashboard_api.session import Phase, ReadRequest, Resumption, Snapshot
 from dashboard_api.shared_answers import SharedAnswers
 from dashboard_api.subscription import Subscription
 from schemas.errors import DependencyUnavailable
 from schemas.site import Site
 from schemas.window import Tier
-from tests.dashboard.centre import site
+from tests.dashboard.centre import site, utc_now
 
 
 def request(area: str = "00") -> ReadRequest:
@@ -116,3 +122,45 @@ async def test_another_site_pack_is_another_question() -> None:
     for number in range(2):
         asked.answer(number, 10)
     assert len({id(await client) for client in clients}) == 2
+
+
+async def test_an_answer_from_before_what_the_feed_is_reading_does_not_do() -> None:
+    asked = Asked()
+    left = asked.come(request())
+    await turn()
+    left.cancel()
+    await turn()
+    # The feed reads what changed for nobody, and only then the next client comes.
+    asked.hub.begin_reading(Position(1, 11), 0.0)
+    late = asked.come(request())
+    await turn()
+    asked.answer(0, 10)
+    await turn()
+    assert not late.done()
+    asked.answer(1, 11)
+    assert (await late).position == Position(1, 11)
+
+
+async def test_a_question_that_fails_is_said_and_asked_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(live_client, "RETRY_READ_S", 0.0)
+    asked = Asked()
+    database: Any = SimpleNamespace(state=SimpleNamespace(state="up"))
+    here, nobody = site(), cast("Any", None)
+    config: Any = SimpleNamespace(bounds=Bounds(), site=here, now=utc_now, current_site=lambda: here)
+    client = LiveClient(Sources(config, database, asked.hub, nobody, asked.answers), nobody, nobody)
+    client.begin()
+    client.subscribe(request("01").subscription)
+    for number in range(3):
+        client.take()
+        await turn()
+        assert len(asked.questions) == number + 1
+        if number < 2:
+            asked.questions[number].set_exception(ValidationError("a row of a newer release"))
+            await turn()
+    asked.answer(2, 10)
+    await turn()
+    assert client.session.phase is Phase.LIVE
+    assert caplog.text.count("could not be answered") == 2
+    client.end()
