@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from schemas.agency import is_below
+from schemas.agency import is_below, supervisors_of
 from schemas.area_id import AreaId
 from schemas.case import COUNTED_MAX, OFFER_OVER, WAITING, Case, CaseId, ClockName, Entry, Kind, Refusal, State
 from schemas.command import Actor, AnyAction
@@ -44,6 +44,10 @@ class Draft:
         self.now = now
         self.actor = actor
         self.role = role
+        # A command on the log may be from before anybody noted who supervises its sender, or before they did.
+        own = (one for one in (actor.agency, *actor.agencies) if one is not None)
+        over = (one for agency in own for one in supervisors_of(scene.site.agencies, agency))
+        self._seeing = replace(actor, under=tuple(dict.fromkeys((*actor.under, *over))))
         self.units: dict[str, UnitState] = {}
         self.proposals: list[Proposal] = []
         self.judged: list[Judged] = []
@@ -66,7 +70,7 @@ class Draft:
     def sees(self, case: Case, units: Iterable[str] = ()) -> bool:
         """Whether the actor may know of a case; `units` see it beside those that are on it."""
         return may_see(
-            self.actor,
+            self._seeing,
             Seen(
                 areas=case.areas,
                 agency=case.agency,

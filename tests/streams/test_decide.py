@@ -88,6 +88,7 @@ from tests.streams.case_world import (
     OTHER_TRACKING,
     PACK,
     PLACE,
+    SEES_ALL_BUT_BELOW,
     SITE,
     TRACKING,
     UNIT,
@@ -905,6 +906,15 @@ class TestComplaints:
         assert [member.id for member in rest.members] == ["second"]
         world.report("conduct", supersedes="first", accused_agency="province")
         assert world.cases[own].agency == "inspection"
+
+    def test_is_unknown_below_the_accused_also_by_a_command_that_names_no_supervisor(self) -> None:
+        world = World()
+        case = world.report("conduct", accused_agency="roads")
+        # As the site pack stood when nobody could have it: it is seen by who sees all.
+        world.cases[case] = replace(world.cases[case], agency=None)
+        below = replace(SEES_ALL_BUT_BELOW, under=())
+        assert refusal(world, case, Reveal(what="reporter", reason="who?"), below) is Refusal.UNKNOWN_CASE
+        assert refusal(world, case, Reveal(what="reporter", reason="who?"), OPERATOR) is None
 
     @pytest.mark.parametrize("corrects", ["first", "again", "once_more"])
     def test_one_that_is_told_by_a_correction_of_a_correction(self, corrects: str) -> None:
