@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
+from schemas.case import pair_of
 from schemas.errors import OperatorError
 
 KEY_BYTES = 32
@@ -251,8 +252,8 @@ def kept_part(
 
 
 def event_identity(source: str, id_: str) -> str:
-    """What the personal part of an event is sealed to. Neither attribute may hold the separator."""
-    return f"{source}\x1f{id_}"
+    """What the personal part of an event is sealed to: no other event has it, whatever senders call theirs."""
+    return pair_of(source, id_)
 
 
 def holder_of(tracking: str) -> str:

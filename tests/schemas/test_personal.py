@@ -17,6 +17,7 @@ from schemas.personal import (
     Reporter,
     decrypt,
     encrypt,
+    event_identity,
     is_masked,
     mask_plate,
     normal_phone,
@@ -196,3 +197,12 @@ def test_a_plate_that_is_hardly_masked_is_not() -> None:
 @pytest.mark.parametrize("reporter", [Reporter(), Reporter(name="  ", language="vi")])
 def test_who_says_nothing_is_anonymous(reporter: Reporter) -> None:
     assert reporter.is_anonymous
+
+
+def test_no_names_of_events_run_together() -> None:
+    names = ("a", "a\x1fb", "b", "b\x1fc", "c", "\x1e1", "\x1f", "a\x1e1b")
+    pairs = [(source, id_) for source in names for id_ in names]
+    assert len({event_identity(*one) for one in pairs}) == len(pairs)
+    sealed = RING.seal_personal(Personal(text="x"), "a\x1fb", "c")
+    with pytest.raises(CannotOpen):
+        RING.open_personal(sealed, "a", "b\x1fc")
