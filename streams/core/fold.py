@@ -388,7 +388,11 @@ def added_up(folds: Sequence[Folded]) -> Folded:
 
 
 def sources_seen(arrivals: Sequence[Arrival]) -> list[SourceSeen]:
-    """Who was heard in a batch: drills and corrections count as signs of life too."""
+    """Who was heard in a batch, corrections included.
+
+    Not who was heard in a drill alone: it may be played under the name of a source that has fallen silent.
+    """
+    arrivals = [arrival for arrival in arrivals if not arrival.event.exercise]
     names = [arrival.event.source for arrival in arrivals]
     newest: dict[str, float] = {}
     for name, arrival in zip(names, arrivals, strict=True):

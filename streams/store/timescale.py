@@ -239,7 +239,7 @@ class TimescaleWriter:
     ) -> tuple[KnownItems, Learned]:
         seen = [(lane, one) for lane, arrivals in heard.items() for one in sources_seen(arrivals)]
         folds = [folded for _, folded in (*added, *settlement.added)]
-        if seen:
+        if any(heard.values()):
             events = sum(len(arrivals) for lane, arrivals in heard.items() if lane in unique)
             touched = touched_json(folds, events, [one.source for _, one in seen], changed.as_json)
             row = await connection.fetchrow(SQL["note_changes"], touched, *_source_columns(seen))
@@ -295,4 +295,5 @@ def _case_of(one: Fresh) -> str | None:
 
 def _source_columns(seen: Sequence[tuple[Lane, SourceSeen]]) -> Sequence[Sequence[object]]:
     rows = [(one.source, lane.topic, lane.partition, one.n, one.time_s, one.received_s) for lane, one in seen]
-    return list(zip(*rows, strict=True))
+    # Of a batch of drills alone nobody is noted, and its change is written all the same.
+    return list(zip(*rows, strict=True)) or [()] * 6

@@ -366,7 +366,10 @@ def test_who_was_heard() -> None:
     early, late = "2025-07-01T08:00:00+07:00", "2025-07-01T09:00:00+07:00"
     arrivals = [
         arrival(raw(source="a", id="1", time=late), LOGGED_MS),
-        arrival(raw(source="b", id="1", time=early, exercise=True), LOGGED_MS + 1),
+        arrival(raw(source="b", id="1", time=early), LOGGED_MS + 1),
+        # A drill says nothing of whether the source under whose name it is played is there.
+        arrival(raw(source="b", id="2", time=late, exercise=True), LOGGED_MS + 9),
+        arrival(raw(source="d", id="1", time=early, exercise=True), LOGGED_MS + 9),
         arrival(raw(source="a", id="2", time=early), LOGGED_MS + 2),
         # What is reported of the past is heard now.
         arrival(raw(OBSERVED, source="c", time=early), LOGGED_MS + 3),

@@ -357,6 +357,13 @@ class TestTimescaleWriter(WriterContract):
         # Event time may go back; what is shown is the newest.
         assert row["time"] == datetime(2025, 7, 1, 2, 0, tzinfo=UTC)
 
+    async def test_a_drill_alone_is_a_change_and_no_sign_of_its_source(self, state: _Timescale) -> None:
+        await state.writer.position(LANE, TOPIC_ID)
+        await commit(state, 0, 1, [arrival(raw(RECEIVED, id="1", exercise=True))])
+        touched = msgspec.json.decode(await state.connection.fetchval("SELECT touched FROM change"))
+        assert (touched["events"], touched["sources"]) == (1, [])
+        assert await state.connection.fetchval("SELECT count(*) FROM source_seen") == 0
+
     async def test_groups_have_positions_of_their_own(self, state: _Timescale, database_url: str) -> None:
         await state.writer.position(LANE, TOPIC_ID)
         await commit(state, 0, 1, reports("1"))
