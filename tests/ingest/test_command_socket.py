@@ -5,19 +5,26 @@ import json
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from msgspec.structs import replace
+from starlette.types import Message, Scope
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from deploy.migrate import ensure_topics
+from ingest.gateway import command_socket
+from ingest.gateway.answer import Answer
 from ingest.gateway.app import IngestConfig
-from ingest.gateway.command_socket import SOCKETS_OF_ONE_MAX
+from ingest.gateway.command_socket import SOCKETS_OF_ONE_MAX, CommandSocket
+from ingest.gateway.commands import CommandsEndpoint
 from schemas.codec import decode
+from schemas.command import Actor
 from schemas.credential import COMMANDS_PROTOCOL, SESSION_COOKIE, TOKEN_PROTOCOL
+from schemas.errors import InvalidBody, Reason
 from schemas.event import CaseCommand
+from schemas.identity import NOBODY
 from schemas.site import parse_site
 from tests.ingest.gateway import config, serving, until_ready, written
 from tests.ingest.test_commands import CASE, RING, order
@@ -162,3 +169,34 @@ async def test_nobody_takes_all_sockets(kafka: str, topic_prefix: str) -> None:
                     with suppress(ConnectionClosed):
                         status = (await told(client, "{"))["status"]
     assert status == 400
+
+
+async def test_a_socket_whose_client_takes_no_answer_gives_its_place_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command_socket, "SEND_TIMEOUT_S", 0.01)
+    app = CommandSocket(cast("CommandsEndpoint", Refusing()), sockets_max=1)
+    for _ in range(2):
+        sent: list[Message] = []
+
+        async def receive() -> Message:
+            return {"type": "websocket.receive", "text": "{}"}
+
+        async def send(message: Message, sent: list[Message] = sent) -> None:
+            sent.append(message)
+            if message["type"] == "websocket.send":
+                await asyncio.Event().wait()
+
+        async with asyncio.timeout(WAIT_S):
+            await app({"type": "websocket", "subprotocols": []}, receive, send)
+        assert [message["type"] for message in sent] == ["websocket.accept", "websocket.send"]
+
+
+class Refusing:
+    """Lets everybody in, and takes no command."""
+
+    async def sender_of(self, _: Scope) -> Actor:
+        """Anybody."""
+        return NOBODY
+
+    async def take(self, *_: object) -> Answer:
+        """Nothing."""
+        raise InvalidBody("$", Reason.INVALID_FIELD, "it is nothing", "Send a command.")
