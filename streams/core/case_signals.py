@@ -49,6 +49,7 @@ from streams.core.handling import (
     recategorise,
     resolve,
     room_for_reported,
+    take_back,
 )
 from streams.core.life_cycle import TABLE, lacking, led_to
 from streams.core.merging import leads_to, part_of, signal_ref
@@ -253,7 +254,12 @@ def _reported(
         # What it corrects is no signal of this case, so it says nothing of it.
         return None
     if event.withdraws is not None:
+        if event.id.startswith(CORRECTED) and event.withdraws.startswith(CORRECTED):
+            # The centre has taken back its own correction, because the report was taken back.
+            return None
         _withdrawn(draft, case, known)
+        if known.corrected_by is not None and known.corrected_by != event.withdraws:
+            take_back(draft, event, known.corrected_by)
         return case.id
     is_echo = event.id.startswith(CORRECTED) and case.corrected_at is not None and draft.now <= case.corrected_at
     members = tuple(replace(one, corrected_by=event.id) if one is known else one for one in case.members)

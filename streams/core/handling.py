@@ -150,6 +150,14 @@ def correct_all(draft: Draft, case: Case) -> Case:
     return replace(case, corrected_at=at)
 
 
+def take_back(draft: Draft, event: FeedbackReceived, correction: str) -> None:
+    """Has a correction taken back if it is the centre's own: who withdraws the report knows nothing of that."""
+    if correction.startswith(CORRECTED):
+        cause = Cause(event.source, event.id, draft.now)
+        id_ = f"{CORRECTED}{cause.name}:0"
+        draft.signals.append(replace(event, id=id_, withdraws=correction, received_at=draft.now))
+
+
 def _corrected(known: Corrected, case: Case, id_: str, at: datetime) -> Corrected:
     supersedes = known.supersedes or known.id
     match known:

@@ -937,6 +937,20 @@ class TestComplaints:
         assert world.cases[case].state is State.REJECTED
         assert not [one for one in world.countable() if isinstance(one, FeedbackReceived)]
 
+    @pytest.mark.parametrize("withdraws", ["first", "again"])
+    def test_a_withdrawal_takes_back_what_the_centre_itself_has_made_of_the_report(self, withdraws: str) -> None:
+        world = World()
+        case = world.report("pothole", id="first")
+        world.now += timedelta(minutes=1)
+        world.report("pothole", id="again", supersedes="first")
+        world.do(case, Triage(category="conduct", accused_agency="roads"))
+        assert [one for one in world.countable() if isinstance(one, FeedbackReceived)]
+        world.now += timedelta(minutes=1)
+        world.report("pothole", withdraws=withdraws)
+        assert world.cases[case].state is State.REJECTED
+        assert not [one for one in world.countable() if isinstance(one, FeedbackReceived)]
+        assert world.said(case).count("source_withdrew") == 1
+
     @given(st.lists(st.tuples(st.integers(0, 7), st.sampled_from([None, "roads", "power"])), min_size=1, max_size=7))
     @settings(max_examples=100)
     def test_whatever_corrects_what_figures_say_what_the_case_is(self, told: list[tuple[int, str | None]]) -> None:
