@@ -6,6 +6,8 @@ matter when, nor whether something comes later: that makes a new row beside the 
 
 A row that a lane is changing is left alone, and a lane that wants a row which is being merged waits, finds it gone
 and begins a new one. Nothing is read and written back outside the locks, so nothing is lost or counted twice.
+
+What drills add lies in rows of its own, under other names (`schemas.exercise`), and is merged likewise.
 """
 
 import time
@@ -15,8 +17,10 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 import asyncpg
+from msgspec.structs import replace
 
 from schemas import distinct
+from schemas.exercise import drill_name, real_name
 from schemas.kpi import Base, Measure
 from schemas.sketch import encode_bins, merge_bins
 from schemas.statements import for_tier
@@ -138,7 +142,10 @@ def _merged_sketch(sketches: Iterable[bytes | None], measure: Measure) -> bytes 
 async def _find(connection: Connection, version: Version) -> _Found:
     """What there is to merge: first what came late, then what closed since the last time."""
     closed_s = await read_closed_s(connection, version.site)
-    bases = [base for base in version.site.kpis.bases if base.id in closed_s]
+    # Drills come by the same topics as what they are drills of, so their buckets close with the others.
+    closed_s = {**closed_s, **{drill_name(base): at_s for base, at_s in closed_s.items()}}
+    real = version.site.kpis.bases
+    bases = [base for base in (*real, *map(_of_drills, real)) if base.id in closed_s]
     found = _Found({}, {}, is_all=True)
     for tier in TIERS:
         for is_sketched in (False, True):
@@ -146,6 +153,10 @@ async def _find(connection: Connection, version: Version) -> _Found:
             if some and not await _find_left_over(connection, tier, some, closed_s, found):
                 found = found._replace(is_all=False)
     return await _find_closed(connection, version, bases, closed_s, found)
+
+
+def _of_drills(base: Base) -> Base:
+    return replace(base, id=drill_name(base.id))
 
 
 def _end_s(tier: Tier, closed_s: float) -> int:
@@ -239,7 +250,7 @@ async def _merge_sketches(connection: Connection, tier: Tier, keys: Sequence[Key
         return 0
     gone = [(*key, shard) for key, rows in by_key.items() for shard in rows]
     merged = [
-        (*key, MERGED_SHARD, *merged_row(list(rows.values()), version.site.kpis.base(key[0]).measure))
+        (*key, MERGED_SHARD, *merged_row(list(rows.values()), version.site.kpis.base(real_name(key[0])).measure))
         for key, rows in by_key.items()
     ]
     await connection.execute(for_tier(SQL["remove"], tier), *_columns(gone), *_bounds(keys))

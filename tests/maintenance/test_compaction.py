@@ -320,3 +320,23 @@ async def test_it_says_how_far_it_has_come(tables: Tables) -> None:
     assert timedelta(seconds=59) < row["pause"] < timedelta(seconds=61)
     reached = await tables.connection.fetchval("SELECT min(compacted_until) FROM compaction WHERE tier = 'minute'")
     assert datetime.fromtimestamp(LATER_S, UTC) - reached < timedelta(hours=2)
+
+
+async def test_what_drills_have_counted_is_merged_too(tables: Tables) -> None:
+    score = [arrival(raw(id=f"{n}", time=MINUTE.isoformat(), data={"score": n / 4})) for n in range(3)]
+    played = [
+        arrival(raw(id=f"d{n}", time=MINUTE.isoformat(), exercise=True, data={"score": n / 4, "camera": f"{n}"}))
+        for n in range(3)
+    ]
+    async with tables.writer() as writer:
+        for partition in range(3):
+            await tables.count(writer, Lane(DETECTIONS, partition), [score[partition], played[partition]])
+        await tables.close(writer, range(3))
+        before = await tables.buckets()
+        # One that is a sum and one that is a sketch.
+        for kpi in ("drill:scores", "drill:cameras"):
+            assert await shards(tables, Tier.MINUTE, kpi) == {0, 1, 2}
+        await tables.compact_all()
+        for kpi in ("scores", "cameras", "drill:scores", "drill:cameras"):
+            assert await shards(tables, Tier.MINUTE, kpi) == {MERGED_SHARD}
+    assert await tables.buckets() == before
