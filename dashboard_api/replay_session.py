@@ -4,12 +4,14 @@ The messages are those of the live feed: a snapshot as of where the replay begin
 heartbeats that carry the moment. The page needs nothing new but the time that it shows.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from dashboard_api import replay_reading as reading
 from dashboard_api.config import DashboardConfig
@@ -25,14 +27,20 @@ from schemas.command import Actor
 LOOKBACK = timedelta(days=7)
 """How far back the list of events reaches."""
 
+FIGURES_S = 2.0
+"""Between two looks at figures: all that are shown are read anew."""
+
 
 class Stand(Struct, frozen=True, kw_only=True):
-    """What a client shows that has been told everything up to `at`."""
+    """What a client shows that has been told everything up to `at`; `figures_at` is the real time when figures were
+    read.
+    """
 
     at: datetime
     cases: frozenset[str] = frozenset()
     series: Mapping[Series, PastSeries] = {}
     closed: object = None
+    figures_at: datetime | None = None
 
 
 class Told(NamedTuple):
@@ -89,6 +97,7 @@ class Replayed:
         """Everything as of the moment."""
         site, shown = self._config.site, self._shown
         most = self._config.bounds.cases_max
+        read_at = self._config.now()
         closed = await read_closed_at(reader, moment)
         series = await self._figures(reader, moment)
         cases, has_more, held = None, False, frozenset[str]()
@@ -99,11 +108,12 @@ class Replayed:
             cases = await self._case_texts(reader, found[:most], moment)
         units = await self._units(reader, moment, None)
         events = await self._events(reader, moment - LOOKBACK, moment)
+        zones = {one: site.areas[one.area].zone for one in series}
         text = snapshot_text(
             position_of(moment),
             moment,
             None,
-            [_series_text(one, site.areas[one.area].zone, past) for one, past in series.items()],
+            await asyncio.to_thread(lambda: [_series_text(one, zones[one], past) for one, past in series.items()]),
             events,
             [],
             handling=handling_text(
@@ -114,7 +124,7 @@ class Replayed:
                 has_more=has_more,
             ),
         )
-        return Told(text, Stand(at=moment, cases=held, series=series, closed=closed))
+        return Told(text, Stand(at=moment, cases=held, series=series, closed=closed, figures_at=read_at))
 
     async def go_on(self, reader: Reader, moment: datetime) -> Told:
         """What is different at the moment than at the one before."""
@@ -122,7 +132,7 @@ class Replayed:
         after, held = stand.at, set(stand.cases)
         if moment <= after:
             return Told(None, stand)
-        values, series, closed = await self._changed_values(reader, moment)
+        values, figures = await self._changed_values(reader, moment)
         cases: list[Case] = []
         gone: list[str] = []
         has_more = False
@@ -143,7 +153,7 @@ class Replayed:
         units = await self._units(reader, moment, after)
         events = await self._events(reader, after, moment)
         texts = await self._case_texts(reader, cases, moment) if cases else None
-        reached = Stand(at=moment, cases=frozenset(held), series=series, closed=closed)
+        reached = replace(figures, at=moment, cases=frozenset(held))
         if not (values or cases or gone or has_more or units or events):
             return Told(None, reached)
         text = change_text(
@@ -157,27 +167,20 @@ class Replayed:
         )
         return Told(text, reached)
 
-    async def _changed_values(
-        self, reader: Reader, moment: datetime
-    ) -> tuple[list[str], Mapping[Series, PastSeries], object]:
-        """The values that are different now, all of them, and what they follow from."""
-        before, known = self._stand.series, self._stand.closed
-        if not self._shown.kpis:
-            return [], before, known
+    async def _changed_values(self, reader: Reader, moment: datetime) -> tuple[list[str], Stand]:
+        """The values that are different now, and what the client has with them."""
+        stand, now = self._stand, self._config.now()
+        waits = stand.figures_at is not None and (now - stand.figures_at).total_seconds() < FIGURES_S
+        if not self._shown.kpis or waits:
+            return [], stand
         # What was known changes when more has closed, and with nothing else.
         closed = await read_closed_at(reader, moment)
-        if closed == known:
-            return [], before, known
+        if closed == stand.closed:
+            return [], stand
         series = await self._figures(reader, moment)
-        version = version_of(moment)
-        texts: list[str] = []
-        for one, past in series.items():
-            held = {point.bucket_s: point for point in before[one].points} if one in before else {}
-            for point in past.points:
-                if held.get(point.bucket_s) != point:
-                    about = {"kpi": one.kpi, "area": one.area, "tier": one.tier, "version": version}
-                    texts.append(_text(about | point.fields | {"last_minute": past.last_minute_s}))
-        return texts, series, closed
+        # Thousands of values: the live feed goes on meanwhile.
+        texts = await asyncio.to_thread(_changed_texts, stand.series, series, version_of(moment))
+        return texts, replace(stand, series=series, closed=closed, figures_at=now)
 
     async def _figures(self, reader: Reader, moment: datetime) -> dict[Series, PastSeries]:
         site, shown = self._config.site, self._shown
@@ -200,6 +203,19 @@ class Replayed:
         return await reading.read_events(
             reader, self._actor, site, areas, (after, through), shown.events, exercise=shown.exercise
         )
+
+
+def _changed_texts(
+    before: Mapping[Series, PastSeries], after: Mapping[Series, PastSeries], version: int
+) -> list[str]:
+    texts: list[str] = []
+    for one, past in after.items():
+        held = {point.bucket_s: point for point in before[one].points} if one in before else {}
+        for point in past.points:
+            if held.get(point.bucket_s) != point:
+                about = {"kpi": one.kpi, "area": one.area, "tier": one.tier, "version": version}
+                texts.append(_text(about | point.fields | {"last_minute": past.last_minute_s}))
+    return texts
 
 
 def _series_text(series: Series, zone: str, past: PastSeries) -> str:

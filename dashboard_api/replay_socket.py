@@ -30,6 +30,7 @@ from dashboard_api.replay_settled import Settled, read_look
 from schemas.command import Actor
 from schemas.display import is_display
 from schemas.errors import AccessRefused, DependencyUnavailable
+from schemas.identity import NOBODY
 
 REPLAYS_MAX = 8
 """Replays of a process; one more is told why and closed with 1013."""
@@ -42,6 +43,9 @@ SETTLE_S = 0.1
 
 SETTLES_MAX = 20
 """Looks before a replay begins; one that would begin where something is still being written then begins earlier."""
+
+IDLE_S = 1800.0
+"""A client that has asked for nothing for so long is closed with 1013: its place may be wanted."""
 
 RETRY_S = 1.0
 """Before a database that did not answer is asked again."""
@@ -71,7 +75,9 @@ class ReplayStatus(Struct, frozen=True, kw_only=True, tag_field="op", tag="statu
     database: dict[str, str]
 
 
-Ended = Literal["left", "signed_out", "slow"]
+Ended = Literal["left", "signed_out", "slow", "idle"]
+
+_NO_SIGN_IN = "a replay needs a sign-in: sign in and connect again"
 
 
 class ReplayFeed:
@@ -93,12 +99,17 @@ class ReplayFeed:
             return
         guard = guard_of(websocket)
         try:
-            sign_in, _ = await who_asks(websocket)
+            sign_in, actor = await who_asks(websocket)
         except (AccessRefused, DependencyUnavailable):
             metrics.REFUSED_CLIENTS.labels("token").inc()
             await websocket.close()
             return
         await websocket.accept(guard.subprotocol(websocket))
+        if actor is NOBODY:
+            # A replay costs the centre what many live clients cost, so not everybody may have one.
+            metrics.REFUSED_CLIENTS.labels("token").inc()
+            await close_within(websocket, SIGN_IN_ENDED, _NO_SIGN_IN)
+            return
         if self._running >= REPLAYS_MAX:
             metrics.REFUSED_CLIENTS.labels("replays_max").inc()
             await websocket.close(TRY_AGAIN_LATER, f"{REPLAYS_MAX} replays run here already; try again later")
@@ -113,10 +124,16 @@ class ReplayFeed:
         if ended == "slow":
             reason = "nothing was read; connect again from where you were"
             await close_within(websocket, TRY_AGAIN_LATER, reason)
+        if ended == "idle":
+            await close_within(websocket, TRY_AGAIN_LATER, "nothing was asked for half an hour; connect again")
 
 
 class _SignedOut(Exception):
     """The client is no longer who it was."""
+
+
+class _Idle(Exception):
+    """The client has asked for nothing for long."""
 
 
 class _Client:
@@ -151,6 +168,8 @@ class _Client:
             error = task.exception()
             if isinstance(error, _SignedOut):
                 return "signed_out"
+            if isinstance(error, _Idle):
+                return "idle"
             if isinstance(error, TimeoutError):
                 return "slow"
             if error is not None and not isinstance(error, WebSocketDisconnect):
@@ -159,7 +178,11 @@ class _Client:
 
     async def _hear(self) -> None:
         while True:
-            message = await self._websocket.receive()
+            try:
+                async with asyncio.timeout(IDLE_S):
+                    message = await self._websocket.receive()
+            except TimeoutError as nothing:
+                raise _Idle from nothing
             if message["type"] == "websocket.disconnect":
                 return
             try:
@@ -177,6 +200,8 @@ class _Client:
             actor = self._guard.actor(self._sign_in)
         except AccessRefused as refused:
             raise _SignedOut from refused
+        if actor is NOBODY:
+            raise _SignedOut
         if is_display(actor):
             raise Refused("$", RefusalReason.INVALID, "a screen shows what is live", "Sign in as a person.")
         return actor
@@ -238,6 +263,8 @@ class _Client:
             return self._settled.after(await read_look(reader))
 
     async def _go_on(self, replay: Replayed) -> None:
+        if replay.clock.moment(self._config.now()) <= replay.at:
+            return  # it stands still
         async with self._database.reading("replay") as reader:
             settled = self._settled.after(await read_look(reader))
             moment = replay.moment(self._config.now(), settled)

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from websockets.asyncio.client import connect
 
-from dashboard_api.config import DashboardConfig
-from dashboard_api.replay import Course, PastWish
-from dashboard_api.replay_session import Replayed
+from dashboard_api.config import Bounds, DashboardConfig
+from dashboard_api.replay import VALUES_MAX, Course, PastWish
+from dashboard_api.replay_session import FIGURES_S, Replayed
 from dashboard_api.replay_settled import Look, Settled
 from dashboard_api.subscription import parse_wish
 from schemas.case import State
@@ -47,9 +47,9 @@ class Failing:
         return getattr(self._connection, name)
 
 
-def replay_of(url: str, actor: Actor, start: datetime) -> Replayed:
+def replay_of(url: str, actor: Actor, start: datetime, now: Callable[[], datetime]) -> Replayed:
     """A replay of everything."""
-    config = DashboardConfig(database_url=url, current_site=lambda: SITE, now=utc_now)
+    config = DashboardConfig(database_url=url, current_site=lambda: SITE, now=now)
     wish = msgspec.json.encode({"kpis": [KPI], "cases": {"open": True}, "units": True}).decode()
     shown = parse_wish(wish, None, config.site, config.bounds, actor)
     return Replayed(config, PastWish(shown=shown, course=Course(start=start)), actor)
@@ -69,8 +69,14 @@ async def test_what_could_not_be_read_to_its_end_is_told_later(tables: str) -> N
             await put_units(connection, UnitState(unit="u1", version=1, status=UnitStatus.AVAILABLE))
             await closed(connection, minute + 120)
         second = await connection.fetchval("SELECT clock_timestamp()")
-        replay = replay_of(tables, actor, first)
+        clock = [utc_now()]
+        replay = replay_of(tables, actor, first, lambda: clock[-1])
         replay.keep(await replay.begin(connection, first))
+        # Figures are not looked at as often as all else.
+        at_once = (await replay.go_on(connection, second)).text
+        assert at_once is not None
+        assert msgspec.json.decode(at_once)["values"] == []
+        clock.append(clock[-1] + timedelta(seconds=FIGURES_S))
         whole = await replay.go_on(connection, second)
         assert whole.text is not None
         told = msgspec.json.decode(whole.text)
@@ -191,3 +197,19 @@ async def test_a_moment_at_the_edge_of_time_is_refused(tables: str) -> None:
                 wish: dict[str, Any] = {"op": "subscribe", "kpis": [], "replay": {"from": moment}}
                 await client.send(msgspec.json.encode(wish).decode())
                 assert (await hear(client, "error"))["field"] in ("replay.from", "$.replay.from")
+
+
+async def test_replays_are_for_people_and_of_a_bounded_size(tables: str) -> None:
+    async with case_centre(tables) as centre:
+        address = f"ws://{centre.running.address}/v1/replay"
+        async with connect(address, max_size=None, compression=None, proxy=None) as client, asyncio.timeout(20):
+            await client.wait_closed()
+            assert client.close_code == 4401
+        now = (await centre.connection.fetchval("SELECT clock_timestamp()")).isoformat()
+        kpis = [kpi.id for kpi in SITE.kpis.kpis]
+        points = VALUES_MAX // len(kpis) + 1
+        assert points <= Bounds().points_max
+        wish: dict[str, Any] = {"kpis": kpis, "points": points}
+        answer = await centre.ask("/v1/past/snapshot", "olga", as_of=now, wish=msgspec.json.encode(wish).decode())
+        assert (answer.status_code, answer.json()["field"]) == (422, "points")
+        assert str(VALUES_MAX) in answer.text
