@@ -18,6 +18,14 @@ SELECT statement_timestamp() AS at, ARRAY(
 -- Up to when each topic had closed, as it was noted last at $1 or before.
 SELECT DISTINCT ON (topic) topic, at, closed_s FROM closed_until WHERE at <= $1 ORDER BY topic, at DESC
 
+-- read_site_then --
+-- The site pack that counted at $1. Null where none was registered by then, or none ever.
+SELECT version, digest FROM site_version WHERE made_at <= $1 ORDER BY version DESC LIMIT 1
+
+-- read_pack --
+-- The texts of one.
+SELECT pack FROM site_version WHERE version = $1
+
 -- read_filled --
 -- Which of these bases ($1) were filled back after a moment ($2): what they hold of before was not known then.
 SELECT DISTINCT kpi FROM backfill WHERE kpi = ANY ($1::text[]) AND updated_at > $2

@@ -6,6 +6,7 @@ was still open it is known what had closed in it: the minutes before the moment.
 known then: where no such value was kept there is none.
 """
 
+import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from math import inf
@@ -16,6 +17,7 @@ from msgspec import Struct
 
 from dashboard_api.closing import ClosedUntil
 from dashboard_api.database import Reader
+from dashboard_api.replay_counted import read_uncounted
 from dashboard_api.reported import Known, Reported
 from dashboard_api.series import read_last_minutes
 from dashboard_api.spans import BEGINNING_S, DAY_S, Span, Step, last_spans
@@ -95,19 +97,31 @@ async def read_past(
             if until_s == -inf
             else await read_last_minutes(reader, site, kpis, areas, moment.timestamp(), int(until_s))
         )
-        for one in some:
-            found[one] = PastSeries(
-                [
-                    PastPoint(span.start_s, _NOTHING, Known.NONE)
-                    if part is None
-                    or late.hides(site, one.kpi, one.area, span)
-                    or (of := reported(one, part)) is None
-                    else _point(span, of, part, moment)
-                    for span, part in told.items()
-                ],
-                minutes.get((one.kpi, one.area)),
-            )
+
+        # Thousands of values: the live feed goes on meanwhile.
+        points_by = await asyncio.to_thread(_points, site, some, told, late, reported, moment)
+        for one, put_together in zip(some, points_by, strict=True):
+            found[one] = PastSeries(put_together, minutes.get((one.kpi, one.area)))
     return found
+
+
+def _points(
+    site: Site,
+    some: Sequence[Series],
+    told: Mapping[Span, Span | None],
+    late: "Late",
+    reported: Callable[[Series, Span], Reported | None],
+    moment: datetime,
+) -> list[list[PastPoint]]:
+    return [
+        [
+            PastPoint(span.start_s, _NOTHING, Known.NONE)
+            if part is None or late.hides(site, one.kpi, one.area, span) or (of := reported(one, part)) is None
+            else _point(span, of, part, moment)
+            for span, part in told.items()
+        ]
+        for one in some
+    ]
 
 
 async def _reported(
@@ -215,7 +229,7 @@ async def read_late(reader: Reader, site: Site, kpis: Collection[str], moment: d
     rows = await reader.fetch(_SQL["read_filled"], list(bases), moment)
     observed = [base for base in bases.values() if base.event == _OBSERVED]
     reports: dict[str, list[tuple[AreaId, float]]] = {}
-    hidden = {row["kpi"] for row in rows}
+    hidden = {row["kpi"] for row in rows} | await read_uncounted(reader, bases, moment)
     for exercise in {is_drill(base.id) for base in observed}:
         some = [base for base in observed if is_drill(base.id) is exercise]
         found = await reader.fetch(

@@ -1,6 +1,7 @@
 """Are the overview and the tables of a past moment made of what was known then, and of nothing of later?"""
 
 import random
+import re
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -149,3 +150,34 @@ async def test_what_is_no_past_is_refused(running: Running, tables: str) -> None
     assert (refused["field"], refused["reason"]) == ("as_of", "not_kept")
     refused = await get(running, "overview", 422, as_of=BEGIN.isoformat(), format="csv")
     assert "files are of what is known now" in refused["detail"]
+
+
+async def test_what_was_not_counted_yet_has_no_value(running: Running, tables: str) -> None:
+    head = BEGIN + timedelta(hours=1)
+    until = head - timedelta(seconds=SITE.header.closing.grace_s)
+    text = PACK_TEXTS["kpis.toml"]
+    earlier = "".join(part for part in re.split(r"(?m)^(?=\[\[kpi\]\])", text) if 'id = "by_phone"' not in part)
+    assert earlier != text
+    some = [received(f"{n}", BEGIN + timedelta(minutes=n), channel="phone") for n in range(5)]
+    await count(tables, {**PACK_TEXTS, "kpis.toml": earlier}, [*some, received("head", head)])
+    before = await closes(tables, until)
+    await count(tables, PACK_TEXTS, [received("more", head + timedelta(minutes=1))])
+    after = await closes(tables, until)
+    span: dict[str, Any] = {
+        "from": BEGIN.isoformat(),
+        "to": (BEGIN + timedelta(minutes=30)).isoformat(),
+        "areas": "self",
+    }
+    known = {
+        (name, moment): (await get(running, f"kpis/{name}/table", **span, as_of=moment.isoformat()))["rows"][0][
+            "known"
+        ]
+        for name in ("received", "by_phone")
+        for moment in (before, after)
+    }
+    assert known == {
+        ("received", before): "final",
+        ("received", after): "final",
+        ("by_phone", before): "none",
+        ("by_phone", after): "final",
+    }
