@@ -97,9 +97,9 @@ def test_what_is_no_position_is_none_or_means_the_same(text: str) -> None:
     assert position is None or parse_position(str(position)) == position
 
 
-@given(clients=st.integers(0, 100_000), values=st.integers(0, 100_000))
-def test_more_clients_or_values_never_make_the_gap_shorter(clients: int, values: int) -> None:
-    assert GAP_MIN_S <= gap_s(clients, values) <= gap_s(clients + 1, values + 1) <= GAP_MAX_S
+@given(spent_s=st.floats(0, 60), more_s=st.floats(0, 60))
+def test_more_work_never_makes_the_gap_shorter(spent_s: float, more_s: float) -> None:
+    assert GAP_MIN_S <= gap_s(spent_s) <= gap_s(spent_s + more_s) <= GAP_MAX_S
 
 
 def test_statements_are_found_by_name_with_their_description() -> None:
