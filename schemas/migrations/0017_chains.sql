@@ -2,7 +2,7 @@
 
 -- As it was, but for chains. An event that corrects another counts unless there is one among those that hang together with
 -- it, other than what it corrects on the way up (`above`), that was received after all of `above` that this one does not
--- correct, too: what both correct decides nothing between them. `streams.core.correction` says the same in Python.
+-- correct, too: what both correct decides nothing between them. Nothing counts that hangs on a circle. `streams.core.correction` says the same in Python.
 CREATE OR REPLACE VIEW countable_event AS
 SELECT e.* FROM event AS e
 WHERE NOT e.is_exercise AND NOT e.is_withdrawal
@@ -27,7 +27,7 @@ WHERE NOT e.is_exercise AND NOT e.is_withdrawal
             UNION
             SELECT p.id, c.corrects FROM path AS p JOIN chain AS c ON c.id = p.above_id WHERE c.corrects IS NOT NULL
         )
-        SELECT FROM chain AS x
+        SELECT 1 FROM chain AS x
         WHERE NOT x.is_withdrawal AND x.id NOT IN (SELECT a.id FROM above AS a)
             AND NOT EXISTS (
                 SELECT FROM above AS a JOIN chain AS c ON c.id = a.id
@@ -35,4 +35,8 @@ WHERE NOT e.is_exercise AND NOT e.is_withdrawal
                     AND (c.received_at, c.id COLLATE "C") > (x.received_at, x.id COLLATE "C")
                     AND NOT EXISTS (SELECT FROM path AS p WHERE p.id = x.id AND p.above_id = c.id)
             )
+        UNION ALL
+        SELECT 1 WHERE NOT EXISTS (
+            SELECT FROM above AS a LEFT JOIN event AS u ON u.source = e.source AND u.id = a.id WHERE u.corrects IS NULL
+        )
     ));

@@ -2,9 +2,10 @@
 
 An event counts unless it is a drill, or another event of its source replaces it (`supersedes`) or takes it back
 (`withdraws`). A withdrawal counts nothing itself. Of all that replace the same one, also by way of each other, the
-last received counts; where that was replaced itself, of what replaces it the last received, and so on. A drill
-corrects nothing but is no event either. The answer depends on which events there are, never on their order; the
-view `countable_event` says the same in SQL.
+last received counts; where that was replaced itself, of what replaces it the last received, and so on. What goes
+round in a circle has nothing that it replaces, and nothing counts of all that hangs on it: so an event that does not
+count never comes to count. A drill corrects nothing but is no event either. The answer depends on which events there
+are, never on their order; the view `countable_event` says the same in SQL.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -100,7 +101,10 @@ class _Kept:
             return False
         if event.corrects is None:
             return True
-        above = set(_above(event.identity, self._corrects))
+        on_the_way = _above(event.identity, self._corrects)
+        if on_the_way[-1] in self._corrects:
+            return False
+        above = set(on_the_way)
         rivals = self._chains[self._chain_of[event.identity]]
         passed: set[tuple[str, str]] = set()
         while rivals:

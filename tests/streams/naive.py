@@ -70,7 +70,8 @@ def countable(events: Iterable[AnyEvent]) -> list[AnyEvent]:
     came = {(event.source, event.id): (event.received_at, event.id) for event in real if event.withdraws is None}
 
     def is_last(event: tuple[str, str]) -> bool:
-        return not any(
+        # What hangs on a circle replaces nothing that there is.
+        return not by_way_of[event] <= targets.keys() and not any(
             rival not in by_way_of[event]
             and by_way_of[rival] & by_way_of[event]
             and all(came[one] < came[rival] for one in by_way_of[event] - by_way_of[rival] if one in came)

@@ -60,6 +60,8 @@ def standing(events: Sequence[Correction]) -> set[tuple[str, str]]:
         if not event.is_exercise
         and event.identity in real
         and event.identity not in corrects.values()
+        # Whatever hangs on a circle corrects nothing that there is.
+        and any(one not in corrects for one in ways[event.identity])
         and not any(beats(rival, event.identity) for rival in real)
     }
 
@@ -123,6 +125,7 @@ CASES = [
     pytest.param([one("a")], "a", id="alone"),
     pytest.param([one("a", is_exercise=True)], "", id="a drill"),
     pytest.param([one("a"), one("b", "a")], "b", id="replaced"),
+    pytest.param([one("a", "b"), one("b", "a"), one("c", "b")], "", id="hangs on a circle"),
     pytest.param([one("a"), one("b", "a", is_withdrawal=True)], "", id="taken back"),
     pytest.param([one("a"), one("b", "a"), one("c", "b")], "c", id="replaced, and that again"),
     pytest.param([one("a"), one("b", "a"), one("c", "a", received=1)], "c", id="replaced twice: the last received"),
