@@ -15,6 +15,9 @@ PUBLIC = {
     "/v1/me",
     "/v1/site",
     "/v1/areas",
+    "/v1/boundaries",
+    # Those of its layers that the site calls public.
+    "/v1/layers",
     "/v1/kpis",
     "/v1/kpis/{id}/series",
     "/v1/kpis/{id}/table",
