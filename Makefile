@@ -23,9 +23,9 @@ up:
 	@$(BOOTSTRAP) run
 	@exec $(BIN)/ioc up $(ARGS)
 
-# Three at a time, each with a Kafka and a PostgreSQL of its own: much of what is tested is waiting.
+# Two at a time, each with a Kafka and a PostgreSQL of its own: much of what is tested is waiting.
 test: lint
-	$(BIN)/python -m pytest -m "not soak" -n 3 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -m "not soak" -n 2 --dist loadfile $(ARGS)
 
 lint:
 	@$(BOOTSTRAP) test

@@ -3,9 +3,12 @@
 from collections.abc import AsyncIterator
 
 import pytest
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, async_playwright, expect
 
 from tests.browser.chromium import ARGUMENTS, chromium_program
+
+# A busy machine takes its time; that a page is not late is tested by the page's own clock.
+expect.set_options(timeout=15_000)
 
 
 @pytest.fixture

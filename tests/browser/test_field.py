@@ -1,8 +1,9 @@
 """Does a unit hear of its cases, and does the centre hear of its steps, over links as bad as they are out there?"""
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -72,8 +73,13 @@ class Phone:
 
     async def opens(self, title: str) -> None:
         """Waits for the case, and taps on it."""
-        await self.page.locator(".card", has_text=title).click(timeout=SLOW_MS)
-        await expect(self.page.locator("#case-title")).to_have_text(title)
+        shown = self.page.locator("#case-title", has_text=title)
+        async with asyncio.timeout(SLOW_MS / 1000):
+            while not await shown.count():
+                # A list that is drawn anew under the finger takes no tap.
+                await self.page.locator(".card", has_text=title).click(timeout=SLOW_MS)
+                with suppress(AssertionError):
+                    await expect(shown).to_have_count(1, timeout=2000)
 
     async def presses(self, name: str) -> None:
         """The large button under the thumb, once it is what comes next."""

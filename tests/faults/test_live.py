@@ -265,6 +265,8 @@ async def break_things(centre: HurtCentre, rounds: int, seconds: float = 0.0) ->
             await all_equal(centre, followers)
         for one in followers:
             assert one.shown.values, one.name
+        # The slow one may have read to its end only once.
+        for one in (one for one in followers if one.name != "slow"):
             assert "change" in one.answers, f"{one.name} never went on from its position"
         assert sum(one.losses for one in followers) > 0
         assert any(one.shown.cases for one in followers)
