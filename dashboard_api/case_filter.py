@@ -1,5 +1,6 @@
 """Which cases does a list show?"""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import NamedTuple
 
@@ -58,3 +59,20 @@ class CaseFilter(Struct, frozen=True, kw_only=True):
         if self.agency is not None and case.agency != self.agency:
             return False
         return self.unit is None or self.unit in case.units
+
+    def stored(self) -> tuple[object, ...]:
+        """What it asks of a row, as SQL takes it, up to the unit: the first parameters of every list of cases."""
+
+        def listed(some: Collection[str] | None) -> list[str] | None:
+            return None if some is None else [str(one) for one in some]
+
+        return (
+            listed(self.states),
+            self.open,
+            listed(self.kinds),
+            listed(self.categories),
+            listed(self.severities),
+            listed(self.areas),
+            self.agency,
+            self.unit,
+        )

@@ -185,18 +185,8 @@ def parse_cursor(text: str | None, order: Order) -> CaseCursor | None:
 
 
 def _filter_values(wanted: CaseFilter) -> Sequence[object]:
-    def listed(some: Collection[str] | None) -> list[str] | None:
-        return None if some is None else [str(one) for one in some]
-
     return (
-        listed(wanted.states),
-        wanted.open,
-        listed(wanted.kinds),
-        listed(wanted.categories),
-        listed(wanted.severities),
-        listed(wanted.areas),
-        wanted.agency,
-        wanted.unit,
+        *wanted.stored(),
         wanted.due_before,
         None if wanted.words is None else wanted.words.lower(),
         *(wanted.box or (None, None, None, None)),

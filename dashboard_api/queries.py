@@ -79,6 +79,10 @@ from schemas.site import Site
 DRILL_LIMIT = 50
 """Events of a page when nothing is said."""
 
+SomeKpis = Annotated[
+    Annotated[str, Field(min_length=1, max_length=40_000)] | None,
+    Field(description="Ids with commas in between; all of them when left out."),
+]
 AreaParameter = Annotated[Word | None, Field(description="An area's id; the root when left out.")]
 Exercise = Annotated[bool, Field(description="Without `kpis`: those of drills instead of the real ones.")]
 Accept = Annotated[str, Header()]
@@ -136,10 +140,7 @@ class LatestQuery(FormatQuery):
 
     area: AreaParameter = None
     exercise: Exercise = False
-    kpis: Annotated[
-        Annotated[str, Field(min_length=1, max_length=40_000)] | None,
-        Field(description="Ids with commas in between; all of them when left out."),
-    ] = None
+    kpis: SomeKpis = None
     step: Annotated[Step, Field(description="The width of the running bucket and of the one closed last.")] = Step.DAY
 
 
@@ -148,10 +149,7 @@ class OverviewQuery(PastQuery):
 
     area: AreaParameter = None
     exercise: Exercise = False
-    kpis: Annotated[
-        Annotated[str, Field(min_length=1, max_length=40_000)] | None,
-        Field(description="Ids with commas in between; all of them when left out."),
-    ] = None
+    kpis: SomeKpis = None
     period: Annotated[
         Word | None, Field(description="As 2026, 2026-Q3, 2026-09 or 2026-09-30. Default: this month.")
     ] = None

@@ -18,7 +18,7 @@ from msgspec import Struct
 from dashboard_api.closing import ClosedUntil
 from dashboard_api.database import Reader
 from dashboard_api.replay_counted import read_uncounted
-from dashboard_api.reported import Known, Reported
+from dashboard_api.reported import Known, Reported, closed_balance
 from dashboard_api.series import read_last_minutes
 from dashboard_api.spans import BEGINNING_S, DAY_S, Span, Step, last_spans
 from dashboard_api.statements import load_statements
@@ -28,7 +28,7 @@ from dashboard_api.values import read_figures
 from schemas.codec import SEALED_BYTES_MAX, decode
 from schemas.event import AnyEvent, AreaId
 from schemas.exercise import is_drill
-from schemas.kpi import Base, Measure, Value, balance_value, filter_of
+from schemas.kpi import Base, Measure, Value, filter_of
 from schemas.site import Site
 from schemas.topics import INPUTS
 from schemas.window import MINUTE_S, Tier, hour_start
@@ -151,13 +151,7 @@ async def _reported(
         if any(side not in sides for side in balances[one.kpi]):
             return None
         plus, minus = (of_sides.reported(side, one.area, None, at[part]) for side in balances[one.kpi])
-        corrections = [moment for moment in (plus.corrected_at, minus.corrected_at) if moment is not None]
-        return Reported(
-            now=balance_value(plus.now, minus.now),
-            first=balance_value(plus.first or plus.now, minus.first or minus.now),
-            corrected_at=max(corrections, default=None),
-            closed=True,
-        )
+        return closed_balance(plus, minus)
 
     return reported
 

@@ -17,12 +17,12 @@ from dashboard_api.closing import ClosedUntil
 from dashboard_api.database import Reader
 from dashboard_api.latest import Heard, read_heard
 from dashboard_api.replay_figures import Late, read_closed_at, read_late
-from dashboard_api.reported import Known, Reported
+from dashboard_api.reported import Known, Reported, closed_balance
 from dashboard_api.spans import BEGINNING_S, DAY_S, Span
 from dashboard_api.touched import carries
 from dashboard_api.values import Figures, KnownThen, read_figures
 from schemas.event import AreaId
-from schemas.kpi import Kpi, Measure, Value, balance_value
+from schemas.kpi import Kpi, Measure, Value
 from schemas.site import Site
 from schemas.window import MINUTE_S, day_start, hour_start
 
@@ -144,13 +144,7 @@ class _PastFigures(Figures):
         if any(side not in read.sides for side in both):
             return None
         plus, minus = (read.of_sides.reported(side, area, group, number) for side in both)
-        corrections = [moment for moment in (plus.corrected_at, minus.corrected_at) if moment is not None]
-        return Reported(
-            now=balance_value(plus.now, minus.now),
-            first=balance_value(plus.first or plus.now, minus.first or minus.now),
-            corrected_at=max(corrections, default=None),
-            closed=True,
-        )
+        return closed_balance(plus, minus)
 
 
 def told_of(span: Span, until_s: float, site: Site, zone: ZoneInfo, now: datetime) -> Span | None:

@@ -78,7 +78,7 @@ async def read_cases(
     reader: Reader, actor: Actor, wanted: CaseFilter, moment: datetime, limit: int, after: After | None = None
 ) -> list[Case]:
     """At most `limit` cases as they were, that the actor may see now, those opened last first."""
-    values: list[object] = [*parameters(actor), moment, *_filter_values(wanted), limit]
+    values: list[object] = [*parameters(actor), moment, *wanted.stored(), wanted.exercise, limit]
     rows = await reader.fetch(_OPEN if wanted.open else _ALL, *values, *(after or (None, None)))
     return await _still_shown(reader, actor, rows)
 
@@ -171,21 +171,4 @@ async def _still_shown(reader: Reader, actor: Actor, rows: Sequence[Any]) -> lis
 def _state(row: Any) -> UnitState:  # noqa: ANN401
     return msgspec.structs.replace(
         _states.decode(row["body"]), lat=row["lat"], lon=row["lon"], position_at=row["position_at"]
-    )
-
-
-def _filter_values(wanted: CaseFilter) -> Sequence[object]:
-    def listed(some: Collection[str] | None) -> list[str] | None:
-        return None if some is None else [str(one) for one in some]
-
-    return (
-        listed(wanted.states),
-        wanted.open,
-        listed(wanted.kinds),
-        listed(wanted.categories),
-        listed(wanted.severities),
-        listed(wanted.areas),
-        wanted.agency,
-        wanted.unit,
-        wanted.exercise,
     )

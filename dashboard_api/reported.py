@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from schemas.kpi import Value
+from schemas.kpi import Value, balance_value
 
 
 class Known(StrEnum):
@@ -32,3 +32,14 @@ class Reported(Struct, frozen=True, kw_only=True):
     closed: bool = False
     known: Known | None = None
     until_s: int | None = None
+
+
+def closed_balance(plus: Reported, minus: Reported) -> Reported:
+    """What a balance was at the end of what had closed, of what its two sides were."""
+    corrections = [moment for moment in (plus.corrected_at, minus.corrected_at) if moment is not None]
+    return Reported(
+        now=balance_value(plus.now, minus.now),
+        first=balance_value(plus.first or plus.now, minus.first or minus.now),
+        corrected_at=max(corrections, default=None),
+        closed=True,
+    )
