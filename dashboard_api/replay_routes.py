@@ -32,7 +32,7 @@ from dashboard_api.replay_socket import REPLAYS_MAX, ReplayFeed
 from dashboard_api.rest import NoQuery, Word, described
 from dashboard_api.subscription import area_of, parse_wish
 from dashboard_api.within import descendants
-from dashboard_api.written import read_excerpts, read_said, read_words, reads_words
+from dashboard_api.written import first_words, read_excerpts, read_said, read_words, reads_words
 from schemas.case import Kind, Severity, State
 
 
@@ -169,8 +169,6 @@ def replay_routes(config: DashboardConfig, database: Database) -> APIRouter:
             case = await reading.read_case(reader, actor, _id(id), as_of)
             seen = await visible(reader, actor, named_cases(case))
             words = await read_words(reader, config.key_ring, actor, case, as_of)
-            told = [case] if reads_words(actor, case) else []
-            excerpts = await read_excerpts(reader, config.key_ring, told, query.as_of)
         return _json(
             detail_of(
                 site,
@@ -181,7 +179,7 @@ def replay_routes(config: DashboardConfig, database: Database) -> APIRouter:
                 proposals=(),
                 actions=(),
                 usual={},
-                excerpt=excerpts.get(case.id),
+                excerpt=first_words(case, words),
                 position=str(position_of(as_of)),
                 as_of=as_of,
             )
